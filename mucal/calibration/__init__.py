@@ -1,0 +1,1 @@
+"""The product: tables and named nuisances, applied to muons."""

@@ -1,0 +1,13 @@
+"""Dimuon mass fits: 10^4 to 10^5 kinematic bins in one call (`fit_bins`); single spectra for people (`fit_spectrum`).
+
+What is minimised.  The extended binned Poisson likelihood, -2 ln L = 2 sum_j [mu_j - n_j + n_j ln(n_j / mu_j)], plus
+(x - x0)^2 / sigma^2 for every constrained parameter.  mu_j are *integrals* of the model over mass bin j, never the
+density at its centre (that would bias the squared width by w^2 / 12).  The signal is normalised over the window.
+
+Conventions.  Masses in GeV.  The scale s of a bin is reconstructed over reference mass, so the peak sits at s m_ref:
+s > 1 means reconstructed momenta too high, and ln s^2 = sum_i 2 w_i (A_i - e_i k_i + q_i M_i / k_i) is directly the
+curvature correction that `scale` solves for.  The width is sigma = relative mass resolution, sigma_m / (s m_ref).
+Every parameter that is minimised is an unbounded map: ln s, ln sigma, logit f (f: background fraction), ln N.
+
+A bin that cannot be fitted says why in `status`; its values are NaN, never a guess.
+"""

@@ -1,0 +1,79 @@
+"""The result of many mass fits."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from mucal.arrays import BoolArray, FloatArray, IntArray, check_shapes
+from mucal.errors import NotCertified
+from mucal.massfit.bins import MassHistograms
+from mucal.massfit.status import Status
+from mucal.store import Result
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MassFits(Result):
+    """Fits of one model to B mass histograms; rows are the rows of `histograms`.
+
+    resonance      : name in the table of `theory.pdg`
+    reference_mass : GeV, with its uncertainty; scales are relative to it
+    model          : name of the signal model
+    parameters     : names of the P fitted parameters, as "ln_n", "ln_s", "ln_sigma", "logit_f", "slope"
+    histograms     : what was fitted
+    values         : (B, P)     NaN in a bin whose status is not OK or BAD_GOF
+    cov            : (B, P, P)  their covariance
+    deviance, ndf  : (B,)       Poisson deviance and its degrees of freedom
+    p_value        : (B,)       goodness-of-fit probability
+    edm            : (B,)       estimated distance to the minimum, in units of -2 ln L
+    n_steps        : (B,)       steps taken
+    status         : (B,)       `Status` of each fit
+    """
+
+    resonance: str
+    reference_mass: float
+    reference_mass_error: float
+    model: str
+    parameters: tuple[str, ...]
+    histograms: MassHistograms
+    values: FloatArray
+    cov: FloatArray
+    deviance: FloatArray
+    ndf: IntArray
+    p_value: FloatArray
+    edm: FloatArray
+    n_steps: IntArray
+    status: IntArray
+
+    def __post_init__(self) -> None:
+        b, p = self.histograms.n_bins, len(self.parameters)
+        check_shapes(self, values=(b, p), cov=(b, p, p), deviance=(b,), ndf=(b,), p_value=(b,), edm=(b,))
+        check_shapes(self, n_steps=(b,), status=(b,))
+
+    @property
+    def good(self) -> BoolArray:
+        """(B,) the fits whose numbers may be used"""
+        result: BoolArray = self.status == Status.OK
+        return result
+
+    def value(self, name: str) -> FloatArray:
+        """(B,) one parameter"""
+        return self.values[:, self.parameters.index(name)]
+
+    def error(self, name: str) -> FloatArray:
+        """(B,) standard error of one parameter"""
+        j = self.parameters.index(name)
+        result: FloatArray = np.sqrt(self.cov[:, j, j])
+        return result
+
+    def require_converged(self, fraction: float = 1.0) -> None:
+        """Raises NotCertified if fewer than `fraction` of the fits with events enough are good."""
+        tried = ~np.isin(self.status, (Status.EMPTY, Status.LOW_STATS))
+        good = int(self.good.sum())
+        if good < fraction * int(tried.sum()):
+            first = int(np.flatnonzero(tried & ~self.good)[0])
+            status = Status(int(self.status[first]))
+            raise NotCertified(
+                f"{good} of {int(tried.sum())} mass fits are good, required {fraction:.1%}",
+                kind="massfit.not_converged",
+                where={"bin": f"row {first}, index {self.histograms.index[first].tolist()}", "status": status.sentence},
+            )

@@ -1,0 +1,25 @@
+"""How the fit of one bin ended."""
+
+from enum import IntEnum
+
+
+class Status(IntEnum):
+    """The end of one fit; every member carries a sentence."""
+
+    sentence: str
+
+    OK = 0, "the fit converged: EDM below tolerance, covariance finite and positive definite"
+    EMPTY = 1, "the bin holds no events"
+    LOW_STATS = 2, "the bin holds fewer events than the configured minimum; widen the bin or merge it"
+    NOT_CONVERGED = 3, "the EDM stayed above tolerance within the allowed steps; look at the spectrum"
+    HESSIAN_NOT_PD = 4, "the Hessian was not positive definite at the last step; widen the bin or fix the width"
+    AT_BOUNDARY = 5, "a parameter ran to the edge of its domain; fix it or constrain it"
+    BAD_GOF = 6, "the fit converged but its goodness-of-fit probability is below the configured minimum"
+    TEMPLATE_EMPTY = 7, "the signal template of the bin is empty inside the window"
+    NON_FINITE = 8, "the contents or the template of the bin are not finite"
+
+    def __new__(cls, value: int, sentence: str = "") -> "Status":
+        member = int.__new__(cls, value)
+        member._value_ = value
+        member.sentence = sentence
+        return member

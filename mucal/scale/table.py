@@ -1,0 +1,100 @@
+"""The momentum-scale table: A, e and M in bins of pseudorapidity."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from mucal.arrays import FloatArray, IntArray, check_edges, check_shapes
+from mucal.store import Result
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScaleTable(Result):
+    """Momentum-scale parameters in B bins of eta, with their joint covariance.
+
+    eta_edges  : (B+1,)       strictly increasing
+    A          : (B,)         relative field error
+    e          : (B,) GeV     energy loss not in the material model
+    M          : (B,) 1/GeV   sagitta bias; its effect is odd in charge
+    cov        : (3B, 3B)     ordered A, e, M, each over all bins
+    chi2, ndf  :              of the linear system that the table solves
+    pt_range   : GeV          transverse momenta of the muons it was derived from
+    resonance  :              name of the resonance whose mass set the scale
+    """
+
+    eta_edges: FloatArray
+    A: FloatArray
+    e: FloatArray
+    M: FloatArray
+    cov: FloatArray
+    chi2: float = 0.0
+    ndf: int = 0
+    pt_range: tuple[float, float] = field(default=(0.0, float("inf")))
+    resonance: str = ""
+
+    def __post_init__(self) -> None:
+        check_edges("ScaleTable.eta_edges", self.eta_edges)
+        b = self.n_bins
+        check_shapes(self, A=(b,), e=(b,), M=(b,), cov=(3 * b, 3 * b))
+
+    @property
+    def n_bins(self) -> int:
+        """B, the number of eta bins."""
+        return int(self.eta_edges.size) - 1
+
+    @property
+    def parameters(self) -> FloatArray:
+        """(3B,) A, e, M in the order of the covariance"""
+        return np.concatenate([self.A, self.e, self.M])
+
+    def bin_index(self, eta: FloatArray) -> IntArray:
+        """Bin number of each muon; bins are [low, high).
+
+        Raises ValueError if a muon lies outside the table (or its eta is NaN): no extrapolation.
+        """
+        index = np.searchsorted(self.eta_edges, eta, side="right") - 1
+        outside = ~((eta >= self.eta_edges[0]) & (eta < self.eta_edges[-1]))
+        if np.any(outside):
+            i = int(np.argmax(outside))
+            raise ValueError(
+                f"{int(outside.sum())} of {outside.size} muons lie outside the scale table "
+                f"({self.eta_edges[0]:g} <= eta < {self.eta_edges[-1]:g}), first eta[{i}] = {np.ravel(eta)[i]:g}; "
+                "select first"
+            )
+        return index.astype(np.int64)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResolutionTable(Result):
+    """Curvature resolution in B bins of eta, (sigma_k/k)^2 = a + c pT^2 + b / (1 + d/pT^2).
+
+    eta_edges : (B+1,)
+    a         : (B,)          multiple scattering
+    b         : (B,)          saturating cross term
+    c         : (B,) 1/GeV^2  hit resolution
+    d         : (B,) GeV^2    fixed, positive
+    cov       : (3B, 3B)      ordered a, b, c, each over all bins
+    chi2, ndf :               of the linear system that the table solves
+    """
+
+    eta_edges: FloatArray
+    a: FloatArray
+    b: FloatArray
+    c: FloatArray
+    d: FloatArray
+    cov: FloatArray
+    chi2: float = 0.0
+    ndf: int = 0
+    pt_range: tuple[float, float] = field(default=(0.0, float("inf")))
+
+    def __post_init__(self) -> None:
+        check_edges("ResolutionTable.eta_edges", self.eta_edges)
+        b = int(self.eta_edges.size) - 1
+        check_shapes(self, a=(b,), b=(b,), c=(b,), d=(b,), cov=(3 * b, 3 * b))
+        if not np.all(self.d > 0):
+            raise ValueError(f"ResolutionTable.d[{int(np.argmin(self.d > 0))}] = {self.d.min()} GeV^2, expected > 0")
+
+    @property
+    def n_bins(self) -> int:
+        """B, the number of eta bins."""
+        return int(self.eta_edges.size) - 1

@@ -1,0 +1,9 @@
+"""What theory says about a dimuon spectrum: reference masses and widths, line shapes, final-state radiation.
+
+Masses and widths are in GeV, one table with one source (`pdg`).  The Z and W masses are those of the running-width
+Breit-Wigner, s / ((s - M^2)^2 + s^2 G^2 / M^2); the fixed-width pole of the Z lies 34.1 MeV lower.
+"""
+
+from mucal.theory.pdg import EDITION, RESONANCES, Resonance, resonance
+
+__all__ = ["EDITION", "RESONANCES", "Resonance", "resonance"]
