@@ -24,7 +24,7 @@ def uniform(seed: int, purpose: str, *keys: IntArray | int) -> FloatArray:
 
     seed    : of the run
     purpose : what the numbers are for; different purposes are independent
-    keys    : integers that name the row, as run, lumi, event, muon; at least one array
+    keys    : integers that name the row, as run, lumi, event, muon; scalars only give shape (1,)
     """
     return _to_uniform(_hash(seed, purpose, keys))
 
@@ -43,9 +43,9 @@ def normal(seed: int, purpose: str, *keys: IntArray | int) -> FloatArray:
 def _hash(seed: int, purpose: str, keys: tuple[IntArray | int, ...]) -> npt.NDArray[np.uint64]:
     start = hashlib.sha256(f"{int(seed)}/{purpose}".encode()).digest()[:8]
     shape = np.broadcast_shapes(*(np.shape(key) for key in keys))
-    word = np.full(shape, int.from_bytes(start, "little"), dtype=np.uint64)
+    word = np.full(shape or (1,), int.from_bytes(start, "little"), dtype=np.uint64)
     for key in keys:
-        word = _mix((word ^ np.asarray(key, dtype=np.int64).astype(np.uint64)) + _WEYL)
+        word = _mix((word ^ np.atleast_1d(key).astype(np.int64).astype(np.uint64)) + _WEYL)
     return word
 
 
