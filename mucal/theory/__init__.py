@@ -1,9 +1,12 @@
 """What theory says about a dimuon spectrum: reference masses and widths, line shapes, final-state radiation.
 
 Masses and widths are in GeV, one table with one source (`pdg`).  The Z and W masses are those of the running-width
-Breit-Wigner, s / ((s - M^2)^2 + s^2 G^2 / M^2); the fixed-width pole of the Z lies 34.1 MeV lower.
+Breit-Wigner, s / ((s - M^2)^2 + s^2 G^2 / M^2); the fixed-width pole of the Z lies 34.1 MeV lower (`lineshape`).
+Muons are bare: `fsr` takes a mass before radiation to the mass of the pair that is left.
 """
 
+from mucal.theory import fsr, lineshape
+from mucal.theory.lineshape import DrellYan
 from mucal.theory.pdg import EDITION, RESONANCES, Resonance, resonance
 
-__all__ = ["EDITION", "RESONANCES", "Resonance", "resonance"]
+__all__ = ["EDITION", "RESONANCES", "DrellYan", "Resonance", "fsr", "lineshape", "resonance"]
