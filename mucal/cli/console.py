@@ -1,0 +1,80 @@
+"""What a user sees: progress bars on a terminal, plain lines in a pipe, one JSON object when asked."""
+
+import json
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+    from mucal.workflow import Event, Tell
+
+QUIET_SECONDS: Final = 10.0
+"""A piped command reports its progress this often, no more."""
+
+
+@contextmanager
+def listening(*, as_json: bool = False) -> Iterator["Tell"]:
+    """A listener for the stages; with JSON on standard output, everything else goes to standard error."""
+    if sys.stderr.isatty() and sys.stdout.isatty() and not as_json:
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+        columns = (TextColumn("{task.description:<24}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+        with Progress(*columns, transient=True) as bars:
+            yield _Terminal(bars).tell
+    else:
+        yield _Plain(as_json).tell
+
+
+class _Terminal:
+    """One bar for the stage that runs; lines scroll above it."""
+
+    def __init__(self, bars: "Progress") -> None:
+        self.bars = bars
+        self.tasks: dict[str, Any] = {}
+
+    def tell(self, event: "Event") -> None:
+        if event.text:
+            self.bars.console.print(f"{event.stage:<22} {event.text}", markup=False, highlight=False, soft_wrap=True)
+            return
+        if event.stage not in self.tasks:
+            for task in self.tasks.values():
+                self.bars.remove_task(task)
+            self.tasks = {event.stage: self.bars.add_task(event.stage, total=event.total)}
+        self.bars.update(self.tasks[event.stage], completed=event.done, total=event.total)
+
+
+class _Plain:
+    """Lines as they come; progress of long stages every few seconds."""
+
+    def __init__(self, to_error: bool) -> None:
+        self.to_error = to_error
+        self.last = time.monotonic()
+
+    def tell(self, event: "Event") -> None:
+        if event.text:
+            click.echo(f"{event.stage:<22} {event.text}", err=self.to_error)
+        elif time.monotonic() - self.last > QUIET_SECONDS:
+            self.last = time.monotonic()
+            of = f" of {event.total}" if event.total is not None else ""
+            click.echo(f"{event.stage:<22} {event.done}{of} {event.unit}", err=self.to_error)
+
+
+def finish(plain: Mapping[str, Any], lines: list[str], *, as_json: bool) -> None:
+    """The end of a command: its result as JSON, or as lines for people."""
+    if as_json:
+        click.echo(json.dumps(plain, indent=2, ensure_ascii=False, default=str))
+    else:
+        for line in lines:
+            click.echo(line)
+
+
+def paths(texts: tuple[str, ...]) -> tuple[Path, ...]:
+    """File names of the command line as paths."""
+    return tuple(Path(text) for text in texts)
