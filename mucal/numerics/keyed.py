@@ -40,10 +40,15 @@ def normal(seed: int, purpose: str, *keys: IntArray | int) -> FloatArray:
     return result
 
 
+def start_word(seed: int, purpose: str) -> np.uint64:
+    """The word that the keys of one seed and purpose are absorbed into; compiled loops start from it."""
+    digest = hashlib.sha256(f"{int(seed)}/{purpose}".encode()).digest()[:8]
+    return np.uint64(int.from_bytes(digest, "little"))
+
+
 def _hash(seed: int, purpose: str, keys: tuple[IntArray | int, ...]) -> npt.NDArray[np.uint64]:
-    start = hashlib.sha256(f"{int(seed)}/{purpose}".encode()).digest()[:8]
     shape = np.broadcast_shapes(*(np.shape(key) for key in keys))
-    word = np.full(shape or (1,), int.from_bytes(start, "little"), dtype=np.uint64)
+    word = np.full(shape or (1,), start_word(seed, purpose), dtype=np.uint64)
     for key in keys:
         word = _mix((word ^ np.atleast_1d(key).astype(np.int64).astype(np.uint64)) + _WEYL)
     return word

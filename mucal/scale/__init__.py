@@ -14,3 +14,7 @@ there is one) and X_b the averages of 2 w, -2 w k, 2 q w pT over the bin's event
 
 Resolution.  (sigma_k / k)^2 = a + c pT^2 + b / (1 + d / pT^2); sigma_m^2 / m^2 = sum_i w_i^2 (sigma_k / k)_i^2.
 """
+
+from mucal.scale.table import ResolutionTable, ScaleTable
+
+__all__ = ["ResolutionTable", "ScaleTable"]
