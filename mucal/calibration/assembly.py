@@ -1,0 +1,261 @@
+"""Making a calibration: tables, their covariances turned into nuisances, and everything a user must know."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Final, Literal
+
+import numpy as np
+
+from mucal.arrays import FloatArray
+from mucal.calibration.covariance import (
+    RESOLUTION_PARAMETERS,
+    SCALE_PARAMETERS,
+    check_names,
+    modes,
+    parameter_names,
+)
+from mucal.calibration.product import Calibration
+from mucal.errors import ConfigError
+from mucal.scale.table import ResolutionTable, ScaleTable
+from mucal.store import Provenance, Result
+from mucal.theory.pdg import RESONANCES, resonance
+
+MASS_TOLERANCE: Final = 0.1
+"""A configured reference mass this far (relatively) from the table's is in the wrong unit or of the wrong state."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CalibrationConfig:
+    """What turns tables into a calibration.
+
+    pt_definition       : which momenta it corrects, as "refit", "nanoaod"; mandatory
+    resonance           : whose mass sets the scale; "" takes that of the scale table
+    reference_mass      : GeV; None takes the PDG table's.  If given, so must be the two that follow
+    reference_mass_error: GeV
+    pdg_edition         : year of the Review of Particle Physics, 0 for another source (named in `description`)
+    pt_range            : GeV, where the calibration may be applied; None takes that of the scale table
+    eta_range           : None takes that of the scale table
+    scale_factor        : multiplies the standard deviations of the scale parameters, as 2.1 (arXiv:2412.13872)
+    resolution_factor   : likewise for the resolution, as 10
+    basis               : "scaled" diagonalises the covariance in units of the median errors, "plain" as it is
+    scale_order         : names of the rows of the scale covariance, checked if given ("A_00", …, "e_00", …)
+    resolution_order    : likewise ("a_00", …)
+    era, description    : free text for those who apply it
+    """
+
+    pt_definition: str
+    resonance: str = ""
+    reference_mass: float | None = None
+    reference_mass_error: float | None = None
+    pdg_edition: int | None = None
+    pt_range: tuple[float, float] | None = None
+    eta_range: tuple[float, float] | None = None
+    scale_factor: float = 1.0
+    resolution_factor: float = 1.0
+    basis: Literal["scaled", "plain"] = "scaled"
+    scale_order: tuple[str, ...] = ()
+    resolution_order: tuple[str, ...] = ()
+    era: str = ""
+    description: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.pt_definition.strip():
+            raise ConfigError(
+                "pt_definition is empty; say which momenta the calibration corrects",
+                kind="config.pt_definition",
+                do="set it to 'refit', 'nanoaod' or a name of your own; corrections do not carry over between them",
+            )
+        for name in ("scale_factor", "resolution_factor"):
+            if not (np.isfinite(getattr(self, name)) and getattr(self, name) > 0):
+                raise ConfigError(f"{name} = {getattr(self, name)}, expected a positive number", kind="config.factor")
+        for name in ("pt_range", "eta_range"):
+            limits = getattr(self, name)
+            if limits is not None and not limits[0] < limits[1]:
+                raise ConfigError(f"{name} = {limits}, expected lower < upper", kind="config.range")
+        _check_mass(self)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Group:
+    """The nuisances of one group."""
+
+    name: str
+    kind: Literal["scale", "resolution"]
+    names: tuple[str, ...]
+    source: str
+    factor: float
+    variations: FloatArray = field(repr=False)
+
+
+def assemble(
+    scale: ScaleTable,
+    resolution_data: ResolutionTable | None,
+    resolution_mc: ResolutionTable | None,
+    config: CalibrationConfig,
+    *,
+    files: Mapping[str, str] | None = None,
+) -> Calibration:
+    """A calibration from a scale table, the resolutions of data and simulation, and their covariances.
+
+    Scale nuisances: the independent modes of the covariance of (A, e, M) times `scale_factor`, as
+    "<resonance>_stat_000" in falling order, and one uniform A = sigma_m / m for the reference mass.  Resolution
+    nuisances: the modes of the summed covariances of (a, b, c) of data and simulation, times `resolution_factor`.
+
+    files : "scale", "resolution_data", "resolution_mc" -> file they came from, for error messages
+
+    Raises InputError if a covariance is not one or is ordered differently, ConfigError for a reference mass without
+    uncertainty and edition, ValueError if tables do not fit together.  Source: docs/physics/calibration.md.
+    """
+    files = files or {}
+    name = config.resonance or scale.resonance
+    mass, error, edition = _reference_mass(name, config)
+    _check_orders(scale, resolution_data, config, files)
+    groups = [_statistical(scale, name, config, files), _mass_group(scale, name, mass, error)]
+    if resolution_data is not None:
+        groups.append(_resolution(resolution_data, resolution_mc, config, files))
+    by_kind = {kind: [group.variations for group in groups if group.kind == kind] for kind in ("scale", "resolution")}
+    n_resolution = 0 if resolution_data is None else resolution_data.n_bins
+    return Calibration(
+        scale=scale,
+        resolution_data=resolution_data,
+        resolution_mc=resolution_mc,
+        parameter_names=parameter_names(scale.n_bins),
+        names=tuple(n for group in groups for n in group.names),
+        groups=tuple(group.name for group in groups for _ in group.names),
+        kinds=tuple(group.kind for group in groups for _ in group.names),
+        sources=tuple(group.source for group in groups for _ in group.names),
+        scale_variations=np.concatenate(by_kind["scale"]),
+        resolution_variations=np.concatenate([np.zeros((0, 3, n_resolution)), *by_kind["resolution"]]),
+        factors={group.name: group.factor for group in groups},
+        resonance=name,
+        reference_mass=mass,
+        reference_mass_error=error,
+        pdg_edition=edition,
+        pt_range=config.pt_range or scale.pt_range,
+        eta_range=config.eta_range or (float(scale.eta_edges[0]), float(scale.eta_edges[-1])),
+        pt_definition=config.pt_definition,
+        era=config.era,
+        description=config.description,
+        provenance=_provenance(config, [scale, resolution_data, resolution_mc]),
+    )
+
+
+def _check_mass(config: CalibrationConfig) -> None:
+    given = (config.reference_mass, config.reference_mass_error, config.pdg_edition)
+    names = ("reference_mass", "reference_mass_error", "pdg_edition")
+    if all(value is None for value in given):
+        return
+    for name, value in zip(names, given, strict=True):
+        if value is None:
+            raise ConfigError(
+                f"a reference mass is configured without {name}",
+                kind="config.reference_mass",
+                do="give reference_mass and reference_mass_error in GeV and pdg_edition (a year; 0 for another "
+                "source), or none of them to use the table",
+            )
+    if not (config.reference_mass_error or 0.0) > 0:
+        raise ConfigError(
+            f"reference_mass_error = {config.reference_mass_error} GeV, expected a positive uncertainty",
+            kind="config.reference_mass",
+        )
+
+
+def _reference_mass(name: str, config: CalibrationConfig) -> tuple[float, float, int]:
+    """Value and uncertainty in GeV, and edition."""
+    if not name:
+        raise ConfigError(
+            "no resonance is named, neither by the scale table nor by the configuration",
+            kind="config.reference_mass",
+            where={"known": ", ".join(RESONANCES)},
+            do="set resonance to the state whose mass set the scale",
+        )
+    listed = resonance(name)
+    if config.reference_mass is None or config.reference_mass_error is None or config.pdg_edition is None:
+        return listed.mass, listed.mass_error, listed.edition
+    if abs(config.reference_mass / listed.mass - 1.0) > MASS_TOLERANCE:
+        raise ConfigError(
+            f"reference_mass = {config.reference_mass:g} GeV, but {name} has {listed.mass:g} GeV",
+            kind="config.reference_mass",
+            do="masses are in GeV; check the unit and the resonance",
+        )
+    return config.reference_mass, config.reference_mass_error, config.pdg_edition
+
+
+def _check_orders(
+    scale: ScaleTable, resolution: ResolutionTable | None, config: CalibrationConfig, files: Mapping[str, str]
+) -> None:
+    if config.scale_order:
+        expected = parameter_names(scale.n_bins, SCALE_PARAMETERS)
+        check_names(config.scale_order, expected, dataset="ScaleTable.cov", file=files.get("scale", ""))
+    if config.resolution_order and resolution is not None:
+        expected = parameter_names(resolution.n_bins, RESOLUTION_PARAMETERS)
+        file = files.get("resolution_data", "")
+        check_names(config.resolution_order, expected, dataset="ResolutionTable.cov", file=file)
+
+
+def _statistical(scale: ScaleTable, name: str, config: CalibrationConfig, files: Mapping[str, str]) -> _Group:
+    variations = config.scale_factor * modes(
+        scale.cov, dataset="ScaleTable.cov", file=files.get("scale", ""), scaled=config.basis == "scaled"
+    )
+    return _Group(
+        name=f"{name}_stat",
+        kind="scale",
+        names=_numbered(f"{name}_stat", len(variations)),
+        source=f"statistical covariance of A, e, M from {name}, standard deviations times {config.scale_factor:g}",
+        factor=config.scale_factor,
+        variations=variations,
+    )
+
+
+def _mass_group(scale: ScaleTable, name: str, mass: float, error: float) -> _Group:
+    variation = np.zeros((1, 3, scale.n_bins))
+    variation[0, 0] = error / mass
+    return _Group(
+        name="reference_mass",
+        kind="scale",
+        names=(f"reference_mass_{name}",),
+        source=f"mass of {name}, {mass:.7g} +- {error:.2g} GeV: A = {error / mass:.3g} everywhere",
+        factor=1.0,
+        variations=variation,
+    )
+
+
+def _resolution(
+    data: ResolutionTable, mc: ResolutionTable | None, config: CalibrationConfig, files: Mapping[str, str]
+) -> _Group:
+    parts = {"resolution_data": data} | ({} if mc is None else {"resolution_mc": mc})
+    if mc is not None and not np.array_equal(data.eta_edges, mc.eta_edges):
+        raise ValueError("the resolutions of data and simulation must be given in the same eta bins")
+    for part, table in parts.items():
+        # each by itself: a sum could hide that one of them is no covariance
+        modes(table.cov, dataset=f"{part}.cov", file=files.get(part, ""))
+    total = sum((table.cov for table in parts.values()), np.zeros_like(data.cov))
+    variations = config.resolution_factor * modes(
+        total, dataset="sum of resolution covariances", scaled=config.basis == "scaled"
+    )
+    return _Group(
+        name="resolution_stat",
+        kind="resolution",
+        names=_numbered("resolution_stat", len(variations)),
+        source=f"statistical covariance of a, b, c, {' plus '.join(parts)}, standard deviations times "
+        f"{config.resolution_factor:g}",
+        factor=config.resolution_factor,
+        variations=variations,
+    )
+
+
+def _numbered(stem: str, count: int) -> tuple[str, ...]:
+    digits = max(3, len(str(count - 1)))
+    return tuple(f"{stem}_{i:0{digits}d}" for i in range(count))
+
+
+def _provenance(config: CalibrationConfig, tables: list[ScaleTable | ResolutionTable | None]) -> Provenance:
+    """The stage's configuration beside those of the tables; all inputs and ledgers."""
+    parts: dict[str, Result | None] = dict(zip(("scale", "resolution_data", "resolution_mc"), tables, strict=True))
+    found = {name: table.provenance for name, table in parts.items() if table is not None}
+    configuration: dict[str, object] = {"calibration": asdict(config)}
+    configuration |= {name: dict(p.configuration) for name, p in found.items() if p.configuration}
+    ledgers = {stage: ledger for p in reversed(found.values()) for stage, ledger in p.ledgers.items()}
+    inputs = {file: digest for p in found.values() for file, digest in p.inputs.items()}
+    seeds = [p.seed for p in found.values() if p.seed is not None]
+    return Provenance(configuration=configuration, inputs=inputs, ledgers=ledgers, seed=seeds[0] if seeds else None)

@@ -1,0 +1,291 @@
+"""The calibration itself: what it holds and how it is applied."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from mucal.arrays import FloatArray, check_shapes
+from mucal.calibration.columns import flatten, local_index
+from mucal.calibration.covariance import check_names, parameter_names
+from mucal.calibration.muons import Muons, prepare
+from mucal.calibration.response import momentum_factor, relative_variance
+from mucal.calibration.validity import Outside, Validity
+from mucal.errors import nearest
+from mucal.ledger import Ledger
+from mucal.numerics.keyed import normal
+from mucal.scale.table import ResolutionTable, ScaleTable
+from mucal.store import Result
+
+Sample = Literal["data", "mc"]
+KINDS: Final = ("scale", "resolution")
+SEED: Final = 0
+"""Of the smearing.  Fixed: two users who smear the same muon get the same momentum."""
+PURPOSE: Final = "calibration.smear"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Calibration(Result):
+    """Momentum scale and resolution with named nuisances; S of them vary the scale, R the resolution.
+
+    scale                 : A, e, M in B bins of eta
+    resolution_data, _mc  : a, b, c, d of data and of simulation in the same eta bins, if known
+    parameter_names       : (3B)          order of the covariance of `scale`, as "A_00" … "M_47"
+    names                 : (S+R)         unique, as "jpsi_stat_000"; the scale nuisances come first
+    groups, kinds, sources: (S+R)         group of each; "scale" or "resolution"; what it stands for
+    scale_variations      : (S, 3, B)     +1 standard deviation of A, e, M; factors included
+    resolution_variations : (R, 3, B')    +1 standard deviation of a, b, c of data; factors included
+    factors               : group -> factor by which the fitted standard deviations were multiplied
+    resonance             : whose mass sets the scale
+    reference_mass, _error: GeV
+    pdg_edition           : year of the Review of Particle Physics they are from; 0 if configured otherwise
+    pt_range              : GeV, where it may be applied: lower <= pt < upper
+    eta_range             : likewise
+    pt_definition         : which momenta it corrects, as "refit" or "nanoaod"
+    era, description      : free text
+    """
+
+    scale: ScaleTable
+    resolution_data: ResolutionTable | None = None
+    resolution_mc: ResolutionTable | None = None
+    parameter_names: tuple[str, ...]
+    names: tuple[str, ...]
+    groups: tuple[str, ...]
+    kinds: tuple[str, ...]
+    sources: tuple[str, ...]
+    scale_variations: FloatArray
+    resolution_variations: FloatArray
+    factors: Mapping[str, float] = field(default_factory=dict)
+    resonance: str
+    reference_mass: float
+    reference_mass_error: float
+    pdg_edition: int
+    pt_range: tuple[float, float]
+    eta_range: tuple[float, float]
+    pt_definition: str
+    era: str = ""
+    description: str = ""
+
+    def __post_init__(self) -> None:
+        s, r = self.kinds.count("scale"), self.kinds.count("resolution")
+        n_resolution = 0 if self.resolution_data is None else self.resolution_data.n_bins
+        check_shapes(self, names=(s + r,), groups=(s + r,), sources=(s + r,))
+        check_shapes(self, scale_variations=(s, 3, self.scale.n_bins), resolution_variations=(r, 3, n_resolution))
+        if self.kinds != ("scale",) * s + ("resolution",) * r:
+            raise ValueError("Calibration.kinds must list 'scale' first, then 'resolution', and nothing else")
+        if len(set(self.names)) != len(self.names):
+            twice = next(name for name in self.names if self.names.count(name) > 1)
+            raise ValueError(f"nuisance '{twice}' is defined {self.names.count(twice)} times")
+        check_names(self.parameter_names, parameter_names(self.scale.n_bins), dataset="ScaleTable.cov")
+        _check_cover("ScaleTable", self.scale.eta_edges, self.eta_range)
+        for name, table in (("resolution_data", self.resolution_data), ("resolution_mc", self.resolution_mc)):
+            if table is not None:
+                _check_cover(name, table.eta_edges, self.eta_range)
+        if self.resolution_mc is not None and (
+            self.resolution_data is None
+            or not np.array_equal(self.resolution_data.eta_edges, self.resolution_mc.eta_edges)
+        ):
+            raise ValueError("the resolutions of data and simulation must be given in the same eta bins")
+
+    # -------------------------------------------------------------------------------------------- applying
+
+    def correct(
+        self, pt: Any, eta: Any, phi: Any, charge: Any, sample: Sample = "data", *, outside: Outside = "raise"
+    ) -> Any:
+        """Transverse momentum with the momentum-scale correction applied.
+
+        Data: pT' = pT / (1 + A - e/pT + q M pT).  Simulation is the reference of the scale: its pT comes back as it is
+        (it is smeared instead, see `smear`).
+
+        pt      : any shape, GeV   reconstructed, of the kind `pt_definition`
+        eta     :                  reconstructed
+        phi     :         rad
+        charge  :                  +1 or -1
+        sample  : "data" or "mc"
+        outside : "raise", or "nan" to get NaN for muons outside the validity range
+
+        The columns may be numpy, awkward or pandas; the result is of the same kind and in GeV, always float64.
+        Raises ValueError, with counts by reason, for muons outside the validity range.
+        Source: arXiv:2412.13872; derived in docs/physics/calibration.md.
+        """
+        muons = prepare({"pt": pt, "eta": eta, "phi": phi, "charge": charge}, self.validity, outside)
+        return muons.finish(self._scaled(muons, self._nominal(sample)))
+
+    def vary(
+        self,
+        pt: Any,
+        eta: Any,
+        phi: Any,
+        charge: Any,
+        nuisance: str,
+        sample: Sample = "data",
+        *,
+        outside: Outside = "raise",
+    ) -> tuple[Any, Any]:
+        """Transverse momentum with one scale nuisance shifted by +1 and by -1 standard deviation.
+
+        Data: the correction with parameters (A, e, M) +- v.  Simulation: k -> k (1 +- (dA - de k)) +- q dM with
+        (dA, de, dM) = v, nothing else.  Vary data or simulation, not both: it is one uncertainty.
+
+        nuisance : name of a nuisance of kind "scale"; the resolution ones are for `vary_smearing`
+
+        The other arguments and what is raised are those of `correct`.  Returns (up, down).
+        """
+        shift = self.variation(nuisance)
+        if self.kinds[self.names.index(nuisance)] != "scale":
+            raise ValueError(f"nuisance '{nuisance}' varies the resolution; use vary_smearing on simulation")
+        muons = prepare({"pt": pt, "eta": eta, "phi": phi, "charge": charge}, self.validity, outside)
+        nominal = self._nominal(sample)
+        up, down = (muons.finish(self._scaled(muons, nominal + sign * shift)) for sign in (1.0, -1.0))
+        return up, down
+
+    def smear(
+        self,
+        pt: Any,
+        eta: Any,
+        phi: Any,
+        run: Any,
+        lumi: Any,
+        event: Any,
+        *,
+        muon: Any = None,
+        outside: Outside = "raise",
+    ) -> Any:
+        """Transverse momentum of simulated muons with the resolution of data.
+
+        k -> k (1 + z sqrt(max(0, sigma2_data - sigma2_mc))), z standard normal and a function of (run, lumi, event,
+        muon) alone: any order, chunk or thread gives the same momentum, and two muons of one event are independent.
+        Where simulation is worse than data nothing is done (`unsmeared` counts such muons).
+
+        pt, eta, phi     : as for `correct`, simulation only
+        run, lumi, event : integers, per muon or per event
+        muon             : number of the muon in its event; for a jagged or two-dimensional `pt` its position there
+        outside          : as for `correct`
+
+        Returns the momenta in the container of `pt`.  Raises ValueError as `correct` does, or if the calibration holds
+        no resolution of both data and simulation.
+        """
+        muons = self._smearable(pt, eta, phi, (run, lumi, event), muon, outside)
+        return muons.finish(self._smeared(muons, 0.0))
+
+    def vary_smearing(
+        self,
+        pt: Any,
+        eta: Any,
+        phi: Any,
+        run: Any,
+        lumi: Any,
+        event: Any,
+        nuisance: str,
+        *,
+        muon: Any = None,
+        outside: Outside = "raise",
+    ) -> tuple[Any, Any]:
+        """Smeared momenta with one resolution nuisance shifted by +1 and by -1; random numbers are those of `smear`.
+
+        nuisance : name of a nuisance of kind "resolution"; it shifts a, b, c of data
+
+        The other arguments and what is raised are those of `smear`.  Returns (up, down).
+        """
+        shift = self.variation(nuisance)
+        if self.kinds[self.names.index(nuisance)] != "resolution":
+            raise ValueError(f"nuisance '{nuisance}' varies the scale; use vary")
+        muons = self._smearable(pt, eta, phi, (run, lumi, event), muon, outside)
+        up, down = (muons.finish(self._smeared(muons, sign * shift)) for sign in (1.0, -1.0))
+        return up, down
+
+    def count_rejected(self, pt: Any, eta: Any, phi: Any, charge: Any) -> Ledger:
+        """How many muons `correct` would use and reject, by reason: nonfinite, nonpositive, range, charge."""
+        flat, _ = flatten({"pt": pt, "eta": eta, "phi": phi, "charge": charge})
+        return self.validity.ledger(self.validity.rejected(**flat), flat["pt"].size)
+
+    def unsmeared(self, pt: Any, eta: Any) -> int:
+        """Number of muons that `smear` leaves as they are because simulation is no better than data there."""
+        muons = prepare({"pt": pt, "eta": eta, "phi": 0.0}, self.validity, "raise")
+        return int(np.sum(self._extra_variance(muons, 0.0) <= 0))
+
+    # -------------------------------------------------------------------------------------------- describing
+
+    @property
+    def validity(self) -> Validity:
+        """Where the calibration may be applied."""
+        return Validity(pt_range=self.pt_range, eta_range=self.eta_range)
+
+    def nuisances(self, which: str | None = None) -> tuple[str, ...]:
+        """Names of all nuisances, or of those of one kind ("scale", "resolution") or one group.
+
+        Raises ValueError that names the nearest group for an unknown one.
+        """
+        if which is None:
+            return self.names
+        known = (*KINDS, *dict.fromkeys(self.groups))
+        if which not in known:
+            raise ValueError(
+                f"no nuisance group '{which}'; the nearest are {', '.join(nearest(which, known) or known)}"
+            )
+        return tuple(n for n, g, k in zip(self.names, self.groups, self.kinds, strict=True) if which in (g, k))
+
+    def variation(self, nuisance: str) -> FloatArray:
+        """(3, B) the shift of A, e, M (or a, b, c) that +1 standard deviation of a nuisance stands for.
+
+        Raises ValueError that names the nearest nuisances for an unknown one.
+        """
+        if nuisance not in self.names:
+            near = nearest(nuisance, self.names) or self.names[:3]
+            raise ValueError(f"no nuisance '{nuisance}' in this calibration; the nearest are {', '.join(near)}")
+        i = self.names.index(nuisance)
+        n_scale = self.scale_variations.shape[0]
+        result: FloatArray = self.scale_variations[i] if i < n_scale else self.resolution_variations[i - n_scale]
+        return result
+
+    # -------------------------------------------------------------------------------------------- inside
+
+    def _smearable(
+        self, pt: Any, eta: Any, phi: Any, event_keys: tuple[Any, Any, Any], muon: Any, outside: Outside
+    ) -> Muons:
+        self._resolutions()
+        keys = dict(zip(("run", "lumi", "event"), event_keys, strict=True))
+        keys["muon"] = local_index(pt) if muon is None else muon
+        return prepare({"pt": pt, "eta": eta, "phi": phi}, self.validity, outside, keys)
+
+    def _nominal(self, sample: Sample) -> FloatArray:
+        """(3, B) A, e, M as applied to a sample."""
+        if sample not in ("data", "mc"):
+            raise ValueError(f"sample = {sample!r}, expected 'data' or 'mc'")
+        nominal: FloatArray = np.stack([self.scale.A, self.scale.e, self.scale.M])
+        return nominal if sample == "data" else np.zeros_like(nominal)
+
+    def _scaled(self, muons: Muons, parameters: FloatArray) -> FloatArray:
+        A, e, M = parameters[:, self.scale.bin_index(muons.eta)]
+        result: FloatArray = muons.pt * momentum_factor(muons.pt, muons.charge, A, e, M)
+        return result
+
+    def _resolutions(self) -> tuple[ResolutionTable, ResolutionTable]:
+        if self.resolution_data is None or self.resolution_mc is None:
+            raise ValueError("this calibration holds no resolution of data and simulation; it cannot smear")
+        return self.resolution_data, self.resolution_mc
+
+    def _extra_variance(self, muons: Muons, shift: FloatArray | float) -> FloatArray:
+        """(N,) (sigma_k/k)^2 of data, its a, b, c shifted, less that of simulation."""
+        data, mc = self._resolutions()
+        index = np.searchsorted(data.eta_edges, muons.eta, side="right") - 1
+        a, b, c = (np.stack([data.a, data.b, data.c]) + shift)[:, index]
+        in_data = relative_variance(muons.pt, a, b, c, data.d[index])
+        in_mc = relative_variance(muons.pt, mc.a[index], mc.b[index], mc.c[index], mc.d[index])
+        result: FloatArray = in_data - in_mc
+        return result
+
+    def _smeared(self, muons: Muons, shift: FloatArray | float) -> FloatArray:
+        width = np.sqrt(np.maximum(0.0, self._extra_variance(muons, shift)))
+        stretch = 1.0 + width * normal(SEED, PURPOSE, *muons.keys) if muons.pt.size else width
+        return muons.pt / np.where(stretch > 0, stretch, np.nan)
+
+
+def _check_cover(name: str, edges: npt.NDArray[np.float64], eta_range: tuple[float, float]) -> None:
+    if not (edges[0] <= eta_range[0] < eta_range[1] <= edges[-1]):
+        raise ValueError(
+            f"the validity range {eta_range[0]:g} <= eta < {eta_range[1]:g} is not inside the eta bins of {name}, "
+            f"{edges[0]:g} to {edges[-1]:g}"
+        )

@@ -1,0 +1,38 @@
+"""The two formulas of the product, for arrays of muons."""
+
+import numpy as np
+
+from mucal.arrays import FloatArray
+
+
+def momentum_factor(pt: FloatArray, charge: FloatArray, A: FloatArray, e: FloatArray, M: FloatArray) -> FloatArray:
+    """Corrected over reconstructed transverse momentum, 1 / (1 + A - e/pT + q M pT); exactly 1 for zeros.
+
+    pt      : (N,) GeV
+    charge  : (N,)      +1 or -1
+    A, e, M : (N,)      -, GeV, 1/GeV
+
+    Raises ValueError where the correction would turn a momentum's sign.  Derived in docs/physics/calibration.md.
+    """
+    curvature = 1.0 + A - e / pt + charge * M * pt
+    if np.any(curvature <= 0):
+        i = int(np.argmax(curvature <= 0))
+        raise ValueError(
+            f"the correction of muon {i} turns the sign of its curvature: 1 + A - e/pt + q M pt = {curvature[i]:.3g} "
+            f"at pt = {pt[i]:.4g} GeV; the parameters are not those of a momentum scale"
+        )
+    result: FloatArray = 1.0 / curvature
+    return result
+
+
+def relative_variance(pt: FloatArray, a: FloatArray, b: FloatArray, c: FloatArray, d: FloatArray) -> FloatArray:
+    """Relative curvature variance, (sigma_k/k)^2 = a + c pT^2 + b / (1 + d/pT^2).
+
+    pt         : (N,) GeV
+    a, b, c, d : (N,)      -, -, 1/GeV^2, GeV^2
+
+    Source: docs/physics/calibration.md.
+    """
+    pt_squared = pt * pt
+    result: FloatArray = a + c * pt_squared + b / (1.0 + d / pt_squared)
+    return result
