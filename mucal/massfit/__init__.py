@@ -11,3 +11,21 @@ Every parameter that is minimised is an unbounded map: ln s, ln sigma, logit f (
 
 A bin that cannot be fitted says why in `status`; its values are NaN, never a guess.
 """
+
+from mucal.massfit.batch import fit_bins
+from mucal.massfit.bins import Binning, MassHistograms, fill
+from mucal.massfit.config import BatchConfig
+from mucal.massfit.fits import MassFits
+from mucal.massfit.status import Status
+from mucal.massfit.template import Template
+
+__all__ = [
+    "BatchConfig",
+    "Binning",
+    "MassFits",
+    "MassHistograms",
+    "Status",
+    "Template",
+    "fill",
+    "fit_bins",
+]

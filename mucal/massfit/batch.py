@@ -1,0 +1,180 @@
+"""Mass fits of all kinematic bins in one call."""
+
+import math
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
+from typing import Final
+
+import numba
+import numpy as np
+from scipy.special import gammaincc
+
+from mucal.arrays import FloatArray, IntArray
+from mucal.errors import ConfigError
+from mucal.massfit import kernels
+from mucal.massfit.bins import MassHistograms
+from mucal.massfit.config import BatchConfig
+from mucal.massfit.fits import MassFits
+from mucal.massfit.status import Status
+from mucal.massfit.template import Nodes, Template, compress, levels, resonance_points
+from mucal.store import Provenance
+from mucal.theory import resonance
+
+CHUNK: Final = 256
+"""Bins that one thread takes at a time; bounds the memory of templates given per bin."""
+
+
+def fit_bins(
+    histograms: MassHistograms,
+    config: BatchConfig,
+    template: Template | None = None,
+    *,
+    n_threads: int | None = None,
+) -> MassFits:
+    """Fits of one model to every mass histogram, by damped Fisher scoring of the extended binned Poisson likelihood.
+
+    histograms : B kinematic bins
+    config     : model, constraints, stopping rule
+    template   : signal before resolution for the model "template"; by default the resonance after final-state radiation
+    n_threads  : defaults to numba's number of threads; the result does not depend on it
+
+    Returns one row per histogram.  The covariance is the inverse of the expected (Fisher) information at the minimum,
+    constraints included.  A background fraction that runs to zero is held at 0.01 events; its variance is then that
+    of the information there, and it has no covariance.  Fixed parameters have zero variance.
+
+    Raises ValueError if a template per bin has another number of rows than the histograms, ConfigError if a template
+    comes with another model.  Derived in docs/physics/massfit.md.
+    """
+    _check(histograms, config, template)
+    edges = np.ascontiguousarray(histograms.mass_edges, dtype=np.float64)
+    n_bins, p = histograms.n_bins, len(config.parameters)
+    status = _status_before(histograms, config, template)
+    values, cov = np.full((n_bins, p), np.nan), np.full((n_bins, p, p), np.nan)
+    deviance, edm = np.full(n_bins, np.nan), np.full(n_bins, np.nan)
+    ndf, n_steps = np.zeros(n_bins, np.int64), np.zeros(n_bins, np.int64)
+    tables = _tables(edges, config, template)
+    reference = resonance(config.resonance)
+    tails = np.array([config.n_l, config.n_r])
+
+    def work(rows: IntArray) -> None:
+        nodes = tables if isinstance(tables, Nodes) else compress(tables[0], tables[1][rows], edges, levels(edges))
+        found = kernels.fit_rows(
+            np.ascontiguousarray(histograms.counts[rows], dtype=np.float64),
+            edges,
+            reference.mass,
+            nodes.level_sigma,
+            nodes.offsets,
+            nodes.nodes,
+            nodes.weights,
+            nodes.n_nodes,
+            tails,
+            *_start_and_constraints(config),
+            config.tolerance,
+            config.max_steps,
+            config.max_attempts,
+        )
+        for whole, part in zip((values, cov, deviance, ndf, edm, n_steps, status), found, strict=True):
+            whole[rows] = part
+
+    tried = np.flatnonzero(status == Status.OK)
+    with ThreadPoolExecutor(n_threads or numba.get_num_threads()) as pool:
+        list(pool.map(work, _chunks(tried)))
+    with np.errstate(invalid="ignore"):
+        p_value = np.where(ndf > 0, gammaincc(0.5 * np.maximum(ndf, 1), 0.5 * deviance), np.nan)
+        status[(status == Status.OK) & (p_value < config.min_p_value)] = Status.BAD_GOF
+    return MassFits(
+        provenance=Provenance(configuration=asdict(config)),
+        resonance=config.resonance,
+        reference_mass=reference.mass,
+        reference_mass_error=reference.mass_error,
+        model=config.model,
+        parameters=config.parameters,
+        histograms=histograms,
+        values=values,
+        cov=cov,
+        deviance=deviance,
+        ndf=ndf,
+        p_value=p_value,
+        edm=edm,
+        n_steps=n_steps,
+        status=status,
+    )
+
+
+def _check(histograms: MassHistograms, config: BatchConfig, template: Template | None) -> None:
+    mass, edges = resonance(config.resonance).mass, histograms.mass_edges
+    if not edges[0] < mass < edges[-1]:
+        raise ConfigError(
+            f"the mass of {config.resonance}, {mass} GeV, lies outside the mass window",
+            kind="config.massfit",
+            where={"window": f"{edges[0]} to {edges[-1]} GeV"},
+            do="choose mass edges around the resonance",
+        )
+    if template is None:
+        return
+    if config.model != "template":
+        raise ConfigError(
+            f"a template was given but massfit.model is '{config.model}'",
+            kind="config.massfit",
+            do="set massfit.model to 'template' or leave the template out",
+        )
+    if template.weights.ndim == 2 and template.weights.shape[0] != histograms.n_bins:
+        raise ValueError(f"Template.weights has {template.weights.shape[0]} rows for {histograms.n_bins} histograms")
+
+
+def _status_before(histograms: MassHistograms, config: BatchConfig, template: Template | None) -> IntArray:
+    """(B,) why a bin is not fitted; OK where it is."""
+    counts = histograms.counts
+    status = np.full(histograms.n_bins, int(Status.OK))
+    usable = np.all(np.isfinite(counts) & (counts >= 0), axis=1)
+    n_events = np.where(usable, counts.sum(axis=1), np.inf)
+    status[n_events < config.min_events] = Status.LOW_STATS
+    status[n_events <= 0] = Status.EMPTY
+    if template is not None:
+        edges, true = histograms.mass_edges, template.edges
+        inside = (true[1:] > edges[0]) & (true[:-1] < edges[-1])
+        content = np.broadcast_to(template.weights, (histograms.n_bins, true.size - 1))
+        finite = np.all(np.isfinite(content), axis=1)
+        status[finite & (content[:, inside].sum(axis=1) <= 0) & (status == Status.OK)] = Status.TEMPLATE_EMPTY
+        usable = usable & finite
+    status[~usable] = Status.NON_FINITE
+    return status
+
+
+def _tables(edges: FloatArray, config: BatchConfig, template: Template | None) -> Nodes | tuple[FloatArray, FloatArray]:
+    """Nodes common to all bins, or the points and weights (B, K) of templates per bin."""
+    if config.model != "template":
+        none = np.zeros((1, 0))
+        return Nodes(
+            level_sigma=np.zeros(0),
+            offsets=np.zeros(0, np.int64),
+            nodes=none,
+            weights=none,
+            n_nodes=np.zeros((1, 0), np.int64),
+        )
+    level_sigma = levels(edges)
+    points = resonance_points(config.resonance, edges, level_sigma[-1]) if template is None else template.points
+    if points[1].ndim == 2:
+        return points
+    return compress(points[0], points[1][None, :], edges, level_sigma)
+
+
+def _start_and_constraints(config: BatchConfig) -> tuple[FloatArray, IntArray, FloatArray, FloatArray]:
+    """Start (NaN: from the spectrum), free, and mean and precision of the constraints, each (P,)."""
+    p = len(config.parameters)
+    start, free = np.full(p, np.nan), np.ones(p, np.int64)
+    mean, precision = np.zeros(p), np.zeros(p)
+    for j, name in enumerate(config.parameters):
+        constraint = config.constraint(name)
+        if name in config.fixed:
+            start[j], free[j] = config.fixed[name], 0
+        elif constraint is not None:
+            mean[j], precision[j] = constraint[0], 1.0 / constraint[1] ** 2
+            start[j] = mean[j] if name in config.constraints else math.nan
+    return start, free, mean, precision
+
+
+def _chunks(rows: IntArray) -> Iterator[IntArray]:
+    for begin in range(0, rows.size, CHUNK):
+        yield rows[begin : begin + CHUNK]
