@@ -16,6 +16,8 @@ from mucal.massfit.batch import fit_bins
 from mucal.massfit.bins import Binning, MassHistograms, fill
 from mucal.massfit.config import BatchConfig
 from mucal.massfit.fits import MassFits
+from mucal.massfit.spectrum import SpectrumFit, fit_spectrum
+from mucal.massfit.spectrum_config import SpectrumConfig
 from mucal.massfit.status import Status
 from mucal.massfit.template import Template
 
@@ -24,8 +26,11 @@ __all__ = [
     "Binning",
     "MassFits",
     "MassHistograms",
+    "SpectrumConfig",
+    "SpectrumFit",
     "Status",
     "Template",
     "fill",
     "fit_bins",
+    "fit_spectrum",
 ]

@@ -19,7 +19,7 @@ from typing import Final
 import numpy as np
 
 from mucal.arrays import FloatArray, check_edges
-from mucal.theory.lineshape import DrellYan, drell_yan
+from mucal.theory.lineshape import DrellYan, Line, drell_yan
 from mucal.theory.pdg import resonance
 from mucal.units import MUON_MASS
 
@@ -127,6 +127,38 @@ def spectrum(name: str, edges: FloatArray, model: DrellYan | None = None) -> Flo
     density = weights * radiated_density(nodes, model or DrellYan())
     result: FloatArray = np.add.reduceat(density, np.searchsorted(nodes, edges[:-1]))
     return result / float(result.sum())
+
+
+def line(name: str, low: float, high: float, step: float, model: DrellYan | None = None) -> Line:
+    """The post-radiation spectrum of `spectrum` as quadrature nodes, for smearing.
+
+    name      : a narrow resonance of `theory.pdg`, or "z"
+    low, high : GeV, range of masses covered; for a narrow resonance the peak is always in
+    step      : GeV, length of a four-point Gauss panel; at most the resolution
+    model     : shape of the Z before radiation
+
+    Returns nodes whose weights add to the probability of the range (narrow resonance) or to 1 (Z).
+    """
+    state = resonance(name)
+    if name == "z":
+        nodes, weights = _panels(np.array([low, high]), min(step, 2.0 * Z_PANEL))
+        density = weights * radiated_density(nodes, model or DrellYan())
+        return Line(mass=nodes, weight=density / density.sum())
+    strength, t_max = _strength(state.mass)
+    t_low = min(float(t_max), 1.0 - (low / state.mass) ** 2)
+    if t_low <= T_SOFT:
+        raise ValueError(f"the line of {name} at {state.mass} GeV lies below {low} GeV; start the range lower")
+    # from here on panels of equal ln t would be longer than `step` in mass
+    t_even = min(t_low, 4.0 * step / state.mass)
+    soft, soft_weights = _gauss(np.linspace(np.log(T_SOFT), np.log(t_even), 1 + int(np.log(t_even / T_SOFT) / 0.7)), 4)
+    even = np.linspace(t_even, t_low, 1 + int(np.ceil((t_low - t_even) * state.mass / (2.0 * step))))
+    hard, hard_weights = _gauss(even, 4) if even.size > 1 else (np.zeros(0), np.zeros(0))
+    t = np.concatenate([np.exp(soft), hard])
+    weights = np.concatenate([soft_weights * np.exp(soft), hard_weights])
+    norm = _loss_distribution(t_max, strength)
+    density = weights * strength * np.power(t, strength - 1.0) * (1.0 - t + 0.5 * t**2) / norm
+    none = _loss_distribution(np.asarray(T_SOFT), strength) / norm
+    return Line(mass=np.append(state.mass, state.mass * np.sqrt(1.0 - t)), weight=np.append(none, density))
 
 
 def radiated_density(mass: FloatArray, model: DrellYan) -> FloatArray:

@@ -1,12 +1,21 @@
-"""Mass spectra before radiation: Breit-Wigner shapes, the Voigt profile and qq̄ -> gamma*/Z -> mu mu."""
+"""Mass spectra before radiation (Breit-Wigner, Voigt, qq̄ -> gamma*/Z -> mu mu) and their smearing by a resolution.
 
+A spectrum that is to be smeared is a `Line`: quadrature nodes and weights, so that its convolution with any
+resolution whose distribution function K is known becomes a sum of exact bin integrals,
+
+    P_j = sum_g w_g [K((e_{j+1} - s m_g)/(sigma s m_g)) - K((e_j - s m_g)/(sigma s m_g))],
+
+with s the mass scale and sigma the relative resolution.
+"""
+
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-from scipy.special import voigt_profile
+from scipy.special import ndtr, voigt_profile
 
-from mucal.arrays import FloatArray
+from mucal.arrays import FloatArray, check_shapes
 from mucal.theory.pdg import resonance
 
 SIN2_THETA: Final = 0.2315
@@ -95,4 +104,76 @@ def drell_yan(mass: FloatArray, model: DrellYan) -> FloatArray:
             + (v_q**2 + a_q**2) * (v_l**2 + a_l**2) * (chi.real**2 + chi.imag**2)
         )
     result: FloatArray = total / s * 2.0 * np.asarray(mass) ** (1.0 - model.luminosity_power)
+    return result
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Line:
+    """A mass spectrum as quadrature nodes: its integral against any smooth g is sum_g weight_g g(mass_g).
+
+    mass   : (G,) GeV
+    weight : (G,)      adds to the probability that the nodes cover
+    """
+
+    mass: FloatArray
+    weight: FloatArray
+
+    def __post_init__(self) -> None:
+        check_shapes(self, weight=self.mass.shape)
+
+
+Kernel = Callable[[FloatArray], FloatArray]
+"""Distribution function of a resolution in units of its width: K(u), from 0 to 1."""
+
+
+def smear(line: Line, edges: FloatArray, scale: float, sigma: float, kernel: Kernel) -> FloatArray:
+    """Integrals over bins of a line smeared by a resolution proportional to the mass.
+
+    line   : spectrum before smearing
+    edges  : (J+1,) GeV
+    scale  : measured over true mass
+    sigma  : width of the kernel over measured mass
+    kernel : distribution function of the resolution in units of its width
+
+    Returns (J,); they add to the probability of the window.
+    """
+    centre = scale * line.mass
+    below = kernel((edges[None, :] - centre[:, None]) / (sigma * centre[:, None]))
+    return np.diff(line.weight @ below)
+
+
+def gaussian_kernel(u: FloatArray) -> FloatArray:
+    """Distribution function of the standard normal."""
+    result: FloatArray = ndtr(u)
+    return result
+
+
+def double_gaussian_kernel(u: FloatArray, ratio: float, fraction: float) -> FloatArray:
+    """Distribution function of two normals with a common mean: core of width 1, `fraction` of width `ratio`."""
+    result: FloatArray = (1.0 - fraction) * ndtr(u) + fraction * ndtr(u / ratio)
+    return result
+
+
+def crystal_ball_kernel(u: FloatArray, alpha_l: float, n_l: float, alpha_r: float, n_r: float) -> FloatArray:
+    """Distribution function of the double-sided Crystal Ball: normal core, power tails beyond -alpha_l and alpha_r.
+
+    The left tail is exp(-a^2/2) [1 - (a/n)(a + u)]^-n, continuous with its first derivative; n > 1.  Source: Crystal
+    Ball line shape (M. Oreglia, SLAC-R-236, 1980), with a second tail.
+    """
+    left_all, right_all = _tail(np.float64(-alpha_l), alpha_l, n_l), _tail(np.float64(-alpha_r), alpha_r, n_r)
+    core_all = _SQRT_2PI * (ndtr(alpha_r) - ndtr(-alpha_l))
+    core = _SQRT_2PI * (ndtr(np.clip(u, -alpha_l, alpha_r)) - ndtr(-alpha_l))
+    left = _tail(np.minimum(u, -alpha_l), alpha_l, n_l)
+    right = right_all - _tail(np.minimum(-u, -alpha_r), alpha_r, n_r)
+    result: FloatArray = (left + core + right) / (left_all + core_all + right_all)
+    return result
+
+
+_SQRT_2PI: Final = float(np.sqrt(2.0 * np.pi))
+
+
+def _tail(u: FloatArray | np.float64, alpha: float, n: float) -> FloatArray:
+    """Integral of the left tail from -infinity to u <= -alpha; in logarithms, so that no n overflows."""
+    log_bracket = np.log1p(-(alpha / n) * (alpha + u))
+    result: FloatArray = n / (alpha * (n - 1.0)) * np.exp(-0.5 * alpha**2 + (1.0 - n) * log_bracket)
     return result
