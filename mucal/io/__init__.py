@@ -1,1 +1,10 @@
-"""io"""
+"""Files of other tools: each format's reader stands beside its writer, and what is read is checked before it is used.
+
+Dimuons come from ROOT (TTree, RNTuple), Parquet, CSV and HDF5 through one column map, `DimuonInput`; they are
+streamed in chunks, the muons ordered PLUS, MINUS, and every event that is read is used or rejected under a reason.
+"""
+
+from mucal.io.dimuon_input import DimuonInput, MuonColumns
+from mucal.io.dimuon_source import DimuonSource, open_dimuons
+
+__all__ = ["DimuonInput", "DimuonSource", "MuonColumns", "open_dimuons"]

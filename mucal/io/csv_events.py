@@ -1,0 +1,143 @@
+"""Events in a CSV file, plain or gzipped, one header line and commas; never more than a block of it in memory."""
+
+import gzip
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+import pyarrow as pa
+import pyarrow.csv as pc
+
+from mucal.errors import InputError
+from mucal.io.event_table import Chunk, Column, first_line, unreadable
+from mucal.io.file_magic import GZIP
+from mucal.io.parquet_events import arrow_values
+
+BLOCK: Final = 2**21
+"""Bytes parsed at a time; a line longer than this is refused."""
+_HEADER_BYTES: Final = 2**16
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CsvEvents:
+    """The table of one CSV file (an `EventTable`).
+
+    columns    : number or text, by the first data line
+    whole_line : whether the last line has its line end; without it the file may have been cut
+    """
+
+    path: Path
+    entries: int
+    columns: Mapping[str, Column]
+    whole_line: bool
+    tree: str = field(default="", init=False)
+    format: str = field(default="csv", init=False)
+
+    def chunks(self, names: Sequence[str], rows: int) -> Iterator[Chunk]:
+        """The named columns, at most `rows` lines at a time; numbers as float64, or int64 where all of it is whole."""
+        start = 0
+        try:
+            with pa.input_stream(str(self.path), compression="gzip" if _is_gzip(self.path) else None) as stream:
+                reader = pc.open_csv(
+                    stream,
+                    read_options=pc.ReadOptions(block_size=BLOCK, use_threads=False, column_names=list(self.columns),
+                                                skip_rows=1),
+                    convert_options=pc.ConvertOptions(
+                        column_types={n: _arrow_type(self.columns[n]) for n in names}, include_columns=list(names)
+                    ),
+                )  # fmt: skip
+                for batch in reader:
+                    for first in range(0, batch.num_rows, rows):
+                        piece = batch.slice(first, rows)
+                        columns = {name: arrow_values(piece.column(name)) for name in names}
+                        yield Chunk(start=start, rows=piece.num_rows, columns=columns)
+                        start += piece.num_rows
+        except (OSError, pa.ArrowException) as error:
+            raise unreadable(self, error, start) from error
+        if start != self.entries:
+            raise unreadable(self, ValueError(f"{start} of {self.entries} lines came"), start)
+
+
+def open_csv(path: Path) -> CsvEvents:
+    """The table of a CSV file, its lines counted (and its compression checked to the last byte).
+
+    Raises InputError for a truncated gzip stream, a header without names, repeated names or no data.
+    """
+    header, first, lines, whole_line = _scan(path)
+    names = [name.strip().strip('"') for name in header.split(",")]
+    repeated = sorted({name for name in names if names.count(name) > 1 or not name})
+    if repeated or len(names) < 2:
+        raise InputError(
+            f"the header of {path.name} names column {repeated[0]!r} twice or not at all"
+            if repeated
+            else f"the first line of {path.name} is no comma-separated header: {header[:60]!r}",
+            kind="input.csv_header",
+            where={"file": path, "line": 1},
+        )
+    values = first.split(",")
+    columns = {
+        name: _column(values[i] if i < len(values) else "") for i, name in enumerate(names)
+    }  # a short first line is refused by the parser
+    return CsvEvents(path=path, entries=lines, columns=columns, whole_line=whole_line)
+
+
+def _scan(path: Path) -> tuple[str, str, int, bool]:
+    """Header, first data line, number of data lines, whether the last one is ended; blank lines do not count."""
+    head: list[str] = []
+    lines, ended, size = 0, True, 0
+    try:
+        with gzip.open(path) if _is_gzip(path) else open(path, "rb") as file:
+            while line := file.readline(BLOCK):
+                size += len(line)
+                ended = line.endswith((b"\n", b"\r"))
+                if len(line) == BLOCK and not ended:
+                    raise InputError(
+                        f"a line of {path.name} is longer than {BLOCK} bytes",
+                        kind="input.csv_line",
+                        where={"file": path, "line": lines + 1},
+                    )
+                if line.strip():
+                    lines += 1
+                    if len(head) < 2:
+                        head.append(line.decode("utf-8-sig").strip())
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise InputError(
+            f"{path.name} is truncated or damaged: {path.stat().st_size} bytes, of which {size} bytes of text came out",
+            kind="input.truncated",
+            where={"file": path},
+            do='copy the file again from its source, or set on_bad_file = "skip" (it will be listed in the ledger)',
+        ) from error
+    except UnicodeDecodeError as error:
+        raise InputError(
+            f"{path.name} is not text: {first_line(error)}", kind="input.foreign_file", where={"file": path}
+        ) from error
+    if not lines:
+        raise InputError(f"{path.name} is empty", kind="input.empty_file", where={"file": path})
+    return head[0], head[1] if lines > 1 else "", lines - 1, ended
+
+
+def _is_gzip(path: Path) -> bool:
+    with open(path, "rb") as file:
+        return file.read(2) == GZIP
+
+
+def _column(value: str) -> Column:
+    text = value.strip()
+    if not text:
+        return Column(kind="number", type="float64")
+    try:
+        int(text)
+        return Column(kind="number", type="int64")
+    except ValueError:
+        pass
+    try:
+        float(text)
+        return Column(kind="number", type="float64")
+    except ValueError:
+        return Column(kind="text", type="string")
+
+
+def _arrow_type(column: Column) -> pa.DataType:
+    return pa.string() if column.kind == "text" else pa.float64()

@@ -1,0 +1,310 @@
+"""Dimuons from files: everything is checked when they are opened, then they come in chunks of bounded size."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from mucal.arrays import FloatArray, IntArray
+from mucal.errors import InputError
+from mucal.io.csv_events import CsvEvents
+from mucal.io.dimuon_input import DimuonInput
+from mucal.io.duplicates import DuplicateSpool, Repeats
+from mucal.io.event_files import (
+    check_distinct,
+    check_kinds,
+    missing_columns,
+    missing_error,
+    open_table,
+    require_known_defaults,
+)
+from mucal.io.event_table import EventTable, place
+from mucal.io.muon_lists import MuonLists, muon_lists
+from mucal.io.pairing import Pairs, make_pairs
+from mucal.ledger import EXAMPLES_KEPT, Ledger
+from mucal.store import sha256
+from mucal.track import Dimuons
+
+HEAD_ROWS: Final = 2000
+"""Rows of each file whose medians are looked at before it is read."""
+PLAUSIBLE_PT: Final = (0.3, 1000.0)
+"""GeV: a sample's median muon pT lies between; outside, the unit is not GeV."""
+PLAUSIBLE_MASS: Final = (0.22, 3000.0)
+"""GeV: the same for the pair mass, from just above twice the muon mass."""
+_BAD: Final = ("nonfinite:", "range:")
+
+
+class DimuonSource:
+    """Dimuons of one or more files, in chunks; made by `open_dimuons`.
+
+    Iterating gives `Dimuons` of at most about `chunk_rows` pairs and starts anew each time.  While it runs, `ledger`
+    holds the counts so far; read = used + rejected, always.  At the end it raises InputError if more than
+    `max_bad_fraction` of the events were bad, or if pairs came twice (`duplicates`).
+
+    files       : the opened tables: path, format, tree, entries, columns
+    entries     : rows in all
+    file_ledger : files read, used, and skipped by reason
+    notes       : what a user should know, as that duplicates cannot be looked for
+    """
+
+    def __init__(
+        self, files: Sequence[EventTable], config: DimuonInput, file_ledger: Ledger, notes: Sequence[str]
+    ) -> None:
+        self.files = tuple(files)
+        self.config = config
+        self.file_ledger = file_ledger
+        self.notes = tuple(notes)
+        self.entries = sum(table.entries for table in files)
+        self._unit = "pairs" if config.layout == "pair" else "events"
+        self._ledger = Ledger(unit=self._unit)
+
+    @property
+    def ledger(self) -> Ledger:
+        """Counts of the iteration that runs or ran last."""
+        return self._ledger
+
+    @cached_property
+    def digests(self) -> Mapping[str, str]:
+        """File as the user named it -> SHA-256.  Computed when first asked for."""
+        return {str(table.path): sha256(table.path) for table in self.files}
+
+    def read(self) -> Dimuons:
+        """All pairs at once."""
+        return Dimuons.concatenate(list(self))
+
+    def __iter__(self) -> Iterator[Dimuons]:
+        if self.config.duplicates == "first" and self._has_ids:
+            with DuplicateSpool(one_per_event=self.config.layout != "pair") as spool:
+                for _ in self._stream(spool, None):
+                    pass
+                repeats = spool.finish()
+            yield from self._stream(None, repeats)
+        elif self._has_ids:
+            with DuplicateSpool(one_per_event=self.config.layout != "pair") as spool:
+                yield from self._stream(spool, None)
+                self._refuse_repeats(spool.finish())
+        else:
+            yield from self._stream(None, None)
+        self._refuse_bad()
+
+    @property
+    def _has_ids(self) -> bool:
+        return self.config.columns.event is not None
+
+    def _stream(self, spool: DuplicateSpool | None, repeats: Repeats | None) -> Iterator[Dimuons]:
+        self._ledger = Ledger(unit=self._unit)
+        offset = 0
+        for table in self.files:
+            for lists in muon_lists(table, self.config, self.config.chunk_rows):
+                pairs = make_pairs(lists, self.config)
+                sequence = offset + lists.entry[pairs.kept]
+                if repeats is not None:
+                    pairs, sequence = _without_repeats(pairs, sequence, repeats)
+                dimuons = pairs.dimuons if self._has_ids else replace(pairs.dimuons, event=sequence)
+                if spool is not None:
+                    spool.add(dimuons, sequence)
+                self._ledger = self._ledger + _chunk_ledger(table, lists, pairs, self._unit)
+                yield dimuons
+            offset += table.entries
+
+    def _refuse_bad(self) -> None:
+        bad = {r: n for r, n in self._ledger.rejected.items() if r.startswith(_BAD) or r == "charge"}
+        count, limit = sum(bad.values()), self.config.max_bad_fraction
+        if count > limit * self._ledger.read:
+            raise InputError(
+                f"{count} of {self._ledger.read} {self._unit} are bad, more than {limit:.3g}: "
+                + ", ".join(f"{reason} {n}" for reason, n in bad.items()),
+                kind="input.bad_fraction",
+                where={reason: "; ".join(self._ledger.examples[reason]) for reason in bad},
+                do="mend the input or select the good events; max_bad_fraction sets the limit",
+            )
+
+    def _refuse_repeats(self, repeats: Repeats) -> None:
+        if not repeats.sequence.size:
+            return
+        shown = [
+            f"{self._locate(int(b))} repeats {self._locate(int(a))}"
+            for a, b in zip(repeats.first[:EXAMPLES_KEPT], repeats.sequence[:EXAMPLES_KEPT], strict=True)
+        ]
+        raise InputError(
+            f"{repeats.sequence.size} of {self._ledger.used} pairs come twice",
+            kind="input.duplicates",
+            where={f"{i + 1}": text for i, text in enumerate(shown)},
+            do='remove the repeated files or rows, or set duplicates = "first" to keep the first of each',
+        )
+
+    def _locate(self, sequence: int) -> str:
+        for table in self.files:
+            if sequence < table.entries:
+                return f"{table.path.name} entry {sequence}"
+            sequence -= table.entries
+        raise IndexError(sequence)
+
+
+def open_dimuons(files: str | Path | Sequence[str | Path], config: DimuonInput) -> DimuonSource:
+    """Dimuons of `files`, each checked before the first is read.
+
+    Checked are: existence, format, length, the same file twice, the tree, every column by name and kind, and the
+    medians of pT and mass (a unit other than GeV is refused, never rescaled).
+
+    files  : one path or several; ROOT, Parquet, CSV, CSV.gz or HDF5
+    config : the column map and the selections
+
+    At most one pair an event is made where events are lists of muons: the highest-pT mu+ with the highest-pT mu-,
+    never chosen by mass (`mucal.io.pairing`).  Raises InputError that names file, column and remedy; with
+    on_bad_file = "skip" such files are left out and counted in `file_ledger`.
+    """
+    paths = [Path(files)] if isinstance(files, str | Path) else [Path(file) for file in files]
+    if not paths:
+        raise InputError("no input file is given", kind="input.missing_file", do="name at least one file")
+    require_known_defaults(config)
+    check_distinct(paths)
+    tables: list[EventTable] = []
+    skipped: list[tuple[Path, InputError]] = []
+    for path in paths:
+        try:
+            tables.append(open_table(path, config))
+        except InputError as error:
+            if config.on_bad_file == "fail":
+                raise
+            skipped.append((path, error))
+    tables, lacking = _with_columns(tables, config, len(paths))
+    good = []
+    for table in tables:
+        try:
+            check_kinds(table, config)
+            check_units(table, config)
+            good.append(table)
+        except InputError as error:
+            if config.on_bad_file == "fail":
+                raise
+            lacking.append((table.path, error))
+    return _source(good, config, [*skipped, *lacking], len(paths))
+
+
+def _with_columns(
+    tables: Sequence[EventTable], config: DimuonInput, files: int
+) -> tuple[list[EventTable], list[tuple[Path, InputError]]]:
+    missing = [(table, found) for table in tables if (found := missing_columns(table, config))]
+    if missing and config.on_bad_file == "fail":
+        raise missing_error(*missing[0], files, len(missing))
+    errors = [(table.path, missing_error(table, found)) for table, found in missing]
+    without = {path for path, _ in errors}
+    return [table for table in tables if table.path not in without], errors
+
+
+def _source(
+    tables: Sequence[EventTable], config: DimuonInput, skipped: Sequence[tuple[Path, InputError]], files: int
+) -> DimuonSource:
+    if not tables:
+        raise InputError(
+            f"none of the {files} files can be read; the first: {skipped[0][1].what}",
+            kind="input.no_files",
+            where={"file": skipped[0][0]},
+        )
+    rejected: dict[str, int] = {}
+    examples: dict[str, tuple[str, ...]] = {}
+    for path, error in skipped:
+        reason = error.kind.removeprefix("input.")
+        rejected[reason] = rejected.get(reason, 0) + 1
+        examples[reason] = (*examples.get(reason, ()), f"{path}: {error.what}")
+    ledger = Ledger(unit="files", read=files, used=len(tables), rejected=rejected, examples=examples)
+    return DimuonSource(tables, config, ledger, _notes(tables, config, skipped))
+
+
+def _notes(tables: Sequence[EventTable], config: DimuonInput, skipped: Sequence[tuple[Path, InputError]]) -> list[str]:
+    notes = [f"skipped {path}: {error.what}" for path, error in skipped]
+    if config.columns.event is None:
+        notes.append("columns names no event number: the same pair twice is not noticed")
+    for table in tables:
+        filled = [name for name in config.asked() if name not in table.columns]
+        notes += [f"{table.path.name} lacks '{name}': {config.defaults[name]:g} is used" for name in filled]
+        if isinstance(table, CsvEvents) and not table.whole_line:
+            notes.append(f"the last line of {table.path.name} has no line end: the file may have been cut")
+    return notes
+
+
+def _without_repeats(pairs: Pairs, sequence: IntArray, repeats: Repeats) -> tuple[Pairs, IntArray]:
+    again = np.isin(sequence, repeats.sequence)
+    reason = pairs.reason.copy()
+    reason[pairs.kept[again]] = len(pairs.reasons)
+    cleaned = Pairs(
+        dimuons=pairs.dimuons.select(~again),
+        kept=pairs.kept[~again],
+        reason=reason,
+        reasons=(*pairs.reasons, "duplicate"),
+    )
+    return cleaned, sequence[~again]
+
+
+def _chunk_ledger(table: EventTable, lists: MuonLists, pairs: Pairs, unit: str) -> Ledger:
+    counts = np.bincount(pairs.reason, minlength=len(pairs.reasons))
+    rejected = {name: int(counts[i]) for i, name in enumerate(pairs.reasons) if i and counts[i]}
+    examples = {
+        name: tuple(
+            _example(table, lists, int(i))
+            for i in np.flatnonzero(pairs.reason == pairs.reasons.index(name))[:EXAMPLES_KEPT]
+        )
+        for name in rejected
+    }
+    return Ledger(unit=unit, read=len(lists), used=int(counts[0]), rejected=rejected, examples=examples)
+
+
+def _example(table: EventTable, lists: MuonLists, i: int) -> str:
+    where = f"{table.path.name} entry {lists.entry[i]}"
+    if "event" not in lists.ids:
+        return where
+    ids = [str(int(lists.ids[key][i])) for key in ("run", "lumi", "event") if key in lists.ids]
+    return f"{where} ({':'.join(ids)})"
+
+
+# ------------------------------------------------------------------------------------------------ units
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Head:
+    """The first rows of a file: finite positive pT (GeV) and eta of all muons, pair masses, the file's own masses."""
+
+    pt: FloatArray
+    eta: FloatArray
+    mass: FloatArray
+    file_mass: FloatArray
+
+
+def read_head(table: EventTable, config: DimuonInput) -> Head:
+    """The first `HEAD_ROWS` rows of a file, without the selections on mass and charge."""
+    open_config = replace(config, mass_range=None, check_mass=None, charge="any")
+    none = np.zeros(0)
+    for lists in muon_lists(table, config, HEAD_ROWS):
+        muons = lists.muons
+        pt = muons["pt"] if "pt" in muons else np.hypot(muons["px"], muons["py"])
+        momentum = np.arcsinh(muons["pz"] / np.where(pt > 0, pt, np.nan)) if "eta" not in muons else muons["eta"]
+        good = np.isfinite(pt) & (pt > 0) & np.isfinite(momentum)
+        own = none if lists.mass is None else lists.mass[np.isfinite(lists.mass)]
+        return Head(pt=pt[good], eta=momentum[good], mass=make_pairs(lists, open_config).dimuons.mass, file_mass=own)
+    return Head(pt=none, eta=none, mass=none, file_mass=none)
+
+
+def check_units(table: EventTable, config: DimuonInput) -> None:
+    """The medians of pT and mass in the first rows are those of muons in GeV.
+
+    Raises InputError with the median seen.
+    """
+    head = read_head(table, config)
+    for name, values, (low, high) in (
+        ("muon pT", head.pt, PLAUSIBLE_PT),
+        ("pair mass", head.mass, PLAUSIBLE_MASS),
+        ("mass column", head.file_mass, PLAUSIBLE_MASS),
+    ):
+        median = float(np.median(values)) if values.size else None
+        if median is not None and not low <= median <= high:
+            raise InputError(
+                f"the median {name} of the first {values.size} is {median:.4g}, implausible in GeV "
+                f"(expected {low:g} to {high:g})",
+                kind="input.units",
+                where=place(table),
+                do="write momenta and masses in GeV; nothing is rescaled on a guess",
+            )
