@@ -2,9 +2,12 @@
 
 Conventions.  Global frame right-handed, z along the beam; cm, T, GeV, rad.  A module is a plane with the local axes
 u (the precise coordinate), v, and w = u x v, the normal; `rotation` holds them as rows in the global frame, so that
-local = rotation (global - centre).  The thickness of material is stated at normal incidence.
+local = rotation (global - centre).  The thickness of material is stated at normal incidence.  Modules and passive
+surfaces together are *elements*: numbers 0 .. M-1 are the modules, M .. M+P-1 the passive surfaces.
 """
 
+from mucal.detector.barrel import barrel
+from mucal.detector.cms_like import cms_like
 from mucal.detector.material import (
     CARBON,
     SILICON,
@@ -17,8 +20,10 @@ from mucal.detector.material import (
     stopping_power,
     straggling,
 )
+from mucal.detector.table import CYLINDER, DISC, PIXEL, STRIP, Detector, Modules, Passive
 
 __all__ = [
-    "CARBON", "SILICON", "Medium", "additive_scattering_variance", "mean_loss", "most_probable_loss",
-    "radiative_loss", "scattering_variance", "stopping_power", "straggling",
+    "CARBON", "CYLINDER", "DISC", "PIXEL", "SILICON", "STRIP", "Detector", "Medium", "Modules", "Passive",
+    "additive_scattering_variance", "barrel", "cms_like", "mean_loss", "most_probable_loss", "radiative_loss",
+    "scattering_variance", "stopping_power", "straggling",
 ]  # fmt: skip
