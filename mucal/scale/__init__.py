@@ -15,6 +15,29 @@ there is one) and X_b the averages of 2 w, -2 w k, 2 q w pT over the bin's event
 Resolution.  (sigma_k / k)^2 = a + c pT^2 + b / (1 + d / pT^2); sigma_m^2 / m^2 = sum_i w_i^2 (sigma_k / k)_i^2.
 """
 
+from mucal.scale import conventions
+from mucal.scale.derive import ScaleConfig, ScaleResiduals, derive, residuals
+from mucal.scale.momentum import correct_pt, correction_factor, distort_pt
+from mucal.scale.resolution import ResolutionConfig, derive_resolution, relative_variance
 from mucal.scale.table import ResolutionTable, ScaleTable
+from mucal.scale.weak import CoherentShift, WeakModes, coherent_shift, weak_modes
 
-__all__ = ["ResolutionTable", "ScaleTable"]
+__all__ = [
+    "CoherentShift",
+    "ResolutionConfig",
+    "ResolutionTable",
+    "ScaleConfig",
+    "ScaleResiduals",
+    "ScaleTable",
+    "WeakModes",
+    "coherent_shift",
+    "conventions",
+    "correct_pt",
+    "correction_factor",
+    "derive",
+    "derive_resolution",
+    "distort_pt",
+    "relative_variance",
+    "residuals",
+    "weak_modes",
+]

@@ -1,0 +1,178 @@
+"""A, e and M from the mass scales of many bins."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from mucal.arrays import BoolArray, FloatArray, IntArray, check_shapes
+from mucal.errors import NotCertified
+from mucal.ledger import Ledger
+from mucal.massfit.fits import MassFits
+from mucal.scale.least_squares import normal_equations, parameter_names, solve_certified, unfold_abs_eta
+from mucal.scale.system import NAMES, ScaleSystem, build_system
+from mucal.scale.table import ScaleTable
+from mucal.store import Provenance, Result
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScaleConfig:
+    """How the table is derived.
+
+    free          : which of "A", "e", "M" are solved for; the others are 0
+    prior         : name -> width of a Gaussian prior about 0 (-, GeV, 1/GeV); names left out have none
+    min_events    : data events below which a bin is left out (and counted)
+    smooth_errors : predict each bin's error from its neighbours; False weights bins by their own fitted errors,
+                    which biases the scale by -2 rho sigma_s sigma_lnsigma (docs/physics/scale.md)
+    max_lost      : largest fraction of events that may sit in bins whose fit failed
+    tolerance     : on the estimated distance to the minimum of chi2
+    max_steps     : Gauss-Newton steps
+    """
+
+    free: tuple[str, ...] = NAMES
+    prior: Mapping[str, float] = field(default_factory=dict)
+    min_events: float = 0.0
+    smooth_errors: bool = True
+    max_lost: float = 0.02
+    tolerance: float = 1e-9
+    max_steps: int = 10
+
+    def __post_init__(self) -> None:
+        for name in (*self.free, *self.prior):
+            if name not in NAMES:
+                raise ValueError(f"no scale parameter '{name}'; they are {', '.join(NAMES)}")
+        if not self.free or len(set(self.free)) != len(self.free):
+            raise ValueError(f"free = {self.free}; expected one or more of {', '.join(NAMES)}, each once")
+        for name, width in self.prior.items():
+            if not 0 < width < np.inf:
+                raise ValueError(f"the prior of {name} has width {width}, expected a positive number")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScaleResiduals(Result):
+    """What the table leaves of each equation.
+
+    index      : (B, 4)  kinematic bin: eta+, pT+, eta-, pT-
+    y          : (B,)    ln s^2, less that of simulation if there was one
+    prediction : (B,)    of the table
+    variance   : (B,)    of y
+    """
+
+    index: IntArray
+    y: FloatArray
+    prediction: FloatArray
+    variance: FloatArray
+
+    def __post_init__(self) -> None:
+        b = self.index.shape[0]
+        check_shapes(self, index=(b, 4), y=(b,), prediction=(b,), variance=(b,))
+
+    @property
+    def pull(self) -> FloatArray:
+        """(B,) residual over the error of y; slightly narrower than N(0,1), for the table was fitted to y"""
+        result: FloatArray = (self.y - self.prediction) / np.sqrt(self.variance)
+        return result
+
+
+def derive(data: MassFits, simulation: MassFits | None = None, config: ScaleConfig | None = None) -> ScaleTable:
+    """Scale table that explains the mass shifts of data against simulation (or against the reference mass).
+
+    Minimises chi2 = sum_b [y_b - sum_i <2 w_i> ln(1 + A_i - e_i <k_i> + q_i M_i <pT_i>)]^2 / V_b + priors by
+    Gauss-Newton steps, y_b = ln s_b^2 (data) - ln s_b^2 (simulation); averages are over the data events of the bin.
+    Fits in |eta| are unfolded into a table in eta: A, e and M are then equal at +eta and -eta, and fully correlated.
+
+    data       : mass fits of the data
+    simulation : mass fits of simulation in the same kinematic bins; its finite sample enters the errors
+    config     : what is free, priors, errors
+
+    Raises ValueError for samples that do not belong together or a parameter without information (named, with its
+    bin), NotCertified if too many events sit in failed fits or the steps do not converge.
+    Source: CMS-SMP-23-002, arXiv:2412.13872; derived in docs/physics/scale.md.
+    """
+    config = config or ScaleConfig()
+    system, ledger, lost = _system(data, simulation, config)
+    if lost > config.max_lost:
+        raise NotCertified(
+            f"{lost:.1%} of the events sit in mass fits that failed, allowed are {config.max_lost:.1%}",
+            kind="scale.lost_events",
+            where={"bins": ", ".join(f"{count} {reason}" for reason, count in ledger.rejected.items())},
+            do="mend the fits, or widen the bins",
+        )
+    edges, n_eta = data.histograms.eta_edges, system.n_eta
+    free = np.repeat(np.isin(NAMES, config.free), n_eta)
+    weight = np.repeat([config.prior.get(name, np.inf) for name in NAMES], n_eta) ** -2.0
+    parameters, cov, chi2 = _solve(system, free, weight, parameter_names(NAMES, edges), config)
+    n_prior = int(np.count_nonzero(weight[free]))
+    if data.histograms.abs_eta:
+        edges, parameters, cov = unfold_abs_eta(edges, parameters, cov)
+    A, e, M = parameters.reshape(3, -1)
+    return ScaleTable(
+        eta_edges=edges, A=A, e=e, M=M, cov=cov, chi2=chi2,
+        ndf=system.y.size + n_prior - int(free.sum()),
+        pt_range=(float(data.histograms.pt_edges[0]), float(data.histograms.pt_edges[-1])),
+        resonance=data.resonance,
+        provenance=Provenance(
+            configuration={
+                "free": tuple(config.free), "prior": dict(config.prior), "min_events": config.min_events,
+                "smooth_errors": config.smooth_errors, "max_lost": config.max_lost,
+                "abs_eta": bool(data.histograms.abs_eta), "simulation": simulation is not None,
+            },
+            ledgers={"scale": ledger},
+        ),
+    )  # fmt: skip
+
+
+def residuals(
+    table: ScaleTable, data: MassFits, simulation: MassFits | None = None, config: ScaleConfig | None = None
+) -> ScaleResiduals:
+    """Residual of every equation of `derive` with the parameters of `table`.
+
+    table                    : in the eta bins of the fits, as `derive` returns it
+    data, simulation, config : as for `derive`
+    """
+    system, _, _ = _system(data, simulation, config or ScaleConfig())
+    parameters = table.parameters.reshape(3, -1)
+    if data.histograms.abs_eta:
+        parameters = parameters[:, system.n_eta :]
+    if parameters.shape[1] != system.n_eta:
+        raise ValueError(f"the table has {table.n_bins} eta bins, the fits have {system.n_eta}")
+    prediction, _ = system.predict(parameters.ravel())
+    return ScaleResiduals(
+        index=data.histograms.index[system.rows], y=system.y, prediction=prediction, variance=system.variance
+    )
+
+
+def _system(data: MassFits, simulation: MassFits | None, config: ScaleConfig) -> tuple[ScaleSystem, Ledger, float]:
+    if simulation is not None and simulation.resonance != data.resonance:
+        raise ValueError(f"data are fits of '{data.resonance}', simulation of '{simulation.resonance}'")
+    return build_system(data, simulation, min_events=config.min_events, smoothed=config.smooth_errors)
+
+
+def _solve(
+    system: ScaleSystem, free: BoolArray, prior: FloatArray, names: list[str], config: ScaleConfig
+) -> tuple[FloatArray, FloatArray, float]:
+    """Parameters (3E,), covariance (3E, 3E) and chi2 at the minimum."""
+    parameters, cov = np.zeros(free.size), np.zeros((free.size, free.size))
+    labels = [name for name, is_free in zip(names, free, strict=True) if is_free]
+    columns = system.columns.reshape(-1, 6)
+    edm = np.inf
+    for _ in range(config.max_steps):
+        prediction, derivative = system.predict(parameters)
+        residual = system.y - prediction
+        matrix, moment = normal_equations(
+            derivative.reshape(-1, 6), columns, 1.0 / system.variance, residual, free.size
+        )
+        matrix += np.diag(prior)
+        moment -= prior * parameters
+        step, inverse = solve_certified(matrix[np.ix_(free, free)], moment[free], labels)
+        edm = 0.5 * float(moment[free] @ step)
+        if edm < config.tolerance:
+            cov[np.ix_(free, free)] = inverse
+            return parameters, cov, float(np.sum(residual**2 / system.variance) + np.sum(prior * parameters**2))
+        parameters[free] += step
+    raise NotCertified(
+        f"the scale fit has an estimated distance {edm:.2g} to its minimum after {config.max_steps} steps, "
+        f"required {config.tolerance:.2g}",
+        kind="scale.not_converged",
+        do="look at the mass fits: shifts of more than a few percent are not a calibration",
+    )
