@@ -4,7 +4,22 @@ Dimuons come from ROOT (TTree, RNTuple), Parquet, CSV and HDF5 through one colum
 streamed in chunks, the muons ordered PLUS, MINUS, and every event that is read is used or rejected under a reason.
 """
 
+from mucal.io.dimuon_check import CheckReport, FileCheck, check_dimuons
 from mucal.io.dimuon_input import DimuonInput, MuonColumns
 from mucal.io.dimuon_source import DimuonSource, open_dimuons
+from mucal.io.dimuon_writer import write_dimuons
+from mucal.io.json_file import read_json, read_json_text, write_json
 
-__all__ = ["DimuonInput", "DimuonSource", "MuonColumns", "open_dimuons"]
+__all__ = [
+    "CheckReport",
+    "DimuonInput",
+    "DimuonSource",
+    "FileCheck",
+    "MuonColumns",
+    "check_dimuons",
+    "open_dimuons",
+    "read_json",
+    "read_json_text",
+    "write_dimuons",
+    "write_json",
+]

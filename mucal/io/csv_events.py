@@ -5,7 +5,7 @@ import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import IO, Final, cast
 
 import pyarrow as pa
 import pyarrow.csv as pc
@@ -39,7 +39,7 @@ class CsvEvents:
         """The named columns, at most `rows` lines at a time; numbers as float64, or int64 where all of it is whole."""
         start = 0
         try:
-            with pa.input_stream(str(self.path), compression="gzip" if _is_gzip(self.path) else None) as stream:
+            with _text(self.path) as stream:
                 reader = pc.open_csv(
                     stream,
                     read_options=pc.ReadOptions(block_size=BLOCK, use_threads=False, column_names=list(self.columns),
@@ -88,7 +88,7 @@ def _scan(path: Path) -> tuple[str, str, int, bool]:
     head: list[str] = []
     lines, ended, size = 0, True, 0
     try:
-        with gzip.open(path) if _is_gzip(path) else open(path, "rb") as file:
+        with _text(path) as file:
             while line := file.readline(BLOCK):
                 size += len(line)
                 ended = line.endswith((b"\n", b"\r"))
@@ -118,9 +118,10 @@ def _scan(path: Path) -> tuple[str, str, int, bool]:
     return head[0], head[1] if lines > 1 else "", lines - 1, ended
 
 
-def _is_gzip(path: Path) -> bool:
+def _text(path: Path) -> IO[bytes]:
     with open(path, "rb") as file:
-        return file.read(2) == GZIP
+        compressed = file.read(2) == GZIP
+    return cast(IO[bytes], gzip.open(path)) if compressed else open(path, "rb")
 
 
 def _column(value: str) -> Column:

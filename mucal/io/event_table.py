@@ -46,11 +46,16 @@ class EventTable(Protocol):
     columns            : name -> column
     """
 
-    path: Path
-    format: str
-    tree: str
-    entries: int
-    columns: Mapping[str, Column]
+    @property
+    def path(self) -> Path: ...
+    @property
+    def format(self) -> str: ...
+    @property
+    def tree(self) -> str: ...
+    @property
+    def entries(self) -> int: ...
+    @property
+    def columns(self) -> Mapping[str, Column]: ...
 
     def chunks(self, names: Sequence[str], rows: int) -> Iterator[Chunk]:
         """The named columns, at most `rows` rows at a time, in order."""

@@ -57,7 +57,8 @@ class _Sieve:
 
     @property
     def alive(self) -> BoolArray:
-        return self.reason == 0
+        undecided: BoolArray = self.reason == 0
+        return undecided
 
 
 def make_pairs(lists: MuonLists, config: DimuonInput) -> Pairs:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -69,7 +70,7 @@ def _kind(kind: pa.DataType) -> Kind:
     return "number" if pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind) else "other"
 
 
-def arrow_values(array: pa.Array) -> np.ndarray | Jagged:
+def arrow_values(array: Any) -> np.ndarray | Jagged:
     """Numpy values of an Arrow column; null becomes NaN, and an empty list or text."""
     if pa.types.is_dictionary(array.type):
         array = array.dictionary_decode()
@@ -80,7 +81,7 @@ def arrow_values(array: pa.Array) -> np.ndarray | Jagged:
     return _flat(array)
 
 
-def _flat(array: pa.Array) -> np.ndarray:
+def _flat(array: Any) -> np.ndarray:
     if pa.types.is_string(array.type) or pa.types.is_large_string(array.type):
         return np.asarray(array.fill_null("").to_pylist(), dtype=str)
     return np.asarray(array.to_numpy(zero_copy_only=False))

@@ -1,0 +1,152 @@
+"""What a run would find in its inputs, without running it: columns, near names, head statistics, problems."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+
+from mucal.arrays import FloatArray
+from mucal.errors import InputError
+from mucal.io.csv_events import CsvEvents
+from mucal.io.dimuon_input import DimuonInput
+from mucal.io.event_files import (
+    MissingColumn,
+    check_distinct,
+    check_kinds,
+    missing_columns,
+    open_table,
+    require_known_defaults,
+)
+from mucal.io.event_table import EventTable
+from mucal.io.file_head import Head, check_units, read_head
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Range:
+    """Smallest, median and largest value of a quantity in the first rows of a file."""
+
+    low: float
+    median: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileCheck:
+    """One input file.
+
+    path, format, tree, entries : where the events are; format is empty if the file could not be opened
+    columns  : asked column -> its type in the file
+    missing  : asked columns that the file lacks, with near names
+    head     : quantity -> its range in the first rows: pt and mass in GeV, eta
+    problem  : the error that reading would raise, if any
+    warnings : what is allowed but worth a look
+    """
+
+    path: Path
+    format: str = ""
+    tree: str = ""
+    entries: int = 0
+    columns: Mapping[str, str] = field(default_factory=dict)
+    missing: tuple[MissingColumn, ...] = ()
+    head: Mapping[str, Range] = field(default_factory=dict)
+    problem: InputError | None = None
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckReport:
+    """All input files.
+
+    files    : one entry a file, in order
+    problems : errors that concern several files, as the same file given twice
+    """
+
+    files: tuple[FileCheck, ...]
+    problems: tuple[InputError, ...] = ()
+
+    @property
+    def ok(self) -> bool:
+        """Whether every file can be read."""
+        return not self.problems and all(not f.problem and not f.missing for f in self.files)
+
+    def lines(self) -> list[str]:
+        """The report as text, one finding a line."""
+        lines = [f"problem  {error.what}" for error in self.problems]
+        for f in self.files:
+            lines += _file_lines(f)
+        good = sum(not f.problem and not f.missing for f in self.files)
+        return [*lines, f"{good} of {len(self.files)} files can be read"]
+
+
+def check_dimuons(files: str | Path | Sequence[str | Path], config: DimuonInput) -> CheckReport:
+    """What `open_dimuons` with the same arguments would find, for every file rather than up to the first error.
+
+    Raises ConfigError where the configuration itself is wrong.
+    """
+    paths = [Path(files)] if isinstance(files, str | Path) else [Path(file) for file in files]
+    require_known_defaults(config)
+    problems: list[InputError] = []
+    try:
+        check_distinct(paths)
+    except InputError as error:
+        problems.append(error)
+    return CheckReport(files=tuple(_check_file(path, config) for path in paths), problems=tuple(problems))
+
+
+def _check_file(path: Path, config: DimuonInput) -> FileCheck:
+    try:
+        table = open_table(path, config)
+    except InputError as error:
+        return FileCheck(path=path, problem=error)
+    found = FileCheck(
+        path=path,
+        format=table.format,
+        tree=table.tree,
+        entries=table.entries,
+        columns={name: table.columns[name].type for name in config.asked() if name in table.columns},
+        missing=missing_columns(table, config),
+        warnings=_warnings(table, config),
+    )
+    if found.missing:
+        return found
+    try:
+        check_kinds(table, config)
+        found = replace(found, head=_ranges(read_head(table, config)))
+        check_units(table, config)
+    except InputError as error:
+        return replace(found, problem=error)
+    return found
+
+
+def _ranges(head: Head) -> dict[str, Range]:
+    def of(values: FloatArray) -> Range:
+        return Range(low=float(values.min()), median=float(np.median(values)), high=float(values.max()))
+
+    named = {"pt": head.pt, "eta": head.eta, "mass": head.mass, "mass column": head.file_mass}
+    return {name: of(values) for name, values in named.items() if values.size}
+
+
+def _warnings(table: EventTable, config: DimuonInput) -> tuple[str, ...]:
+    warnings = []
+    if table.entries == 0:
+        warnings.append("holds no rows")
+    if isinstance(table, CsvEvents) and not table.whole_line:
+        warnings.append("the last line has no line end: the file may have been cut")
+    if config.columns.event is None:
+        warnings.append("columns names no event number: the same pair twice is not noticed")
+    warnings += [
+        f"'{name}' is missing: its default {config.defaults[name]:g} is used"
+        for name in config.asked()
+        if name not in table.columns and name in config.defaults
+    ]
+    return tuple(warnings)
+
+
+def _file_lines(f: FileCheck) -> list[str]:
+    where = f"{f.format} {f.tree}".strip()
+    lines = [f"{f.path}  {where}  {f.entries:,} rows".replace(",", " ") if f.format else str(f.path)]
+    lines += [f"  missing  {m.column}   asked {m.asked}   near {', '.join(m.near) or 'nothing'}" for m in f.missing]
+    lines += [f"  {name:<11}  {r.low:.4g} to {r.high:.4g}, median {r.median:.4g}" for name, r in f.head.items()]
+    lines += [f"  warning  {text}" for text in f.warnings]
+    return [*lines, *([f"  problem  {f.problem.what}"] if f.problem else [])]
