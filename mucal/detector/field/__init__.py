@@ -2,8 +2,8 @@
 
 A field is a `MagneticField`: a base (uniform, harmonic, finite solenoid, map in (r, z) or (x, y, z)), plus harmonic
 modes, plus constant offsets in regions.  `evaluate` gives B in tesla and G_ij = dB_i/dx_j in T/cm at points in cm;
-compiled code calls `kernels.evaluate` with `field.arrays`, whose types are the same for every kind.  Outside its domain
-a field is NaN and says so: nothing is extrapolated.  B_z > 0 along the beam; derived in docs/physics/field.md.
+compiled code calls `kernels.evaluate` with `field.packed`, one flat array whatever the kind.  Outside its domain a
+field is NaN and says so: nothing is extrapolated.  B_z > 0 along the beam; derived in docs/physics/field.md.
 """
 
 from mucal.detector.field.magnetic_field import (

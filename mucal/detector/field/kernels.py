@@ -1,7 +1,8 @@
 """Compiled field evaluation: one calling convention, `evaluate`, for every kind of field.
 
-A field is one `FieldArrays`; `evaluate` writes B into b (3,) and G_ij = dB_i/dx_j into g (9,), row by row, and returns
-INSIDE or OUTSIDE.  Outside its domain a field is NaN: nothing is extrapolated.
+A field is one flat array (`MagneticField.packed`), because numba passes one array for nothing, and a tuple of ten for
+ten times the cost of the evaluation.  `evaluate` writes B into b (3,) and G_ij = dB_i/dx_j into g (9,), row by row, and
+returns INSIDE or OUTSIDE.  Outside its domain a field is NaN: nothing is extrapolated.
 
 Solid harmonics are R_lm = r^l P_l^m(cos theta) exp(i m phi) / (l+m)! without the Condon-Shortley phase, for which
     d/dz R_lm = R_{l-1,m},   (d/dx - i d/dy) R_lm = R_{l-1,m-1},   (d/dx + i d/dy) R_lm = -R_{l-1,m+1},
@@ -9,7 +10,7 @@ Solid harmonics are R_lm = r^l P_l^m(cos theta) exp(i m phi) / (l+m)! without th
 so that a mode's field and gradient are sums of harmonics of lower degree and div B = curl B = 0 holds to rounding.
 """
 
-from typing import Final, NamedTuple
+from typing import Final
 
 import numpy as np
 from numba import njit
@@ -25,101 +26,74 @@ SOLENOID: Final = 2
 MAP_RZ: Final = 3
 MAP_XYZ: Final = 4
 
+# The packed field: a header, whose numbers are read by these names, and blocks that start where the header says.
+(KIND, CORRECTED, DEGREE, LOWER_0, LOWER_1, LOWER_2, UPPER_0, UPPER_1, UPPER_2, PER_STEP_0, PER_STEP_1, PER_STEP_2,
+ N_0, N_1, N_2, PARAMETERS, N_PARAMETERS, SPLINE, MODES, N_MODES, REGIONS, N_R, N_Z, N_PHI, HEADER) = range(25)  # fmt: skip
 
-class FieldArrays(NamedTuple):
-    """A field as numba sees it; the same types for every kind.
-
-    kind           : UNIFORM, HARMONIC, SOLENOID, MAP_RZ or MAP_XYZ
-    parameters     : (P,)  UNIFORM Bx, By, Bz; HARMONIC 1/R, a_0 ... a_n; SOLENOID h, a, L/2, z_0
-    lower, upper   : (3,)  domain in cm; (r, -, z) for the kinds that are symmetric about the z axis, else (x, y, z)
-    inverse_step   : (3,)  1/cm, of the map's grid along the same axes
-    spline         : (n0+2, n1+2, n2+2, C)  cubic B-spline coefficients of the map; C is 2 (B_r, B_z) or 3
-    modes          : (M, 3)  l, m, 0 for cos or 1 for sin
-    mode_scale     : (M,)  potential of one unit of a mode over Re or Im of R_lm, T / cm^(l-1)
-    amplitudes     : (M,)  of the modes added to the field; `corrected` says whether any differs from 0
-    region_r       : (nr+1,) cm, edges of the regions of constant added field; empty without regions
-    region_z       : (nz+1,) cm
-    region_offsets : (nr, nz, nphi, 3) T
-    """
-
-    kind: int
-    corrected: bool
-    degree: int
-    parameters: FloatArray
-    lower: FloatArray
-    upper: FloatArray
-    inverse_step: FloatArray
-    spline: FloatArray
-    modes: IntArray
-    mode_scale: FloatArray
-    amplitudes: FloatArray
-    region_r: FloatArray
-    region_z: FloatArray
-    region_offsets: FloatArray
+MODE_WIDTH: Final = 5
+"""A mode is l, m, phase (0 cos, 1 sin), scale, amplitude; see `modes.FieldModes`."""
 
 
 @njit(cache=True)
-def evaluate(field: FieldArrays, x: float, y: float, z: float, b: FloatArray, g: FloatArray, table: FloatArray) -> int:
-    """Field and gradient at one point, cm -> T, T/cm; table is work space of `table_size(degree)`."""
-    if field.kind == MAP_XYZ:
-        inside = (
-            field.lower[0] <= x <= field.upper[0]
-            and field.lower[1] <= y <= field.upper[1]
-            and field.lower[2] <= z <= field.upper[2]
-        )
+def evaluate(field: FloatArray, x: float, y: float, z: float, b: FloatArray, g: FloatArray, table: FloatArray) -> int:
+    """Field and gradient at one point, cm -> T, T/cm; table is work space of `table_size(degree)` numbers."""
+    kind = int(field[KIND])
+    low, high = field[LOWER_0], field[UPPER_0]
+    if kind == MAP_XYZ:
+        inside = low <= x <= high and field[LOWER_1] <= y <= field[UPPER_1]
     else:
         r2 = x * x + y * y
-        low, high = field.lower[0], field.upper[0]
-        inside = r2 <= high * high and r2 >= low * low and field.lower[2] <= z <= field.upper[2]
-    if not inside:
+        inside = low * low <= r2 <= high * high
+    if not (inside and field[LOWER_2] <= z <= field[UPPER_2]):
         for i in range(3):
             b[i] = np.nan
         for i in range(9):
             g[i] = np.nan
         return OUTSIDE
-    if field.kind == UNIFORM:
+    if kind == HARMONIC:
+        _harmonic(field, x, y, z, b, g)
+    elif kind == MAP_RZ:
+        _map_rz(field, x, y, z, b, g)
+    elif kind == MAP_XYZ:
+        _map_xyz(field, x, y, z, b, g)
+    elif kind == SOLENOID:
+        _solenoid(field, x, y, z, b, g)
+    else:
         for i in range(3):
-            b[i] = field.parameters[i]
+            b[i] = field[int(field[PARAMETERS]) + i]
         for i in range(9):
             g[i] = 0.0
-    elif field.kind == HARMONIC:
-        _harmonic(field.parameters, x, y, z, b, g)
-    elif field.kind == SOLENOID:
-        _solenoid(field.parameters, x, y, z, b, g)
-    elif field.kind == MAP_RZ:
-        _map_rz(field, x, y, z, b, g)
-    else:
-        _map_xyz(field, x, y, z, b, g)
-    if field.corrected:
+    if field[CORRECTED] != 0.0:
         _add_modes(field, x, y, z, b, g, table)
-    if field.region_r.size > 0:
+    if field[N_R] > 0.0:
         _add_region(field, x, y, z, b)
     return INSIDE
 
 
 @njit(cache=True)
-def evaluate_all(field: FieldArrays, points: FloatArray, b: FloatArray, g: FloatArray, status: IntArray) -> None:
+def evaluate_all(field: FloatArray, points: FloatArray, b: FloatArray, g: FloatArray, status: IntArray) -> None:
     """`evaluate` at every point: points (N, 3) into b (N, 3), g (N, 9), status (N,)."""
-    table = np.empty(table_size(field.degree))
+    table = np.empty(table_size(int(field[DEGREE])))
     for i in range(points.shape[0]):
         status[i] = evaluate(field, points[i, 0], points[i, 1], points[i, 2], b[i], g[i], table)
 
 
 @njit(cache=True)
-def _harmonic(parameters: FloatArray, x: float, y: float, z: float, b: FloatArray, g: FloatArray) -> None:
+def _harmonic(field: FloatArray, x: float, y: float, z: float, b: FloatArray, g: FloatArray) -> None:
     """Axisymmetric harmonics: potential sum_l c_l u_l, u_l = r^l P_l, c_l = a_{l-1} R^{1-l} / l.
 
     With v_l = (1/rho) du_l/drho, w_l = (1/rho) dv_l/drho the recurrence l u_l = (2l-1) z u_{l-1} - (l-1) r^2 u_{l-2}
     is differentiated as it stands; d/dz u_l = l u_{l-1}.  In units of the reference radius, where all are of order 1.
     """
-    scale = parameters[0]
+    start = int(field[PARAMETERS])
+    scale = field[start]
     xs, ys, zs = x * scale, y * scale, z * scale
     r2 = xs * xs + ys * ys + zs * zs
     u1, v1, w1 = 1.0, 0.0, 0.0  # of degree l-1
     u2, v2, w2 = 0.0, 0.0, 0.0  # of degree l-2
     bz, sv, sw, bzz, szv = 0.0, 0.0, 0.0, 0.0, 0.0
-    for l in range(1, parameters.size):
-        a = parameters[l]
+    for l in range(1, int(field[N_PARAMETERS])):
+        a = field[start + l]
         inverse = 1.0 / l
         c1 = (2.0 - inverse) * zs
         c2 = 1.0 - inverse
@@ -148,9 +122,10 @@ def _harmonic(parameters: FloatArray, x: float, y: float, z: float, b: FloatArra
 
 
 @njit(cache=True)
-def _solenoid(parameters: FloatArray, x: float, y: float, z: float, b: FloatArray, g: FloatArray) -> None:
+def _solenoid(field: FloatArray, x: float, y: float, z: float, b: FloatArray, g: FloatArray) -> None:
     """Finite solenoid to order r^3: divergence-free exactly, curl-free to order r^3."""
-    height, a, half_length, centre = parameters[0], parameters[1], parameters[2], parameters[3]
+    start = int(field[PARAMETERS])
+    height, a, half_length, centre = field[start], field[start + 1], field[start + 2], field[start + 3]
     u = (half_length - (z - centre)) / a
     v = (half_length + (z - centre)) / a
     iu, iv = 1.0 / (1.0 + u * u), 1.0 / (1.0 + v * v)
@@ -205,25 +180,28 @@ def _slopes(t: float) -> tuple[float, float, float, float]:
 
 
 @njit(cache=True)
-def _map_rz(field: FieldArrays, x: float, y: float, z: float, b: FloatArray, g: FloatArray) -> None:
+def _map_rz(field: FloatArray, x: float, y: float, z: float, b: FloatArray, g: FloatArray) -> None:
     """Bicubic spline of B_r and B_z, turned to x and y."""
     r = np.sqrt(x * x + y * y)
-    i, t = _cell(r, field.lower[0], field.inverse_step[0], field.spline.shape[0])
-    j, s = _cell(z, field.lower[2], field.inverse_step[2], field.spline.shape[2])
+    hr, hz, nz = field[PER_STEP_0], field[PER_STEP_2], int(field[N_2])
+    i, t = _cell(r, field[LOWER_0], hr, int(field[N_0]))
+    j, s = _cell(z, field[LOWER_2], hz, nz)
     w, dw = _weights(t), _slopes(t)
     (q0, q1, q2, q3), (p0, p1, p2, p3) = _weights(s), _slopes(s)
     br, br_r, br_z, bz, bz_r, bz_z = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
+    start = int(field[SPLINE]) + 2 * (i * nz + j)
     for k in range(4):
-        c = field.spline[i + k, 0]
-        radial = q0 * c[j, 0] + q1 * c[j + 1, 0] + q2 * c[j + 2, 0] + q3 * c[j + 3, 0]
-        axial = q0 * c[j, 1] + q1 * c[j + 1, 1] + q2 * c[j + 2, 1] + q3 * c[j + 3, 1]
+        c0, d0, c1, d1 = field[start], field[start + 1], field[start + 2], field[start + 3]
+        c2, d2, c3, d3 = field[start + 4], field[start + 5], field[start + 6], field[start + 7]
+        radial = q0 * c0 + q1 * c1 + q2 * c2 + q3 * c3
+        axial = q0 * d0 + q1 * d1 + q2 * d2 + q3 * d3
         br += w[k] * radial
         bz += w[k] * axial
         br_r += dw[k] * radial
         bz_r += dw[k] * axial
-        br_z += w[k] * (p0 * c[j, 0] + p1 * c[j + 1, 0] + p2 * c[j + 2, 0] + p3 * c[j + 3, 0])
-        bz_z += w[k] * (p0 * c[j, 1] + p1 * c[j + 1, 1] + p2 * c[j + 2, 1] + p3 * c[j + 3, 1])
-    hr, hz = field.inverse_step[0], field.inverse_step[2]
+        br_z += w[k] * (p0 * c0 + p1 * c1 + p2 * c2 + p3 * c3)
+        bz_z += w[k] * (p0 * d0 + p1 * d1 + p2 * d2 + p3 * d3)
+        start += 2 * nz
     br_r, br_z, bz_r, bz_z = br_r * hr, br_z * hz, bz_r * hr, bz_z * hz
     cos, sin, ratio = 1.0, 0.0, br_r
     if r > 1e-9:  # closer to the axis B_r / r is its slope
@@ -243,32 +221,35 @@ def _map_rz(field: FieldArrays, x: float, y: float, z: float, b: FloatArray, g: 
 
 
 @njit(cache=True)
-def _map_xyz(field: FieldArrays, x: float, y: float, z: float, b: FloatArray, g: FloatArray) -> None:
+def _map_xyz(field: FloatArray, x: float, y: float, z: float, b: FloatArray, g: FloatArray) -> None:
     """Tricubic spline of B_x, B_y, B_z: sums over z, then y, then x."""
-    i, tx = _cell(x, field.lower[0], field.inverse_step[0], field.spline.shape[0])
-    j, ty = _cell(y, field.lower[1], field.inverse_step[1], field.spline.shape[1])
-    k, tz = _cell(z, field.lower[2], field.inverse_step[2], field.spline.shape[2])
+    ny, nz = int(field[N_1]), int(field[N_2])
+    i, tx = _cell(x, field[LOWER_0], field[PER_STEP_0], int(field[N_0]))
+    j, ty = _cell(y, field[LOWER_1], field[PER_STEP_1], ny)
+    k, tz = _cell(z, field[LOWER_2], field[PER_STEP_2], nz)
     wx, dx, wy, dy = _weights(tx), _slopes(tx), _weights(ty), _slopes(ty)
     (q0, q1, q2, q3), (p0, p1, p2, p3) = _weights(tz), _slopes(tz)
+    first = int(field[SPLINE])
     for n in range(3):
-        b[n] = 0.0
-        g[3 * n], g[3 * n + 1], g[3 * n + 2] = 0.0, 0.0, 0.0
-    for m in range(4):
-        for n in range(3):
-            value, along_y, along_z = 0.0, 0.0, 0.0
+        value, along_x, along_y, along_z = 0.0, 0.0, 0.0, 0.0
+        for m in range(4):
+            start = first + 3 * (((i + m) * ny + j) * nz + k) + n
+            plane, plane_y, plane_z = 0.0, 0.0, 0.0
             for o in range(4):
-                c = field.spline[i + m, j + o]
-                line = q0 * c[k, n] + q1 * c[k + 1, n] + q2 * c[k + 2, n] + q3 * c[k + 3, n]
-                slope = p0 * c[k, n] + p1 * c[k + 1, n] + p2 * c[k + 2, n] + p3 * c[k + 3, n]
-                value += wy[o] * line
-                along_y += dy[o] * line
-                along_z += wy[o] * slope
-            b[n] += wx[m] * value
-            g[3 * n] += dx[m] * value
-            g[3 * n + 1] += wx[m] * along_y
-            g[3 * n + 2] += wx[m] * along_z
-    for n in range(9):
-        g[n] *= field.inverse_step[n % 3]
+                c0, c1, c2, c3 = field[start], field[start + 3], field[start + 6], field[start + 9]
+                line = q0 * c0 + q1 * c1 + q2 * c2 + q3 * c3
+                plane += wy[o] * line
+                plane_y += dy[o] * line
+                plane_z += wy[o] * (p0 * c0 + p1 * c1 + p2 * c2 + p3 * c3)
+                start += 3 * nz
+            value += wx[m] * plane
+            along_x += dx[m] * plane
+            along_y += wx[m] * plane_y
+            along_z += wx[m] * plane_z
+        b[n] = value
+        g[3 * n] = along_x * field[PER_STEP_0]
+        g[3 * n + 1] = along_y * field[PER_STEP_1]
+        g[3 * n + 2] = along_z * field[PER_STEP_2]
 
 
 # ------------------------------------------------------------------------------------------------ corrections
@@ -316,9 +297,8 @@ def _entry(table: FloatArray, width: int, l: int, m: int) -> tuple[float, float]
 
 
 @njit(cache=True)
-def mode_field(modes: IntArray, scale: float, index: int, degree: int, table: FloatArray) -> tuple[float, float, float]:
-    """B of one unit of one mode, from a filled table."""
-    l, m, phase = modes[index, 0], modes[index, 1], modes[index, 2]
+def mode_field(l: int, m: int, phase: int, scale: float, degree: int, table: FloatArray) -> tuple[float, float, float]:
+    """B of one mode, from a filled table."""
     width = degree + 3
     re0, im0 = _entry(table, width, l - 1, m)
     rem, imm = _entry(table, width, l - 1, m - 1)
@@ -329,25 +309,31 @@ def mode_field(modes: IntArray, scale: float, index: int, degree: int, table: Fl
 
 
 @njit(cache=True)
-def mode_fields(field: FieldArrays, x: float, y: float, z: float, out: FloatArray, table: FloatArray) -> None:
+def mode_fields(field: FloatArray, x: float, y: float, z: float, out: FloatArray, table: FloatArray) -> None:
     """B of one unit of every mode at a point, into out (3, M)."""
-    fill_table(field.degree, x, y, z, table)
-    for k in range(field.modes.shape[0]):
-        out[0, k], out[1, k], out[2, k] = mode_field(field.modes, field.mode_scale[k], k, field.degree, table)
+    degree = int(field[DEGREE])
+    fill_table(degree, x, y, z, table)
+    start = int(field[MODES])
+    for k in range(int(field[N_MODES])):
+        l, m, phase = int(field[start]), int(field[start + 1]), int(field[start + 2])
+        out[0, k], out[1, k], out[2, k] = mode_field(l, m, phase, field[start + 3], degree, table)
+        start += MODE_WIDTH
 
 
 @njit(cache=True)
 def _add_modes(
-    field: FieldArrays, x: float, y: float, z: float, b: FloatArray, g: FloatArray, table: FloatArray
+    field: FloatArray, x: float, y: float, z: float, b: FloatArray, g: FloatArray, table: FloatArray
 ) -> None:
-    fill_table(field.degree, x, y, z, table)
-    width = field.degree + 3
-    for k in range(field.modes.shape[0]):
-        scale = field.amplitudes[k] * field.mode_scale[k]
+    degree = int(field[DEGREE])
+    fill_table(degree, x, y, z, table)
+    width = degree + 3
+    for k in range(int(field[N_MODES])):
+        start = int(field[MODES]) + MODE_WIDTH * k
+        scale = field[start + 3] * field[start + 4]
         if scale == 0.0:
             continue
-        l, m, phase = field.modes[k, 0], field.modes[k, 1], field.modes[k, 2]
-        bx, by, bz = mode_field(field.modes, scale, k, field.degree, table)
+        l, m, phase = int(field[start]), int(field[start + 1]), int(field[start + 2])
+        bx, by, bz = mode_field(l, m, phase, scale, degree, table)
         b[0] += bx
         b[1] += by
         b[2] += bz
@@ -374,14 +360,25 @@ def _add_modes(
 
 
 @njit(cache=True)
-def _add_region(field: FieldArrays, x: float, y: float, z: float, b: FloatArray) -> None:
+def _find(field: FloatArray, start: int, n: int, value: float) -> int:
+    """The cell of n + 1 increasing edges that holds a value, or -1."""
+    if not field[start] <= value < field[start + n]:
+        return -1
+    cell = 0
+    while value >= field[start + cell + 1]:
+        cell += 1
+    return cell
+
+
+@njit(cache=True)
+def _add_region(field: FloatArray, x: float, y: float, z: float, b: FloatArray) -> None:
     """The constant offset of the region (r, z, phi) that holds the point; beyond the edges nothing is added."""
-    i = np.searchsorted(field.region_r, np.sqrt(x * x + y * y), side="right") - 1
-    j = np.searchsorted(field.region_z, z, side="right") - 1
-    n_r, n_z, n_phi = field.region_offsets.shape[0], field.region_offsets.shape[1], field.region_offsets.shape[2]
-    if i < 0 or i >= n_r or j < 0 or j >= n_z:
+    n_r, n_z, n_phi, start = int(field[N_R]), int(field[N_Z]), int(field[N_PHI]), int(field[REGIONS])
+    i = _find(field, start, n_r, np.sqrt(x * x + y * y))
+    j = _find(field, start + n_r + 1, n_z, z)
+    if i < 0 or j < 0:
         return
-    k = int((np.arctan2(y, x) / (2.0 * np.pi) + 0.5) * n_phi)
-    k = min(max(k, 0), n_phi - 1)
+    k = min(int((np.arctan2(y, x) / (2.0 * np.pi) + 0.5) * n_phi), n_phi - 1)
+    entry = start + n_r + 1 + n_z + 1 + 3 * ((i * n_z + j) * n_phi + k)
     for n in range(3):
-        b[n] += field.region_offsets[i, j, k, n]
+        b[n] += field[entry + n]

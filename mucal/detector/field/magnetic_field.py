@@ -42,7 +42,7 @@ class MagneticField(Result):
     """A field with its corrections.  Made by `uniform_field`, `harmonic_field`, `solenoid_field`, `read_map_...`.
 
     kind           : "uniform", "harmonic", "solenoid", "map_rz" or "map_xyz"
-    parameters     : (P,)  as in `kernels.FieldArrays`
+    parameters     : (P,)  "uniform" B (3,); "harmonic" 1/R, a_0 ...; "solenoid" h, a, L/2, z_0
     lower, upper   : (3,) cm  domain: (r, -, z), for "map_xyz" (x, y, z)
     spline         : (n0+2, n1+2, n2+2, C)  coefficients of a map, empty otherwise
     step           : (3,) cm  of the map's grid
@@ -81,29 +81,32 @@ class MagneticField(Result):
                 raise ValueError(f"MagneticField.{name} holds numbers that are not finite")
 
     @property
-    def arrays(self) -> kernels.FieldArrays:
-        """What the kernels read."""
-        none = self.modes is None
-        return kernels.FieldArrays(
-            kind=KINDS[self.kind],
-            corrected=bool(np.any(self.amplitudes != 0.0)),
-            degree=0 if self.modes is None else self.modes.degree,
-            parameters=_ready(self.parameters),
-            lower=_ready(self.lower),
-            upper=_ready(self.upper),
-            inverse_step=_ready(1.0 / self.step),
-            spline=_ready(self.spline),
-            modes=np.zeros((0, 3), dtype=np.int64) if self.modes is None else np.ascontiguousarray(self.modes.index),
-            mode_scale=np.zeros(0) if none or self.modes is None else _ready(self.modes.scale),
-            amplitudes=_ready(self.amplitudes),
-            region_r=_ready(self.region_r),
-            region_z=_ready(self.region_z),
-            region_offsets=_ready(self.region_offsets),
-        )
-
-
-def _ready(values: FloatArray) -> FloatArray:
-    return np.ascontiguousarray(values, dtype=np.float64)
+    def packed(self) -> FloatArray:
+        """The flat array that the kernels read; its layout is in `field.kernels`."""
+        header = np.zeros(kernels.HEADER)
+        header[kernels.KIND] = KINDS[self.kind]
+        header[kernels.CORRECTED] = bool(np.any(self.amplitudes != 0.0))
+        header[kernels.LOWER_0 : kernels.LOWER_2 + 1] = self.lower
+        header[kernels.UPPER_0 : kernels.UPPER_2 + 1] = self.upper
+        header[kernels.PER_STEP_0 : kernels.PER_STEP_2 + 1] = 1.0 / self.step
+        header[kernels.N_0 : kernels.N_2 + 1] = self.spline.shape[:3]
+        header[kernels.N_PARAMETERS] = self.parameters.size
+        header[kernels.N_R : kernels.N_PHI + 1] = self.region_offsets.shape[:3]
+        modes = np.zeros((0, kernels.MODE_WIDTH))
+        if self.modes is not None:
+            header[kernels.DEGREE] = self.modes.degree
+            header[kernels.N_MODES] = self.modes.index.shape[0]
+            modes = np.column_stack([self.modes.index, self.modes.scale, self.amplitudes])
+        blocks = [header]
+        for place, block in (
+            (kernels.PARAMETERS, self.parameters),
+            (kernels.SPLINE, self.spline),
+            (kernels.MODES, modes),
+            (kernels.REGIONS, np.concatenate([self.region_r, self.region_z, self.region_offsets.ravel()])),
+        ):
+            header[place] = sum(b.size for b in blocks)
+            blocks.append(np.ravel(block))
+        return np.concatenate(blocks)
 
 
 def evaluate(field: MagneticField, points: FloatArray) -> FieldValues:
@@ -115,12 +118,12 @@ def evaluate(field: MagneticField, points: FloatArray) -> FieldValues:
     Returns B, its gradient and whether the point is inside the field's domain; outside both are NaN.
     The gradient leaves out the steps between regions of constant added field.
     """
-    points = _ready(np.atleast_2d(points))
+    points = np.ascontiguousarray(np.atleast_2d(points), dtype=np.float64)
     if points.ndim != 2 or points.shape[1] != 3:
         raise ValueError(f"points has shape {points.shape}, expected (N, 3)")
     n = points.shape[0]
     bfield, gradient, status = np.empty((n, 3)), np.empty((n, 9)), np.empty(n, dtype=np.int64)
-    kernels.evaluate_all(field.arrays, points, bfield, gradient, status)
+    kernels.evaluate_all(field.packed, points, bfield, gradient, status)
     return FieldValues(bfield, gradient.reshape(n, 3, 3), status == kernels.INSIDE)
 
 

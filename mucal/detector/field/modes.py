@@ -94,8 +94,8 @@ def whitened_modes(index: IntArray, *, radius: float = 110.0, half_length: float
         for j in range(z.size):
             for angle in phi:
                 kernels.fill_table(degree, r[i] * np.cos(angle), r[i] * np.sin(angle), z[j], table)
-                for k in range(index.shape[0]):
-                    b = np.array(kernels.mode_field(index, raw[k], k, degree, table))
+                for k, (l, m, phase) in enumerate(index.tolist()):
+                    b = np.array(kernels.mode_field(l, m, phase, raw[k], degree, table))
                     mean[k] += 0.25 * weights[i] * weights[j] / phi.size * float(b @ b)
     scale = raw / np.sqrt(mean) * unit ** (1.0 - index[:, 0])
     return FieldModes(index=index, scale=scale, radius=radius, half_length=half_length)
