@@ -12,14 +12,29 @@ Every parameter that is minimised is an unbounded map: ln s, ln sigma, logit f (
 A bin that cannot be fitted says why in `status`; its values are NaN, never a guess.
 """
 
-from mucal.massfit.batch import fit_bins
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from mucal.massfit.bins import Binning, MassHistograms, fill
-from mucal.massfit.config import BatchConfig
 from mucal.massfit.fits import MassFits
-from mucal.massfit.spectrum import SpectrumFit, fit_spectrum
-from mucal.massfit.spectrum_config import SpectrumConfig
 from mucal.massfit.status import Status
-from mucal.massfit.template import Template
+
+if TYPE_CHECKING:
+    from mucal.massfit.batch import fit_bins
+    from mucal.massfit.config import BatchConfig
+    from mucal.massfit.spectrum import SpectrumFit, fit_spectrum
+    from mucal.massfit.spectrum_config import SpectrumConfig
+    from mucal.massfit.template import Template
+
+# Compiled fits are imported on first use: who only reads a table of results must not wait for them.
+_LAZY = {
+    "BatchConfig": "config",
+    "SpectrumConfig": "spectrum_config",
+    "SpectrumFit": "spectrum",
+    "Template": "template",
+    "fit_bins": "batch",
+    "fit_spectrum": "spectrum",
+}
 
 __all__ = [
     "BatchConfig",
@@ -34,3 +49,9 @@ __all__ = [
     "fit_bins",
     "fit_spectrum",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LAZY:
+        return getattr(import_module(f"mucal.massfit.{_LAZY[name]}"), name)
+    raise AttributeError(f"module 'mucal.massfit' has no attribute {name!r}")

@@ -1,0 +1,288 @@
+"""Calibrations as correctionlib (schema 2) files, and their evaluation by correctionlib alone.
+
+`corrections_document` holds everything to the last bit that a double in decimal notation carries:
+
+| name         | inputs                                                    | output                                |
+|--------------|-----------------------------------------------------------|---------------------------------------|
+| pt_scale     | pt real, eta real, charge int, syst string                | corrected over reconstructed pT, data |
+| pt_scale_mc  | pt real, eta real, charge int, syst string                | the same for simulation; 1 for "nom"  |
+| scale_params | eta real, param string (A, e, M), syst string             | parameter value applied to data       |
+| sigma_rel    | pt real, eta real, sample string (data, mc), syst string  | (sigma_k/k)^2; mc has "nom" only      |
+| sigma_extra  | pt real, eta real, syst string                            | sqrt(max(0, data - mc))               |
+| rng          | run int, luminosityBlock int, event int, phi real         | N(0,1), a hash of the inputs          |
+
+syst is "nom", "<nuisance>_up" or "<nuisance>_down" of the kind that acts.  Outside the validity range, for NaN, an
+unknown charge or syst, correctionlib raises; nothing is clamped.  (It turns a fractional charge into an integer
+before we could see it.)  `rng` is not the random number of `Calibration.smear`, which knows the muon's number.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import correctionlib
+import numpy as np
+
+from mucal import __version__
+from mucal.arrays import FloatArray
+from mucal.calibration import Calibration
+from mucal.errors import InputError
+from mucal.io.json_file import read_json_text
+from mucal.scale import ResolutionTable
+
+Node = dict[str, Any]
+
+FACTOR: Final = "1./(1.+[0]-[1]/x+[2]*x)"
+VARIANCE: Final = "[0]+[2]*x*x+[1]/(1.+[3]/(x*x))"
+EXTRA: Final = "sqrt(max(0.,([0]+[2]*x*x+[1]/(1.+[3]/(x*x)))-([4]+[6]*x*x+[5]/(1.+[7]/(x*x)))))"
+DESCRIPTIONS: Final = {
+    "pt": "transverse momentum, GeV",
+    "eta": "pseudorapidity as reconstructed",
+    "charge": "+1 or -1",
+    "syst": "nom, or a nuisance with _up or _down appended",
+    "param": "A (relative), e (GeV) or M (1/GeV)",
+    "sample": "data or mc",
+    "phi": "azimuth, rad",
+    "run": "run number",
+    "luminosityBlock": "luminosity block",
+    "event": "event number",
+}
+TYPES: Final = {
+    "charge": "int",
+    "run": "int",
+    "luminosityBlock": "int",
+    "event": "int",
+    "syst": "string",
+    "param": "string",
+    "sample": "string",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class CorrectionFile:
+    """A correction file opened by correctionlib, evaluated by it alone.
+
+    description : of the file
+    corrections : name -> the correctionlib object
+    """
+
+    description: str
+    corrections: dict[str, Any]
+
+    def evaluate(self, name: str, *inputs: Any) -> Any:
+        """The correction `name` for inputs in its own order; raises what correctionlib raises, as ValueError.
+
+        Raises ValueError for an unknown correction, and for inputs outside its range or keys.
+        """
+        if name not in self.corrections:
+            raise ValueError(f"no correction '{name}' in this file; it holds {', '.join(self.corrections)}")
+        try:
+            return self.corrections[name].evaluate(*inputs)
+        except (RuntimeError, IndexError) as error:
+            raise ValueError(f"{name}: {error}") from error
+
+
+def read_corrections_json(path: str | Path) -> CorrectionFile:
+    """Open a correctionlib file (.json or .json.gz) after checking its size and nesting.
+
+    Raises InputError for what is not JSON, is nested or inflated absurdly, or is no correctionlib file.
+    """
+    text = read_json_text(path)
+    try:
+        opened = correctionlib.CorrectionSet.from_string(text)
+    except (RuntimeError, ValueError) as error:
+        raise InputError(
+            f"{Path(path).name} is not a correctionlib file: {error}", kind="input.foreign_file", where={"file": path}
+        ) from error
+    return CorrectionFile(opened.description, {name: opened[name] for name in opened})
+
+
+def corrections_document(calibration: Calibration) -> Node:
+    """The full-precision correctionlib document of a calibration, as plain values."""
+    corrections = [
+        _pt_scale(calibration, "data"),
+        _pt_scale(calibration, "mc"),
+        _scale_params(calibration),
+        *_resolutions(calibration),
+        _rng(),
+    ]
+    return {"schema_version": 2, "description": describe(calibration), "corrections": corrections}
+
+
+def describe(calibration: Calibration) -> str:
+    """Units, range and origin of a calibration in one paragraph."""
+    low, high = calibration.pt_range
+    return (
+        f"Muon momentum calibration by mucal {__version__}. {calibration.description} Units: GeV, 1/GeV, rad. "
+        f"Corrects momenta of the kind '{calibration.pt_definition}'"
+        f"{f', era {calibration.era}' if calibration.era else ''}. Scale set by the mass of {calibration.resonance}, "
+        f"{calibration.reference_mass:.7g} +- {calibration.reference_mass_error:.2g} GeV (PDG edition "
+        f"{calibration.pdg_edition or 'none'}). Valid for {low:g} <= pt < {high:g} GeV and "
+        f"{calibration.eta_range[0]:g} <= eta < {calibration.eta_range[1]:g}; outside it raises. Factors on the "
+        f"standard deviations are included: {', '.join(f'{k} {v:g}' for k, v in calibration.factors.items())}."
+    )
+
+
+# ------------------------------------------------------------------------------------------------ scale
+
+
+def _pt_scale(calibration: Calibration, sample: str) -> Node:
+    def by_charge(parameters: FloatArray) -> Node:
+        return _category(
+            "charge",
+            (
+                (q, _eta(calibration, calibration.scale.eta_edges, _refs(parameters * [[1.0], [1.0], [q]])))
+                for q in (-1, 1)
+            ),
+        )
+
+    nominal = _nominal(calibration, sample)
+    systematics = _category("syst", ((key, by_charge(p)) for key, p in _shifted(calibration, "scale", nominal)))
+    what = (
+        "corrected over reconstructed pT of data, 1/(1 + A - e/pt + q M pt)"
+        if sample == "data"
+        else "varied over nominal pT of simulation, 1/(1 + dA - de/pt + q dM pt); never vary data and simulation both"
+    )
+    return _correction(
+        "pt_scale" if sample == "data" else "pt_scale_mc",
+        what,
+        ("pt", "eta", "charge", "syst"),
+        _pt(calibration, systematics),
+        formulas=(FACTOR,),
+    )
+
+
+def _scale_params(calibration: Calibration) -> Node:
+    edges = calibration.scale.eta_edges
+
+    def values(parameter: int) -> Iterator[tuple[str, Node]]:
+        for key, shifted in _shifted(calibration, "scale", _nominal(calibration, "data")):
+            yield key, _eta(calibration, edges, shifted[parameter].tolist())
+
+    data = _category("param", ((name, _category("syst", values(i))) for i, name in enumerate("AeM")))
+    return _correction("scale_params", "A, e (GeV) or M (1/GeV) applied to data", ("eta", "param", "syst"), data)
+
+
+def _nominal(calibration: Calibration, sample: str) -> FloatArray:
+    scale = calibration.scale
+    nominal: FloatArray = np.stack([scale.A, scale.e, scale.M])
+    return nominal if sample == "data" else np.zeros_like(nominal)
+
+
+def _shifted(calibration: Calibration, kind: str, nominal: FloatArray) -> Iterator[tuple[str, FloatArray]]:
+    """The values of syst with the (3, B) parameters that each stands for."""
+    yield "nom", nominal
+    for name in calibration.nuisances(kind):
+        shift = calibration.variation(name)
+        yield f"{name}_up", nominal + shift
+        yield f"{name}_down", nominal - shift
+
+
+# ------------------------------------------------------------------------------------------------ resolution
+
+
+def _resolutions(calibration: Calibration) -> Iterator[Node]:
+    data, mc = calibration.resolution_data, calibration.resolution_mc
+    if data is None:
+        return
+
+    def varied(extend: Callable[[FloatArray], FloatArray]) -> Node:
+        nominal = np.stack([data.a, data.b, data.c])
+        shifted = _shifted(calibration, "resolution", nominal)
+        return _category(
+            "syst",
+            ((key, _eta(calibration, data.eta_edges, _refs(extend(np.vstack([p, data.d]))))) for key, p in shifted),
+        )
+
+    samples = [("data", varied(lambda p: p))]
+    if mc is not None:
+        nodes = _eta(calibration, mc.eta_edges, _refs(_abcd(mc)))
+        samples.append(("mc", _category("syst", [("nom", nodes)])))
+    yield _correction(
+        "sigma_rel",
+        "relative curvature variance (sigma_k/k)^2 = a + c pt^2 + b/(1 + d/pt^2)",
+        ("pt", "eta", "sample", "syst"),
+        _pt(calibration, _category("sample", samples)),
+        formulas=(VARIANCE,),
+    )
+    if mc is not None:
+        yield _correction(
+            "sigma_extra",
+            "relative width to smear simulation with, k -> k (1 + N(0,1) sigma_extra); 0 where simulation is worse",
+            ("pt", "eta", "syst"),
+            _pt(calibration, varied(lambda p: np.vstack([p, _abcd(mc)]))),
+            formulas=(EXTRA,),
+        )
+
+
+def _abcd(table: ResolutionTable) -> FloatArray:
+    result: FloatArray = np.stack([table.a, table.b, table.c, table.d])
+    return result
+
+
+def _rng() -> Node:
+    node = {
+        "nodetype": "hashprng",
+        "inputs": ["run", "luminosityBlock", "event", "phi"],
+        "distribution": "stdnormal",
+    }
+    return _correction(
+        "rng",
+        "standard normal number for smearing, the same for every variation; phi tells the muons of an event apart",
+        ("run", "luminosityBlock", "event", "phi"),
+        node,
+    )
+
+
+# ------------------------------------------------------------------------------------------------ nodes
+
+
+def _correction(name: str, what: str, inputs: Sequence[str], data: Node, formulas: Sequence[str] = ()) -> Node:
+    node: Node = {
+        "name": name,
+        "description": what,
+        "version": 1,
+        "inputs": [{"name": i, "type": TYPES.get(i, "real"), "description": DESCRIPTIONS[i]} for i in inputs],
+        "output": {"name": name, "type": "real", "description": what},
+        "data": data,
+    }
+    if formulas:
+        node["generic_formulas"] = [
+            {"nodetype": "formula", "expression": text, "parser": "TFormula", "variables": ["pt"]} for text in formulas
+        ]
+    return node
+
+
+def _category(variable: str, entries: Any) -> Node:
+    return {
+        "nodetype": "category",
+        "input": variable,
+        "content": [{"key": key, "value": value} for key, value in entries],
+    }
+
+
+def _pt(calibration: Calibration, content: Node) -> Node:
+    """One bin, the validity range: outside it correctionlib raises."""
+    edges = [float(edge) for edge in calibration.pt_range]
+    return {"nodetype": "binning", "input": "pt", "edges": edges, "flow": "error", "content": [content]}
+
+
+def _eta(calibration: Calibration, edges: FloatArray, content: list[Any]) -> Node:
+    """The eta bins of a table, cut to the validity range."""
+    low, high = calibration.eta_range
+    first = int(np.searchsorted(edges, low, side="right")) - 1
+    last = int(np.searchsorted(edges, high, side="left"))
+    inner = [float(edge) for edge in edges[first + 1 : last]]
+    return {
+        "nodetype": "binning",
+        "input": "eta",
+        "edges": [float(low), *inner, float(high)],
+        "flow": "error",
+        "content": content[first:last],
+    }
+
+
+def _refs(parameters: FloatArray) -> list[Node]:
+    """One reference to the first generic formula per bin: (P, B) parameters."""
+    return [{"nodetype": "formularef", "index": 0, "parameters": row} for row in parameters.T.tolist()]
