@@ -38,7 +38,11 @@ FLOOR: Final = 1e-9
 
 PENALTY: Final = 100.0
 
-EDM_GOAL: Final = 1e-4
+EDM_GOAL: Final = 1e-6
+"""A distance of 1e-6 in -2 ln L is a thousandth of a standard error."""
+
+EDM_ACCEPTED: Final = 10.0 * EDM_GOAL
+"""Beyond it a minimum is not one; Minuit's own allowance over its goal."""
 
 AT_EDGE: Final = 1e-3
 """Of a domain's width: a minimum closer to the edge than this ran into it."""
@@ -55,21 +59,30 @@ def objective(model: Model, counts: FloatArray, values: FloatArray) -> float:
     return total
 
 
+STARTS: Final = (1.0, 2.0, 0.5)
+"""Factors on the starting resolution, tried in turn until a minimum is valid; else the lowest is reported."""
+
+MAX_CALLS: Final = 20_000
+
+
 def minimise(model: Model, counts: FloatArray) -> Minimum:
     """MIGRAD from the model's start and from twice and half the resolution until one is valid, then HESSE.
 
     model  : from `spectrum_model.build`
     counts : (J,) events
     """
-    n_calls = 0
-    for factor in (1.0, 2.0, 0.5):
+    n_calls, attempts = 0, []
+    for factor in STARTS:
         minuit = _prepare(model, counts, factor)
-        minuit.migrad(ncall=20_000)
+        minuit.migrad(ncall=MAX_CALLS)
         minuit.hesse()
         n_calls += minuit.nfcn
         status = _status(minuit, model)
         if status == Status.OK:
             break
+        attempts.append((minuit, status))
+    else:
+        minuit, status = min(attempts, key=lambda attempt: float(attempt[0].fval))
     values = np.array(minuit.values)
     cov = np.array(minuit.covariance) if minuit.covariance is not None else np.full((values.size,) * 2, np.nan)
     lower, upper = np.full(values.size, np.nan), np.full(values.size, np.nan)
@@ -106,11 +119,12 @@ def _prepare(model: Model, counts: FloatArray, factor: float) -> Minuit:
 def _status(minuit: Minuit, model: Model) -> Status:
     if not np.all(np.isfinite(np.array(minuit.values))) or not np.isfinite(minuit.fval):
         return Status.NON_FINITE
-    if not minuit.valid or not minuit.fmin.edm < EDM_GOAL:
-        return Status.NOT_CONVERGED
+    # first of all: at an edge the distance to the minimum need not fall
     for p in model.parameters:
         if not minuit.fixed[p.name] and at_edge(p.low, p.high, float(minuit.values[p.name])):
             return Status.AT_BOUNDARY
+    if not minuit.valid or not minuit.fmin.edm < EDM_ACCEPTED:
+        return Status.NOT_CONVERGED
     if minuit.covariance is None or not minuit.fmin.has_posdef_covar or minuit.fmin.has_made_posdef_covar:
         return Status.HESSIAN_NOT_PD
     return Status.OK

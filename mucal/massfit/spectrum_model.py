@@ -117,9 +117,9 @@ RESOLUTION: Final[dict[str, tuple[Parameter, ...]]] = {
     ),
     "dscb": (
         Parameter(name="alpha_l", start=1.5, step=0.1, low=0.3, high=6.0),
-        Parameter(name="n_l", start=5.0, step=1.0, low=1.1, high=200.0),
+        Parameter(name="n_l", start=5.0, step=1.0, low=1.1, high=50.0),
         Parameter(name="alpha_r", start=1.5, step=0.1, low=0.3, high=6.0),
-        Parameter(name="n_r", start=5.0, step=1.0, low=1.1, high=200.0),
+        Parameter(name="n_r", start=5.0, step=1.0, low=1.1, high=50.0),
     ),
 }
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.polynomial import chebyshev as polynomial
 
 from mucal.arrays import FloatArray
-from mucal.massfit.minuit_engine import EDM_GOAL, Minimum, at_edge
+from mucal.massfit.minuit_engine import EDM_ACCEPTED, EDM_GOAL, Minimum, at_edge
 from mucal.massfit.spectrum_model import Model
 from mucal.massfit.status import Status
 
@@ -63,7 +63,7 @@ def _polish(tf: Any, function: Callable[[Tensor], Tensor], start: FloatArray) ->
     values = start
     for step in range(STEPS + 1):
         point = tf.constant(values, dtype=tf.float64)
-        with tf.GradientTape() as outer:
+        with tf.GradientTape(persistent=True) as outer:
             outer.watch(point)
             with tf.GradientTape() as inner:
                 inner.watch(point)
@@ -98,12 +98,12 @@ def _minimum(model: Model, names: list[str], values: FloatArray, cov: FloatArray
 def _status(model: Model, names: list[str], values: FloatArray, cov: FloatArray, edm: float) -> Status:
     if not (np.all(np.isfinite(values)) and np.all(np.isfinite(cov))):
         return Status.NON_FINITE
-    if not abs(edm) < EDM_GOAL:
-        return Status.NOT_CONVERGED
     for name, value in zip(names, values, strict=True):
         p = model.parameters[model.names.index(name)]
         if at_edge(p.low, p.high, float(value)):
             return Status.AT_BOUNDARY
+    if not abs(edm) < EDM_ACCEPTED:
+        return Status.NOT_CONVERGED
     if not np.all(np.linalg.eigvalsh(cov) > 0):
         return Status.HESSIAN_NOT_PD
     return Status.OK
