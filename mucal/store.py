@@ -170,6 +170,19 @@ def replace_file(
     return path
 
 
+def write_bytes(path: str | Path, content: bytes, *, overwrite: bool = False) -> Path:
+    """Write `content` as a file, as `replace_file` does.
+
+    Raises FileExistsError unless `overwrite`; VerificationError if it reads back differently.
+    """
+
+    def check(temporary: Path) -> None:
+        if temporary.read_bytes() != content:
+            raise VerificationError(f"{Path(path).name} reads back differently", kind="verify.read_back")
+
+    return replace_file(path, lambda temporary: temporary.write_bytes(content), check=check, overwrite=overwrite)
+
+
 def _sync(path: Path) -> None:
     descriptor = os.open(path, os.O_RDONLY)
     try:
@@ -329,14 +342,35 @@ def _write(result: Result, path: Path) -> None:
         for name, a in arrays.items()
     }
     header["provenance"] = result.provenance.to_dict()
-    with h5py.File(path, "w", userblock_size=BLOCK, libver=("v110", "v110")) as file:
-        text = json.dumps(_plain(header, "header"), ensure_ascii=False).encode()
+    with _create(path) as file:
+        text = json.dumps(plain_values(header, "header"), ensure_ascii=False).encode()
         file.create_dataset(HEADER, data=np.frombuffer(text, dtype=np.uint8))
         for name, array in arrays.items():
+            _make_groups(file, name.rpartition("/")[0])
             file.create_dataset(name, data=array)
     line = b" ".join([MAGIC, b"sha256", sha256(path, skip=BLOCK).encode(), b"bytes", str(path.stat().st_size).encode()])
     with open(path, "r+b") as raw:
         raw.write((line + b"\n").ljust(BLOCK, b"\0"))
+
+
+def _create(path: Path) -> h5py.File:
+    """A new HDF5 file behind a user block, in which no time stands: equal results give equal bytes."""
+    creation = h5py.h5p.create(h5py.h5p.FILE_CREATE)
+    creation.set_userblock(BLOCK)
+    creation.set_obj_track_times(False)
+    access = h5py.h5p.create(h5py.h5p.FILE_ACCESS)
+    access.set_libver_bounds(h5py.h5f.LIBVER_V110, h5py.h5f.LIBVER_V110)
+    return h5py.File(h5py.h5f.create(os.fsencode(path), h5py.h5f.ACC_TRUNC, creation, access))
+
+
+def _make_groups(file: h5py.File, name: str) -> None:
+    """The groups on the way to `name`, as far as they are missing, without a time."""
+    if name and name not in file:
+        outer, _, inner = name.rpartition("/")
+        _make_groups(file, outer)
+        creation = h5py.h5p.create(h5py.h5p.GROUP_CREATE)
+        creation.set_obj_track_times(False)
+        h5py.h5g.create((file[outer] if outer else file).id, inner.encode(), gcpl=creation)
 
 
 def _pack(result: Result, arrays: dict[str, np.ndarray], prefix: str) -> dict[str, Any]:
@@ -355,11 +389,11 @@ def _pack(result: Result, arrays: dict[str, np.ndarray], prefix: str) -> dict[st
         elif isinstance(value, tuple) and value and all(isinstance(item, Result) for item in value):
             plain[f.name] = [_pack(item, arrays, f"{prefix}{f.name}/{i}/") for i, item in enumerate(value)]
         else:
-            plain[f.name] = _plain(value, f"{type(result).__name__}.{f.name}")
+            plain[f.name] = plain_values(value, f"{type(result).__name__}.{f.name}")
     return {"type": type(result).__name__, "schema": result.SCHEMA, "mucal": __version__, "fields": plain}
 
 
-def _plain(value: Any, name: str) -> Any:
+def plain_values(value: Any, name: str) -> Any:
     """JSON values; floats that JSON does not know are spelt out.  Raises TypeError for anything else."""
     if value is None or isinstance(value, bool | str):
         return value
@@ -369,9 +403,9 @@ def _plain(value: Any, name: str) -> Any:
         number = float(value)
         return number if np.isfinite(number) else {"float": repr(number)}
     if isinstance(value, tuple | list):
-        return [_plain(item, f"{name}[{i}]") for i, item in enumerate(value)]
+        return [plain_values(item, f"{name}[{i}]") for i, item in enumerate(value)]
     if isinstance(value, Mapping) and all(isinstance(key, str) for key in value):
-        return {key: _plain(item, f"{name}.{key}") for key, item in value.items()}
+        return {key: plain_values(item, f"{name}.{key}") for key, item in value.items()}
     raise TypeError(f"{name} is a {type(value).__name__}; a result holds arrays, results, text, numbers and mappings")
 
 

@@ -16,14 +16,19 @@ everything finite.  Elsewhere the call fails, or (`outside="nan"`) returns NaN a
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from mucal.calibration.manifest import BundleReport, FileState, load, verify_directory
+from mucal.calibration.manifest import BundleReport, FileState, load, verify_bundle
 from mucal.calibration.product import Calibration
 
 if TYPE_CHECKING:
     from mucal.calibration.assembly import CalibrationConfig, assemble
+    from mucal.calibration.certification import certify
 
 # Needed to make a calibration, not to apply one: imported on first use.
-_LAZY = {"CalibrationConfig": "mucal.calibration.assembly", "assemble": "mucal.calibration.assembly"}
+_LAZY = {
+    "CalibrationConfig": "mucal.calibration.assembly",
+    "assemble": "mucal.calibration.assembly",
+    "certify": "mucal.calibration.certification",
+}
 
 __all__ = [
     "BundleReport",
@@ -31,8 +36,9 @@ __all__ = [
     "CalibrationConfig",
     "FileState",
     "assemble",
+    "certify",
     "load",
-    "verify_directory",
+    "verify_bundle",
 ]
 
 

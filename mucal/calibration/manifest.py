@@ -70,11 +70,11 @@ def load(path: str | Path) -> Calibration:
     path = Path(path)
     if not path.is_dir():
         return Calibration.load(path)
-    verify_directory(path).require_whole()
+    verify_bundle(path).require_whole()
     return Calibration.load(path / TABLES)
 
 
-def verify_directory(directory: str | Path) -> BundleReport:
+def verify_bundle(directory: str | Path) -> BundleReport:
     """Compare every file of a released calibration with the manifest.
 
     Raises InputError if there is no manifest, if it names files outside the directory or links; VerificationError if

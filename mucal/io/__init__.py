@@ -4,22 +4,33 @@ Dimuons come from ROOT (TTree, RNTuple), Parquet, CSV and HDF5 through one colum
 streamed in chunks, the muons ordered PLUS, MINUS, and every event that is read is used or rejected under a reason.
 """
 
+from mucal.calibration import verify_bundle
+from mucal.io.bundle import write_bundle
+from mucal.io.correctionlib import CorrectionFile, read_corrections_json
 from mucal.io.dimuon_check import CheckReport, FileCheck, check_dimuons
 from mucal.io.dimuon_input import DimuonInput, MuonColumns
 from mucal.io.dimuon_source import DimuonSource, open_dimuons
 from mucal.io.dimuon_writer import write_dimuons
 from mucal.io.json_file import read_json, read_json_text, write_json
+from mucal.io.root_tables import RootTables, read_root_tables, write_root_tables
 
 __all__ = [
     "CheckReport",
+    "CorrectionFile",
     "DimuonInput",
     "DimuonSource",
     "FileCheck",
     "MuonColumns",
+    "RootTables",
     "check_dimuons",
     "open_dimuons",
+    "read_corrections_json",
     "read_json",
     "read_json_text",
+    "read_root_tables",
+    "verify_bundle",
+    "write_bundle",
     "write_dimuons",
     "write_json",
+    "write_root_tables",
 ]

@@ -63,11 +63,9 @@ TYPES: Final = {
 class CorrectionFile:
     """A correction file opened by correctionlib, evaluated by it alone.
 
-    description : of the file
     corrections : name -> the correctionlib object
     """
 
-    description: str
     corrections: dict[str, Any]
 
     def evaluate(self, name: str, *inputs: Any) -> Any:
@@ -95,7 +93,7 @@ def read_corrections_json(path: str | Path) -> CorrectionFile:
         raise InputError(
             f"{Path(path).name} is not a correctionlib file: {error}", kind="input.foreign_file", where={"file": path}
         ) from error
-    return CorrectionFile(opened.description, {name: opened[name] for name in opened})
+    return CorrectionFile({name: opened[name] for name in opened})
 
 
 def corrections_document(calibration: Calibration) -> Node:
