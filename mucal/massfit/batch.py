@@ -52,6 +52,7 @@ def fit_bins(
     status = _status_before(histograms, config, template)
     values, cov = np.full((n_bins, p), np.nan), np.full((n_bins, p, p), np.nan)
     deviance, edm = np.full(n_bins, np.nan), np.full(n_bins, np.nan)
+    per_bin = np.full(n_bins, np.nan)
     ndf, n_steps = np.zeros(n_bins, np.int64), np.zeros(n_bins, np.int64)
     tables = _tables(edges, config, template)
     reference = resonance(config.resonance)
@@ -74,14 +75,14 @@ def fit_bins(
             config.max_steps,
             config.max_attempts,
         )
-        for whole, part in zip((values, cov, deviance, ndf, edm, n_steps, status), found, strict=True):
+        for whole, part in zip((values, cov, deviance, per_bin, ndf, edm, n_steps, status), found, strict=True):
             whole[rows] = part
 
     tried = np.flatnonzero(status == Status.OK)
     with ThreadPoolExecutor(n_threads or numba.get_num_threads()) as pool:
         list(pool.map(work, _chunks(tried)))
     with np.errstate(invalid="ignore"):
-        p_value = np.where(ndf > 0, gammaincc(0.5 * np.maximum(ndf, 1), 0.5 * deviance), np.nan)
+        p_value = np.where(ndf > 0, gammaincc(0.5 * np.maximum(ndf, 1), 0.5 * deviance / per_bin), np.nan)
         status[(status == Status.OK) & (p_value < config.min_p_value)] = Status.BAD_GOF
     return MassFits(
         provenance=Provenance(configuration=asdict(config)),

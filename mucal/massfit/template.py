@@ -10,7 +10,7 @@ from mucal.massfit import kernels
 from mucal.theory import resonance
 from mucal.theory.fsr import line
 
-CELL: Final = 1.5
+CELL: Final = 2.5
 """Width of a quadrature cell in units of the smallest Gaussian width it must serve; three nodes stand in each cell.
 
 The sixth derivative of a normal integral is at most 10 / sigma^6, and three Gauss nodes on a cell of width h leave
