@@ -16,6 +16,7 @@ Resolution.  (sigma_k / k)^2 = a + c pT^2 + b / (1 + d / pT^2); sigma_m^2 / m^2 
 """
 
 from mucal.scale import conventions
+from mucal.scale.background import add_fitted_background
 from mucal.scale.derive import ScaleConfig, ScaleResiduals, derive, residuals
 from mucal.scale.momentum import correct_pt, correction_factor, distort_pt
 from mucal.scale.resolution import ResolutionConfig, derive_resolution, relative_variance
@@ -30,6 +31,7 @@ __all__ = [
     "ScaleResiduals",
     "ScaleTable",
     "WeakModes",
+    "add_fitted_background",
     "coherent_shift",
     "conventions",
     "correct_pt",

@@ -1,18 +1,20 @@
 """Injected against recovered: how far a table is from the truth of a generated sample, in units of its errors."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
-from scipy.linalg import cho_factor, cho_solve
 from scipy.special import chdtrc
 
-from mucal.arrays import BoolArray, FloatArray
+from mucal.arrays import FloatArray, check_shapes
 from mucal.scale.table import ScaleTable
+from mucal.scale.weak import coherent_shift
 from mucal.store import Result
 
 MOMENTA: Final = (8.0, 40.0)
-"""GeV, where the eta-averaged scale is compared: the J/psi's muons, and those of the W."""
+"""GeV, where the eta-averaged scale is compared: muons of the J/psi, and of the W."""
+SMALLEST_EIGENVALUE: Final = 1e-9
+"""Of the correlation matrix; below it parameters are copies of each other (a table unfolded from |eta|)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,7 +25,7 @@ class Recovery(Result):
     pulls               : (3, B)  of A, e, M; NaN for a parameter that was not solved for
     chi2, ndf, p_value  :         of the difference, with the full covariance
     momenta             : (K,) GeV
-    even, even_error    : (K,)    eta average of (A - e/pT), recovered minus injected, and its error
+    even, even_error    : (K,)    eta average of A - e/pT, recovered minus injected, and its error
     odd, odd_error      : (K,)    eta average of M pT, likewise
     """
 
@@ -39,28 +41,32 @@ class Recovery(Result):
     odd: FloatArray
     odd_error: FloatArray
 
+    def __post_init__(self) -> None:
+        check_shapes(self, pulls=(3, self.recovered.n_bins))
+
 
 def compare(recovered: ScaleTable, injected: ScaleTable) -> Recovery:
     """The recovered table against the injected one, taken at the centres of the recovered bins.
+
+    chi2 = d^T C^-1 d over the independent combinations of the parameters that were solved for.
 
     Raises ValueError if the injected table does not cover the recovered one.
     """
     truth = at_bins_of(injected, recovered)
     difference = recovered.parameters - truth.parameters
-    solved: BoolArray = np.diag(recovered.cov) > 0
-    cov = recovered.cov[np.ix_(solved, solved)]
-    scale = 1.0 / np.sqrt(np.diag(cov))
-    scaled = scale * difference[solved]
-    chi2 = float(scaled @ cho_solve(cho_factor(cov * np.outer(scale, scale)), scaled))
     pulls = np.full(difference.size, np.nan)
-    pulls[solved] = scaled
-    momenta = np.array(MOMENTA)
-    averages = [_average(recovered, difference, pt) for pt in momenta]
-    even, even_error, odd, odd_error = np.array(averages).T
+    solved = np.diag(recovered.cov) > 0
+    sigma = np.sqrt(np.diag(recovered.cov)[solved])
+    pulls[solved] = difference[solved] / sigma
+    values, vectors = np.linalg.eigh(recovered.cov[np.ix_(solved, solved)] / np.outer(sigma, sigma))
+    known = values > SMALLEST_EIGENVALUE
+    chi2 = float(np.sum((vectors.T @ pulls[solved])[known] ** 2 / values[known]))
+    A, e, M = difference.reshape(3, -1)
+    coherent = coherent_shift(replace(recovered, A=A, e=e, M=M), MOMENTA)
     return Recovery(
-        injected=truth, recovered=recovered, pulls=pulls.reshape(3, -1), chi2=chi2, ndf=int(solved.sum()),
-        p_value=float(chdtrc(int(solved.sum()), chi2)), momenta=momenta,
-        even=even, even_error=even_error, odd=odd, odd_error=odd_error,
+        injected=truth, recovered=recovered, pulls=pulls.reshape(3, -1), chi2=chi2, ndf=int(known.sum()),
+        p_value=float(chdtrc(int(known.sum()), chi2)), momenta=coherent.pt, even=coherent.even,
+        even_error=coherent.even_error, odd=coherent.odd, odd_error=coherent.odd_error,
     )  # fmt: skip
 
 
@@ -72,17 +78,3 @@ def at_bins_of(table: ScaleTable, other: ScaleTable) -> ScaleTable:
         eta_edges=other.eta_edges, A=table.A[index], e=table.e[index], M=table.M[index], cov=np.zeros((n, n)),
         pt_range=other.pt_range, resonance=other.resonance,
     )  # fmt: skip
-
-
-def _average(table: ScaleTable, difference: FloatArray, pt: float) -> tuple[float, float, float, float]:
-    """Even and odd curvature shift at one momentum, averaged over eta by width, each with its error."""
-    width = np.diff(table.eta_edges) / (table.eta_edges[-1] - table.eta_edges[0])
-    none = np.zeros_like(width)
-    even = np.concatenate([width, -width / pt, none])
-    odd = np.concatenate([none, none, width * pt])
-    return (
-        float(even @ difference),
-        float(np.sqrt(even @ table.cov @ even)),
-        float(odd @ difference),
-        float(np.sqrt(odd @ table.cov @ odd)),
-    )

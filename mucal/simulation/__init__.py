@@ -16,13 +16,16 @@ from mucal.simulation.dimuons import (
     nominal_resolution,
     stream_dimuons,
 )
+from mucal.simulation.patterns import PATTERNS, injected_table
 from mucal.simulation.resonance import ParentSpectrum
 
 __all__ = [
+    "PATTERNS",
     "DimuonSimulation",
     "ParentSpectrum",
     "SimulatedDimuons",
     "generate_dimuons",
+    "injected_table",
     "nominal_resolution",
     "stream_dimuons",
 ]
