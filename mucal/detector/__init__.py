@@ -20,10 +20,12 @@ from mucal.detector.material import (
     stopping_power,
     straggling,
 )
+from mucal.detector.navigation import Crossings, NavigationIndex, NavigationStatus, cross, navigation_index
 from mucal.detector.table import CYLINDER, DISC, PIXEL, STRIP, Detector, Modules, Passive
 
 __all__ = [
-    "CARBON", "CYLINDER", "DISC", "PIXEL", "SILICON", "STRIP", "Detector", "Medium", "Modules", "Passive",
-    "additive_scattering_variance", "barrel", "cms_like", "mean_loss", "most_probable_loss", "radiative_loss",
-    "scattering_variance", "stopping_power", "straggling",
+    "CARBON", "CYLINDER", "DISC", "PIXEL", "SILICON", "STRIP", "Crossings", "Detector", "Medium", "Modules",
+    "NavigationIndex", "NavigationStatus", "Passive", "additive_scattering_variance", "barrel", "cms_like",
+    "cross", "mean_loss", "most_probable_loss", "navigation_index", "radiative_loss", "scattering_variance",
+    "stopping_power", "straggling",
 ]  # fmt: skip

@@ -1,0 +1,383 @@
+"""Which modules and passive surfaces a helix crosses, in order.
+
+The helix turns about z with k = kappa (q/p) B_z radian per cm of path, up to half a turn.  In q = 2 tan(k s / 2) / k
+its distance from the beam is the root of a quadratic over a quadratic, so cylinders are met in closed form, without
+cancellation for straight tracks.  Layers are boxes in (r, z) with bins in azimuth and z (barrel) or r (discs); the
+bins give candidates, never too few, and each candidate plane is then intersected exactly.
+"""
+
+from math import asin, atan, atan2, cos, floor, hypot, pi, sin, sqrt, tan
+
+import numpy as np
+from numba import njit
+
+from mucal.arrays import FloatArray, IntArray
+
+STRAIGHT = 1e-15  # 1/cm, below this a track is a line: the sagitta of 10 m is 1e-10 cm
+FAR = 1e9  # cm, stands for "never" in s and q
+MARGIN = 1e-7  # cm, added to boxes and bins so that rounding loses nothing
+CONVERGED = 1e-12  # cm, last Newton step
+LOOPS, NOT_FINITE = 1, 2  # of `Status`
+
+
+@njit(cache=True)
+def helix_at(start: FloatArray, k: float, s: float) -> tuple[float, float, float, float, float]:
+    """Position and transverse direction after a path s; start (6,): position, unit direction.
+
+    Returns x, y, z in cm, then t_x, t_y; t_z does not change.
+    """
+    if abs(k) < STRAIGHT:
+        along, across, c, d = s, 0.0, 1.0, 0.0
+    else:
+        sh, ch = sin(0.5 * k * s), cos(0.5 * k * s)
+        along, across = 2.0 * sh * ch / k, 2.0 * sh * sh / k
+        c, d = 1.0 - 2.0 * sh * sh, 2.0 * sh * ch
+    tx, ty = start[3], start[4]
+    return (
+        start[0] + along * tx + across * ty,
+        start[1] + along * ty - across * tx,
+        start[2] + start[5] * s,
+        tx * c + ty * d,
+        ty * c - tx * d,
+    )
+
+
+@njit(cache=True)
+def _path(k: float, q: float) -> float:
+    half = 0.5 * k * q
+    if abs(half) < 1e-4:
+        return q * (1.0 - half * half / 3.0 * (1.0 - 0.6 * half * half))
+    return 2.0 * atan(half) / k
+
+
+@njit(cache=True)
+def _q_of_path(k: float, s: float) -> float:
+    half = 0.5 * k * s
+    if abs(half) >= 0.5 * pi - 1e-9:
+        return FAR
+    if abs(half) < 1e-4:
+        return s * (1.0 + half * half / 3.0 * (1.0 + 0.4 * half * half))
+    return min(FAR, 2.0 * tan(half) / k)
+
+
+@njit(cache=True)
+def _quadratic(start: FloatArray, k: float, radius: float) -> tuple[float, float, float]:
+    """a, b, c of a q^2 + 2 b q + c, which has the sign of r^2 - radius^2."""
+    x, y, tx, ty = start[0], start[1], start[3], start[4]
+    c = x * x + y * y - radius * radius
+    return tx * tx + ty * ty + k * (x * ty - y * tx) + 0.25 * c * k * k, x * tx + y * ty, c
+
+
+@njit(cache=True)
+def _roots(a: float, b: float, c: float) -> tuple[float, float]:
+    """Both q where the radius is reached; FAR if there is none."""
+    under = b * b - a * c
+    if under < 0.0:
+        return FAR, FAR
+    t = -(b + sqrt(under)) if b > 0 else -(b - sqrt(under))
+    return (t / a if a != 0.0 else FAR), (c / t if t != 0.0 else FAR)
+
+
+@njit(cache=True)
+def _box_intervals(start: FloatArray, k: float, box: FloatArray, slack: float, found: FloatArray) -> int:
+    """Path intervals inside a box (r low, r high, z low, z high), written to found (4, 2); returns how many."""
+    s_low, s_high = 0.0, pi / abs(k) if abs(k) >= STRAIGHT else FAR
+    z_low, z_high = box[2] - slack - start[2], box[3] + slack - start[2]
+    tz = start[5]
+    if abs(tz) < 1e-12:
+        if z_low > 0.0 or z_high < 0.0:
+            return 0
+    elif tz > 0.0:
+        s_low, s_high = max(s_low, z_low / tz), min(s_high, z_high / tz)
+    else:
+        s_low, s_high = max(s_low, z_high / tz), min(s_high, z_low / tz)
+    if s_low >= s_high:
+        return 0
+    a_in, b_in, c_in = _quadratic(start, k, max(0.0, box[0] - slack))
+    a_out, b_out, c_out = _quadratic(start, k, box[1] + slack)
+    q_low, q_high = _q_of_path(k, s_low), _q_of_path(k, s_high)
+    breaks = np.empty(6)
+    breaks[0] = q_low
+    n = 1
+    for a, b, c in ((a_in, b_in, c_in), (a_out, b_out, c_out)):
+        for root in _roots(a, b, c):
+            if q_low < root < q_high:
+                j = n
+                while breaks[j - 1] > root:
+                    breaks[j] = breaks[j - 1]
+                    j -= 1
+                breaks[j] = root
+                n += 1
+    breaks[n] = q_high
+    count = 0
+    open_before = False
+    for i in range(n):
+        low, high = breaks[i], breaks[i + 1]
+        q = 0.5 * (low + high)
+        inside = (a_in * q + 2.0 * b_in) * q + c_in >= 0.0 and (a_out * q + 2.0 * b_out) * q + c_out <= 0.0
+        if inside and open_before:
+            found[count - 1, 1] = min(_path(k, high), s_high)
+        elif inside:
+            found[count, 0], found[count, 1] = max(_path(k, low), s_low), min(_path(k, high), s_high)
+            count += 1
+        open_before = inside
+    return count
+
+
+@njit(cache=True)
+def _root(start: FloatArray, k: float, plane: FloatArray, low: float, high: float, guess: float) -> float:
+    """The path at which the helix meets a plane (normal, distance) between low and high, or FAR.
+
+    There is at most one: the distance is monotonic there.  Newton's steps, halving where they leave the bracket.
+    """
+    x, y, z, _, _ = helix_at(start, k, low)
+    at_low = plane[0] * x + plane[1] * y + plane[2] * z - plane[3]
+    x, y, z, _, _ = helix_at(start, k, high)
+    at_high = plane[0] * x + plane[1] * y + plane[2] * z - plane[3]
+    if at_low * at_high > 0.0:
+        return FAR
+    rising = at_high > at_low
+    s = min(max(guess, low), high)
+    for _ in range(80):
+        x, y, z, tx, ty = helix_at(start, k, s)
+        distance = plane[0] * x + plane[1] * y + plane[2] * z - plane[3]
+        slope = plane[0] * tx + plane[1] * ty + plane[2] * start[5]
+        if (distance > 0.0) == rising:
+            high = s
+        else:
+            low = s
+        step = -distance / slope if slope != 0.0 else FAR
+        if not low <= s + step <= high:
+            step = 0.5 * (low + high) - s
+        s += step
+        if abs(step) < CONVERGED:
+            break
+    return s
+
+
+@njit(cache=True)
+def _turning_points(start: FloatArray, k: float, plane: FloatArray, low: float, high: float, cuts: FloatArray) -> int:
+    """Splits [low, high] where the distance to the plane turns; cuts (8,) gets the edges, returns the pieces."""
+    cuts[0] = low
+    n = 1
+    size = hypot(plane[0], plane[1]) * hypot(start[3], start[4])
+    level = -plane[2] * start[5]
+    if abs(k) >= STRAIGHT and size > abs(level):
+        # slope = size cos(psi - psi_w) - level with psi = psi_0 - k s
+        opening = atan2(sqrt(size * size - level * level), level)
+        ahead = atan2(start[4], start[3]) - atan2(plane[1], plane[0])
+        for sign in (-1.0, 1.0):
+            s = (ahead - sign * opening) / k
+            period = 2.0 * pi / abs(k)
+            s += period * floor((low - s) / period + 1.0)
+            if low < s < high:
+                cuts[n] = s
+                n += 1
+        if n == 3 and cuts[2] < cuts[1]:
+            cuts[1], cuts[2] = cuts[2], cuts[1]
+    cuts[n] = high
+    return n
+
+
+@njit(cache=True)
+def _add(
+    found: IntArray, numbers: FloatArray, n: int, element: int, s: float, u: float, v: float, cosine: float
+) -> None:
+    """Insert a crossing at its place along the path."""
+    j = n
+    while j > 0 and numbers[j - 1, 0] > s:
+        found[j] = found[j - 1]
+        for c in range(4):
+            numbers[j, c] = numbers[j - 1, c]
+        j -= 1
+    found[j] = element
+    numbers[j, 0], numbers[j, 1], numbers[j, 2], numbers[j, 3] = s, u, v, cosine
+
+
+@njit(cache=True)
+def _cross_module(
+    start: FloatArray, k: float, i: int, module: FloatArray, low: float, high: float, slack: float,
+    middle: FloatArray, cuts: FloatArray, found: IntArray, numbers: FloatArray, n: int,
+) -> int:  # fmt: skip
+    """Test one module between two paths; middle (5,) is the helix half-way.  Returns the new number of crossings.
+
+    module (17,): rotation rows u, v, w; plane distance w . centre; centre; half_u at both ends, half_v, spare.
+    """
+    plane = module[6:10]
+    half = 0.5 * (high - low)
+    s_mid = 0.5 * (high + low)
+    bend = abs(k) * hypot(start[3], start[4])
+    distance = plane[0] * middle[0] + plane[1] * middle[1] + plane[2] * middle[2] - plane[3]
+    slope = plane[0] * middle[3] + plane[1] * middle[4] + plane[2] * start[5]
+    if abs(distance) > (abs(slope) + bend * half) * half + MARGIN:
+        return n
+    guess, pieces = s_mid, 1
+    cuts[0], cuts[1] = low, high
+    if abs(slope) > bend * half:
+        step = -distance / slope
+        guess = s_mid + step
+        # the arc leaves its tangent by at most bend half^2 / 2, and the root moves by that over the slope
+        error = 0.5 * bend * half * half * (1.0 + 1.0 / abs(slope)) + slack + MARGIN
+        x = middle[0] + step * middle[3] - module[10]
+        y = middle[1] + step * middle[4] - module[11]
+        z = middle[2] + step * start[5] - module[12]
+        if abs(module[0] * x + module[1] * y + module[2] * z) > max(module[13], module[14]) + error:
+            return n
+        if abs(module[3] * x + module[4] * y + module[5] * z) > module[15] + error:
+            return n
+    else:
+        pieces = _turning_points(start, k, plane, low, high, cuts)
+    for piece in range(pieces):
+        s = _root(start, k, plane, cuts[piece], cuts[piece + 1], guess)
+        if s == FAR:
+            continue
+        x, y, z, tx, ty = helix_at(start, k, s)
+        x, y, z = x - module[10], y - module[11], z - module[12]
+        u = module[0] * x + module[1] * y + module[2] * z
+        v = module[3] * x + module[4] * y + module[5] * z
+        if abs(v) > module[15] + slack:
+            continue
+        inside = min(max(v, -module[15]), module[15]) / module[15]
+        if abs(u) > 0.5 * (module[13] * (1.0 - inside) + module[14] * (1.0 + inside)) + slack:
+            continue
+        cosine = abs(module[6] * tx + module[7] * ty + module[8] * start[5])
+        _add(found, numbers, n, i, s, u, v, cosine)
+        n += 1
+    return n
+
+
+@njit(cache=True)
+def _cross_layer(
+    start: FloatArray, k: float, low: float, high: float, slack: float, grid: IntArray, span: FloatArray,
+    bins: IntArray, entries: IntArray, modules: FloatArray, stamp: IntArray, mark: int,
+    cuts: FloatArray, found: IntArray, numbers: FloatArray, n: int,
+) -> int:  # fmt: skip
+    """Test the candidates of one layer between two paths.  Returns the new number of crossings.
+
+    grid (4,): 1 for a disc, bins in azimuth, bins in z or r, first bin; span (2,): first edge and inverse width of
+    the bins in z or r.
+    """
+    middle = np.empty(5)
+    middle[0], middle[1], middle[2], middle[3], middle[4] = helix_at(start, k, 0.5 * (low + high))
+    x_a, y_a, z_a, _, _ = helix_at(start, k, low)
+    x_b, y_b, z_b, _, _ = helix_at(start, k, high)
+    bend = abs(k) * hypot(start[3], start[4])
+    sagitta = 0.125 * bend * (high - low) ** 2 + MARGIN
+    chord2 = (x_b - x_a) ** 2 + (y_b - y_a) ** 2
+    along = -(x_a * (x_b - x_a) + y_a * (y_b - y_a)) / chord2 if chord2 > 0.0 else 0.0
+    along = min(max(along, 0.0), 1.0)
+    nearest = hypot(x_a + along * (x_b - x_a), y_a + along * (y_b - y_a))
+    reach = sagitta + 1.5 * slack  # a corner moves by up to sqrt(2) slack
+    if grid[0]:
+        first, last = nearest - reach, max(hypot(x_a, y_a), hypot(x_b, y_b)) + reach
+    else:
+        first, last = min(z_a, z_b) - MARGIN - 1.5 * slack, max(z_a, z_b) + MARGIN + 1.5 * slack
+    n_phi, n_other = grid[1], grid[2]
+    j_low = max(0, floor((first - span[0]) * span[1]))
+    j_high = min(n_other - 1, floor((last - span[0]) * span[1]))
+    i_low, i_count = 0, n_phi
+    if reach < nearest:
+        pad = asin(reach / nearest) + 1e-9
+        phi = atan2(y_a, x_a)
+        turn = atan2(x_a * y_b - y_a * x_b, x_a * x_b + y_a * y_b)
+        to_bin = n_phi / (2.0 * pi)
+        i_low = floor((min(phi, phi + turn) - pad + pi) * to_bin)
+        i_high = floor((max(phi, phi + turn) + pad + pi) * to_bin)
+        i_count = min(n_phi, i_high - i_low + 1)
+    for i in range(i_low, i_low + i_count):
+        row = grid[3] + (i % n_phi) * n_other
+        for j in range(j_low, j_high + 1):
+            for e in range(bins[row + j], bins[row + j + 1]):
+                module = entries[e]
+                if stamp[module] != mark:
+                    stamp[module] = mark
+                    n = _cross_module(
+                        start, k, module, modules[module], low, high, slack, middle, cuts, found, numbers, n
+                    )
+    return n
+
+
+@njit(cache=True)
+def _cross_passive(
+    start: FloatArray, k: float, sheets: FloatArray, ranges: IntArray, rows: FloatArray, first: int,
+    found: IntArray, numbers: FloatArray, n: int,
+) -> int:  # fmt: skip
+    """Cross cylinders and discs.  Returns the new number of crossings.
+
+    sheets (S, 2): 1 for a disc, radius or z; rows ranges[i] .. ranges[i+1] of rows (P, 3) are its pieces: low, high,
+    number in the table.
+    """
+    end = pi / abs(k) if abs(k) >= STRAIGHT else FAR
+    path = np.empty(2)
+    for i in range(sheets.shape[0]):
+        n_paths = 0
+        if sheets[i, 0] == 1.0:
+            if start[5] != 0.0:
+                path[0] = (sheets[i, 1] - start[2]) / start[5]
+                n_paths = 1
+        else:
+            a, b, c = _quadratic(start, k, sheets[i, 1])
+            for root in _roots(a, b, c):
+                if 0.0 <= root < FAR:
+                    path[n_paths] = _path(k, root)
+                    n_paths += 1
+        for j in range(n_paths):
+            s = path[j]
+            if not 0.0 <= s <= end:
+                continue
+            x, y, z, tx, ty = helix_at(start, k, s)
+            r = hypot(x, y)
+            where = r if sheets[i, 0] == 1.0 else z
+            for row in range(ranges[i], ranges[i + 1]):
+                if rows[row, 0] <= where < rows[row, 1]:
+                    cosine = abs(start[5]) if sheets[i, 0] == 1.0 else abs(x * tx + y * ty) / r
+                    _add(found, numbers, n, first + int(rows[row, 2]), s, np.nan, np.nan, cosine)
+                    n += 1
+    return n
+
+
+@njit(cache=True, nogil=True)
+def cross(
+    starts: FloatArray, ks: FloatArray, slack: float, envelope: FloatArray, boxes: FloatArray, grids: IntArray,
+    spans: FloatArray, bins: IntArray, entries: IntArray, modules: FloatArray,
+    sheets: FloatArray, ranges: IntArray, rows: FloatArray,
+) -> tuple[IntArray, IntArray, FloatArray, IntArray]:  # fmt: skip
+    """All crossings of all tracks: offsets (N+1,), elements (K,), path/u/v/cosine (K, 4), status (N,)."""
+    n_tracks = starts.shape[0]
+    offsets = np.zeros(n_tracks + 1, dtype=np.int64)
+    status = np.zeros(n_tracks, dtype=np.int64)
+    elements = np.empty(max(64, 24 * n_tracks), dtype=np.int64)
+    values = np.empty((elements.size, 4))
+    capacity = 4 * modules.shape[0] + 2 * rows.shape[0]
+    found, numbers = np.empty(capacity, dtype=np.int64), np.empty((capacity, 4))
+    stamp = np.zeros(modules.shape[0], dtype=np.int64)
+    intervals, cuts = np.empty((4, 2)), np.empty(8)
+    mark, total = 0, 0
+    for t in range(n_tracks):
+        start, k = starts[t], ks[t]
+        n = 0
+        if not np.isfinite(k + start.sum()):
+            status[t] = NOT_FINITE
+        else:
+            for i in range(boxes.shape[0]):
+                for j in range(_box_intervals(start, k, boxes[i], MARGIN + 1.5 * slack, intervals)):
+                    mark += 1
+                    n = _cross_layer(
+                        start, k, intervals[j, 0], intervals[j, 1], slack, grids[i], spans[i], bins, entries, modules,
+                        stamp, mark, cuts, found, numbers, n,
+                    )  # fmt: skip
+            n = _cross_passive(start, k, sheets, ranges, rows, modules.shape[0], found, numbers, n)
+            if abs(k) >= STRAIGHT:
+                x, y, z, _, _ = helix_at(start, k, pi / abs(k))
+                if hypot(x, y) < envelope[0] and envelope[1] < z < envelope[2]:
+                    status[t] = LOOPS
+        if total + n > elements.size:
+            size = 2 * elements.size + n
+            more, more_values = np.empty(size, dtype=np.int64), np.empty((size, 4))
+            more[:total], more_values[:total] = elements[:total], values[:total]
+            elements, values = more, more_values
+        elements[total : total + n] = found[:n]
+        values[total : total + n] = numbers[:n]
+        total += n
+        offsets[t + 1] = total
+    return offsets, elements[:total].copy(), values[:total].copy(), status
