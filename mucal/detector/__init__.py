@@ -20,12 +20,21 @@ from mucal.detector.material import (
     stopping_power,
     straggling,
 )
+from mucal.detector.measurement import (
+    ALIGNMENT,
+    alignment_derivatives,
+    local_slopes,
+    predict,
+    to_global,
+    to_local,
+)
 from mucal.detector.navigation import Crossings, NavigationIndex, NavigationStatus, cross, navigation_index
 from mucal.detector.table import CYLINDER, DISC, PIXEL, STRIP, Detector, Modules, Passive
 
 __all__ = [
-    "CARBON", "CYLINDER", "DISC", "PIXEL", "SILICON", "STRIP", "Crossings", "Detector", "Medium", "Modules",
-    "NavigationIndex", "NavigationStatus", "Passive", "additive_scattering_variance", "barrel", "cms_like",
-    "cross", "mean_loss", "most_probable_loss", "navigation_index", "radiative_loss", "scattering_variance",
-    "stopping_power", "straggling",
+    "ALIGNMENT", "CARBON", "CYLINDER", "DISC", "PIXEL", "SILICON", "STRIP", "Crossings", "Detector", "Medium",
+    "Modules", "NavigationIndex", "NavigationStatus", "Passive", "additive_scattering_variance",
+    "alignment_derivatives", "barrel", "cms_like", "cross", "local_slopes", "mean_loss", "most_probable_loss",
+    "navigation_index", "predict", "radiative_loss", "scattering_variance", "stopping_power", "straggling",
+    "to_global", "to_local",
 ]  # fmt: skip

@@ -1,10 +1,10 @@
-"""Compiled scalar functions of material: losses and straggling of a muon in a medium given as its row of constants.
+"""Compiled scalar functions: what a muon loses in a medium, and what a module measures of it.
 
-They are called from the kernels that step through the detector; `material` has the same functions for arrays.
-A medium is a (12,) array in the order of the indices below (`Medium.constants` makes it).
+They are called from the kernels that step through the detector; `material` and `measurement` have the same functions
+for arrays.  A medium is a (12,) array in the order of the indices below (`Medium.constants` makes it).
 """
 
-from math import log, log10, sqrt
+from math import atan, cos, log, log10, sin, sqrt
 from typing import Final
 
 import numpy as np
@@ -108,3 +108,45 @@ def all_truncated_moments(p: FloatArray, xi: FloatArray, medium: FloatArray, alp
     for i in range(p.size):
         result[i, 0], result[i, 1] = truncated_moments(p[i], xi[i], medium, alpha)
     return result
+
+
+@njit(cache=True)
+def measured(u: float, v: float, strip_angle: float, focus: float) -> tuple[float, float, float]:
+    """The precise measurement at (u, v) cm of a module, and its derivatives by u and v."""
+    if focus != 0.0:
+        along = v + focus
+        distance2 = u * u + along * along
+        return focus * atan(u / along), focus * along / distance2, -focus * u / distance2
+    c, s = cos(strip_angle), sin(strip_angle)
+    return u * c + v * s, c, s
+
+
+@njit(cache=True)
+def alignment_row(
+    u: float, v: float, slope_u: float, slope_v: float, dm_du: float, dm_dv: float, row: FloatArray
+) -> None:
+    """Derivatives of one measurement by the six alignment parameters of its module, written to row (6,)."""
+    turn = dm_du * slope_u + dm_dv * slope_v
+    row[0], row[1], row[2] = -dm_du, -dm_dv, turn
+    row[3], row[4], row[5] = turn * v, -turn * u, dm_du * v - dm_dv * u
+
+
+@njit(cache=True)
+def all_measured(u: FloatArray, v: FloatArray, strip_angle: FloatArray, focus: FloatArray) -> FloatArray:
+    """`measured` for every crossing: (N,) cm, ... -> (N, 3)."""
+    result = np.empty((u.size, 3))
+    for i in range(u.size):
+        result[i, 0], result[i, 1], result[i, 2] = measured(u[i], v[i], strip_angle[i], focus[i])
+    return result
+
+
+@njit(cache=True)
+def alignment_rows(
+    u: FloatArray, v: FloatArray, slope_u: FloatArray, slope_v: FloatArray, dm_duv: FloatArray
+) -> FloatArray:
+    """`alignment_row` for every measurement: (N,) cm, (N,), dm_duv (N, 2, 2) -> (N, 2, 6)."""
+    rows = np.empty((u.size, 2, 6))
+    for i in range(u.size):
+        for j in range(2):
+            alignment_row(u[i], v[i], slope_u[i], slope_v[i], dm_duv[i, j, 0], dm_duv[i, j, 1], rows[i, j])
+    return rows
