@@ -8,7 +8,7 @@ from typing import Any, Final
 import h5py
 import numpy as np
 
-from mucal.errors import InputError, nearest
+from mucal.errors import InputError, MucalError, nearest
 from mucal.io.event_table import Chunk, Column, Kind, first_line, unreadable
 
 MAX_RATIO: Final = 1100
@@ -40,7 +40,7 @@ class Hdf5Events:
                     stop = min(start + rows, total)
                     columns = {name: _values(group[name], start, stop) for name in names}
                     yield Chunk(start=start, rows=stop - start, columns=columns)
-        except (OSError, RuntimeError, ValueError) as error:
+        except Exception as error:  # damaged bytes surface as whatever the library raises
             raise unreadable(self, error, start) from error
 
     def _check_lengths(self, names: Sequence[str]) -> None:
@@ -65,7 +65,7 @@ def open_hdf5(path: Path, tree: str | None, names: Sequence[str]) -> Hdf5Events:
         with h5py.File(path, "r") as file:
             group = _group(path, file, tree or "/")
             columns, lengths = {}, {}
-            for name in [*dict.fromkeys([*_datasets(group), *(n for n in names if _is_inside(group, n))])]:
+            for name in dict.fromkeys([*(n for n in names if _is_inside(group, n)), *_datasets(group)]):
                 found = _refusal(group, name, path.stat().st_size)
                 if found is not None and name in names:
                     raise InputError(
@@ -78,7 +78,9 @@ def open_hdf5(path: Path, tree: str | None, names: Sequence[str]) -> Hdf5Events:
                 lengths[name] = group[name].size if found is None else 0
             entries = max((lengths[n] for n in names if n in lengths), default=max(lengths.values(), default=0))
             return Hdf5Events(path=path, tree=tree or "/", entries=entries, columns=columns, lengths=lengths)
-    except (OSError, RuntimeError, KeyError) as error:
+    except MucalError:
+        raise
+    except Exception as error:  # damaged bytes surface as whatever the library raises
         raise InputError(
             f"{path.name} cannot be opened as an HDF5 file: {first_line(error)}",
             kind="input.damaged",

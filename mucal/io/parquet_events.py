@@ -35,7 +35,7 @@ class ParquetEvents:
                     columns = {name: arrow_values(batch.column(name)) for name in names}
                     yield Chunk(start=start, rows=batch.num_rows, columns=columns)
                     start += batch.num_rows
-        except (OSError, pa.ArrowException) as error:
+        except Exception as error:  # damaged bytes surface as whatever the library raises
             raise unreadable(self, error, start) from error
         if start != self.entries:
             raise unreadable(self, ValueError(f"{start} of {self.entries} rows came"), start)
@@ -47,7 +47,7 @@ def open_parquet(path: Path) -> ParquetEvents:
         with _open(path) as file:
             columns = {f.name: Column(kind=_kind(f.type), type=str(f.type)) for f in file.schema_arrow}
             return ParquetEvents(path=path, entries=file.metadata.num_rows, columns=columns)
-    except (OSError, pa.ArrowException) as error:
+    except Exception as error:  # damaged bytes surface as whatever the library raises
         raise InputError(
             f"{path.name} cannot be opened as a Parquet file: {first_line(error)}",
             kind="input.damaged",

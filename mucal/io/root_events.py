@@ -9,7 +9,7 @@ import awkward as ak
 import numpy as np
 import uproot
 
-from mucal.errors import ConfigError, InputError, nearest
+from mucal.errors import ConfigError, InputError, MucalError, nearest
 from mucal.io.event_table import Chunk, Column, Jagged, Kind, first_line, unreadable
 
 _TABLES = ("TTree", "TNtuple", "TNtupleD", "ROOT::RNTuple")
@@ -36,7 +36,7 @@ class RootEvents:
                     columns = {name: _values(array[name]) for name in wanted}
                     yield Chunk(start=start, rows=len(array), columns=columns)
                     start += len(array)
-        except (OSError, ValueError, RuntimeError, KeyError, uproot.DeserializationError) as error:
+        except Exception as error:  # damaged bytes surface as whatever the parser or decompressor raises
             raise unreadable(self, error, start) from error
         if start != self.entries:
             raise unreadable(self, ValueError(f"{start} of {self.entries} entries came"), start)
@@ -53,7 +53,9 @@ def open_root(path: Path, tree: str | None) -> RootEvents:
             table = file[name]
             columns = _ntuple_columns(table) if "RNTuple" in table.classname else _tree_columns(table)
             return RootEvents(path=path, tree=name, entries=int(table.num_entries), columns=columns)
-    except (OSError, ValueError, RuntimeError, uproot.DeserializationError) as error:
+    except MucalError:
+        raise
+    except Exception as error:  # damaged bytes surface as whatever the parser or decompressor raises
         raise InputError(
             f"{path.name} cannot be opened as a ROOT file: {first_line(error)}",
             kind="input.damaged",
