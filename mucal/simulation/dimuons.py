@@ -77,12 +77,10 @@ class DimuonSimulation:
                     f"go to |eta| < {self.eta_max:g}"
                 )
         table = self._resolution
-        worst = np.sqrt(np.max(table.a + np.maximum(table.b, 0.0) + table.c * self._highest_pt**2))
+        worst = np.max(table.a + np.maximum(table.b, 0.0) + np.maximum(table.c, 0.0) * self._highest_pt**2)
         least = np.min(table.a + np.minimum(table.b, 0.0) + np.minimum(table.c, 0.0) * self._highest_pt**2)
-        if least < 0.0 or worst > MAX_RESOLUTION:
-            raise ValueError(
-                f"(sigma_k/k)^2 goes from {least:.3g} to {worst**2:.3g}; expected 0 to {MAX_RESOLUTION**2:g}"
-            )
+        if least < 0.0 or worst > MAX_RESOLUTION**2:
+            raise ValueError(f"(sigma_k/k)^2 goes from {least:.3g} to {worst:.3g}; expected 0 to {MAX_RESOLUTION**2:g}")
 
     @property
     def _highest_pt(self) -> float:
