@@ -75,6 +75,7 @@ def minimise(model: Model, counts: FloatArray) -> Minimum:
     for factor in STARTS:
         minuit = _prepare(model, counts, factor)
         minuit.migrad(ncall=MAX_CALLS)
+        minuit.strategy = 2  # second derivatives to 2 %, so errors to 1 %
         minuit.hesse()
         n_calls += minuit.nfcn
         status = _status(minuit, model)

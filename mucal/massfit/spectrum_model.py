@@ -182,7 +182,7 @@ def _background_parameters(config: SpectrumConfig, edges: FloatArray) -> tuple[P
 def _yields(config: SpectrumConfig, counts: FloatArray, edges: FloatArray) -> tuple[Parameter, ...]:
     """Starting yields: what a window of two resolutions around each state holds above the level of the sidebands."""
     centre = 0.5 * (edges[1:] + edges[:-1])
-    total = float(counts.sum())
+    total = max(float(counts.sum()), 1.0)
     width = 2.0 * config.family.sigma + (resonance("z").width / resonance("z").mass if config.resonance == "z" else 0)
     near = np.stack([np.abs(centre / resonance(s).mass - 1.0) < width for s in config.family.states])
     outside = counts[~near.any(axis=0)]

@@ -41,7 +41,7 @@ def spectrum(fit: SpectrumFit, *, label: str = "") -> Figure:
         figure, (main, below) = style.panels(
             2, width=6.4, height=5.2, sharex=True, gridspec_kw={"height_ratios": (3.2, 1.0), "hspace": 0.0}
         )
-        figure.get_layout_engine().set(hspace=0.0, h_pad=0.0)
+        figure.set_layout_engine("constrained", hspace=0.0, h_pad=0.0)
         lines = _result_lines(fit) if fit.valid else ["no fit:", *Status(fit.status).sentence.split("; ")]
         _draw_data(main, fit, room=LINE_HEIGHT * max(len(lines), 5) + 0.06)
         if fit.valid:
