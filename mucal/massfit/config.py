@@ -21,6 +21,10 @@ DEFAULT_CONSTRAINTS: Final[Mapping[str, tuple[float, float]]] = {
 }
 
 
+LARGEST_FIXED: Final = 100.0
+"""Every parameter is a logarithm, a logit or a slope over the window: larger values overflow."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BatchConfig:
     """Model, constraints and stopping rule of `fit_bins`.
@@ -61,8 +65,8 @@ class BatchConfig:
                     near = ", ".join(nearest(name, known) or known)
                     raise _wrong(key, f"names '{name}'", f"a parameter of the model '{self.model}', as {near}")
         for name, value in self.fixed.items():
-            if not math.isfinite(value):
-                raise _wrong(f"fixed.{name}", f"= {value}", "a finite number")
+            if not abs(value) <= LARGEST_FIXED:
+                raise _wrong(f"fixed.{name}", f"= {value}", f"a number between -{LARGEST_FIXED:g} and {LARGEST_FIXED:g}")
         for name, (mean, sigma) in self.constraints.items():
             if not (math.isfinite(mean) and sigma > 0):
                 raise _wrong(f"constraints.{name}", f"= ({mean}, {sigma})", "a finite mean and a sigma above 0")

@@ -17,6 +17,7 @@ from mucal.numerics.kernels import (
     cholesky,
     cholesky_inverse,
     cholesky_solve,
+    exponential,
     gauss_rule,
     normal_terms,
 )
@@ -204,26 +205,33 @@ def background(slope: float, middle: FloatArray, half: FloatArray, shape: FloatA
     middle, half : (M,) middle and half width of the bins in x
     shape        : (2, M) filled with B and dB/dslope
     """
+    content, fall = shape[0], shape[1]
+    if abs(slope) * np.max(half) < 0.1:
+        for j in range(middle.size):
+            h = slope * half[j]
+            h2 = h * h
+            ratio = 1.0 + h2 * (1.0 / 6.0 + h2 * (1.0 / 120.0 + h2 * (1.0 / 5040.0)))  # sinh(h) / h
+            pull = h * (1.0 / 3.0 - h2 * (1.0 / 45.0 - h2 * (2.0 / 945.0 - h2 * (1.0 / 4725.0))))  # coth(h) - 1 / h
+            content[j] = 2.0 * half[j] * exponential(-slope * middle[j]) * ratio
+            fall[j] = half[j] * pull - middle[j]
+    else:
+        for j in range(middle.size):
+            h = slope * half[j]
+            content[j] = 2.0 * half[j] * exponential(-slope * middle[j])
+            fall[j] = -middle[j]
+            if abs(h) > 1e-4:
+                content[j] *= math.sinh(h) / h
+                fall[j] += half[j] * (1.0 / math.tanh(h) - 1.0 / h)
     total = 0.0
     first = 0.0
     for j in range(middle.size):
-        h = slope * half[j]
-        h2 = h * h
-        if h2 < 0.01:
-            ratio = 1.0 + h2 * (1.0 / 6.0 + h2 * (1.0 / 120.0 + h2 / 5040.0))  # sinh(h) / h
-            pull = h * (1.0 / 3.0 - h2 * (1.0 / 45.0 - h2 * (2.0 / 945.0 - h2 / 4725.0)))  # coth(h) - 1 / h
-        else:
-            ratio = math.sinh(h) / h
-            pull = 1.0 / math.tanh(h) - 1.0 / h
-        content = 2.0 * half[j] * math.exp(-slope * middle[j]) * ratio
-        shape[0, j] = content
-        shape[1, j] = half[j] * pull - middle[j]
-        total += content
-        first += content * shape[1, j]
+        total += content[j]
+        first += content[j] * fall[j]
     mean = first / total
+    scale = 1.0 / total
     for j in range(middle.size):
-        shape[0, j] /= total
-        shape[1, j] = shape[0, j] * (shape[1, j] - mean)
+        content[j] *= scale
+        fall[j] = content[j] * (fall[j] - mean)
 
 
 @njit(cache=True, nogil=True)
@@ -245,6 +253,9 @@ def predict(
 
     mu_j = N ((1 - f) S_j + f B_j), S and B each normalised over the window.  tails : (2,) n_l, n_r.
     """
+    for a in range(theta.size):
+        if not math.isfinite(theta[a]):
+            return False
     n_shapes = integral.shape[0]
     s = math.exp(theta[LN_S])
     sigma = math.exp(theta[LN_SIGMA])
@@ -295,23 +306,35 @@ def likelihood_change(counts: FloatArray, before: FloatArray, after: FloatArray)
 
 @njit(cache=True, nogil=True)
 def gradient_and_information(
-    counts: FloatArray, mu: FloatArray, dmu: FloatArray, gradient: FloatArray, information: FloatArray
+    counts: FloatArray,
+    mu: FloatArray,
+    dmu: FloatArray,
+    work: FloatArray,
+    gradient: FloatArray,
+    information: FloatArray,
 ) -> None:
-    """Gradient of -ln L and the lower triangle of the Fisher information J^T diag(1/mu) J."""
+    """Gradient of -ln L and the lower triangle of the Fisher information J^T diag(1/mu) J.
+
+    Shapes are normalised over the window, so that the derivatives by every other parameter add up to 0 over it: the
+    row of ln N is diagonal.
+
+    work : (3, M) scratch
+    """
     p = gradient.size
-    inverse = np.empty(counts.size)
-    missing = np.empty(counts.size)
-    weighted = np.empty(counts.size)
+    inverse, missing, weighted = work[0], work[1], work[2]
     for j in range(counts.size):
         inverse[j] = 1.0 / mu[j]
         missing[j] = 1.0 - counts[j] * inverse[j]
-    for a in range(p):
+    gradient[LN_N] = mu.sum() - counts.sum()
+    information[LN_N, LN_N] = mu.sum()
+    for a in range(1, p):
         total = 0.0
         for j in range(counts.size):
             weighted[j] = dmu[a, j] * inverse[j]
             total += dmu[a, j] * missing[j]
         gradient[a] = total
-        for b in range(a + 1):
+        information[a, LN_N] = 0.0
+        for b in range(1, a + 1):
             total = 0.0
             for j in range(counts.size):
                 total += weighted[j] * dmu[b, j]
@@ -319,7 +342,9 @@ def gradient_and_information(
 
 
 @njit(cache=True, nogil=True)
-def update_excess(excess: FloatArray, information: FloatArray, delta: FloatArray, turned: FloatArray) -> None:
+def update_excess(
+    excess: FloatArray, information: FloatArray, delta: FloatArray, turned: FloatArray, work: FloatArray
+) -> None:
     """Estimate of observed minus expected information, after a step delta changed the gradient by `turned`.
 
     The symmetric update of least change for which (information + excess) delta = turned, as J. Dennis, D. Gay and
@@ -333,8 +358,7 @@ def update_excess(excess: FloatArray, information: FloatArray, delta: FloatArray
     if not along > 0.0:
         excess[:] = 0.0
         return
-    wanted = np.empty(p)
-    held = np.empty(p)
+    wanted, held = work[0], work[1]
     wanted_along = 0.0
     held_along = 0.0
     for a in range(p):
@@ -417,6 +441,7 @@ def minimise(
     factor = np.zeros((p, p))
     excess = np.zeros((p, p))
     nothing = np.zeros((p, p))
+    work = np.empty((3, max(counts.size, p)))
     largest = np.full(p, 0.5)
     largest[LN_N] = 1.0
     largest[LOGIT_F] = 2.0
@@ -424,10 +449,11 @@ def minimise(
     now = 0
     edm = np.inf
     damping = 0.0
+    near = False
     if not predict(theta, edges, middle, half, reference, nodes, weights, tails, integral, shape, mu[0], dmu[0]):
         return NOT_CONVERGED, 0, edm, now
     for step in range(max_steps + 1):
-        gradient_and_information(counts, mu[now], dmu[now], gradient, information)
+        gradient_and_information(counts, mu[now], dmu[now], work, gradient, information)
         for a in range(p):
             gradient[a] += precision[a] * (theta[a] - mean[a])
             information[a, a] += precision[a]
@@ -437,15 +463,16 @@ def minimise(
             for a in range(p):
                 moved[a] = theta[a] - moved[a]
                 turned[a] = gradient[a] - turned[a]
-            if edm < NEAR:
-                update_excess(excess, information, moved, turned)
+            near = near or edm < NEAR
+            if near:
+                update_excess(excess, information, moved, turned, work)
         restrict(information, nothing, active, 0.0, factor)
         definite = cholesky(factor, SMALLEST_PIVOT)
         if definite:
             edm = newton_step(factor, gradient, active, delta)
         else:
             damping = max(damping, 1e-3)
-        if step > 0:
+        if near:
             restrict(information, excess, active, 0.0, factor)
             if cholesky(factor, SMALLEST_PIVOT):
                 edm = max(edm, newton_step(factor, gradient, active, delta))
@@ -527,7 +554,10 @@ def starting_point(counts: FloatArray, edges: FloatArray, reference: float, atte
         if variance <= 0.0:
             break
         centre += shift
+        before = width
         width = math.sqrt(variance / 0.7737)  # variance of a normal distribution cut at two standard deviations
+        if abs(shift) < 0.02 * width and abs(width - before) < 0.02 * width:
+            break
     theta[LN_N] = math.log(total)
     if attempt == 3:
         peak = int(np.argmax(counts))
