@@ -23,7 +23,7 @@ SIGNAL: Final = "#e42536"
 BACKGROUND: Final = "#717581"
 BAND: Final = "#b9cbf5"
 
-_SIZES: Final = {
+_SIZES: Final[dict[str, Any]] = {
     "font.size": 11.0,
     "axes.labelsize": 11.0,
     "axes.titlesize": 11.0,
@@ -48,11 +48,13 @@ _SIZES: Final = {
 @contextmanager
 def style() -> Iterator[None]:
     """The style, inside a `with` block only: figures made *and* saved there carry it."""
-    with matplotlib.rc_context({**mplhep.style.ROOT, **_SIZES}):
+    with matplotlib.rc_context(dict[Any, Any](mplhep.style.ROOT) | _SIZES):
         yield
 
 
-def panels(rows: int = 1, columns: int = 1, *, width: float = 6.4, height: float = 4.0, **options: Any) -> Any:
+def panels(
+    rows: int = 1, columns: int = 1, *, width: float = 6.4, height: float = 4.0, **options: Any
+) -> tuple[Figure, Any]:
     """A figure with constrained layout and its axes, as `Figure.subplots` returns them.
 
     width, height : inches; `options` go to `Figure.subplots`

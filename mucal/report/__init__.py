@@ -1,1 +1,10 @@
-"""report"""
+"""One self-contained page: what was found first, then how, then with what.
+
+`page` knows headings, facts, tables and figures and turns them into HTML that needs no network; `run_page` knows what
+a run leaves behind and what a reader wants to see of it, in which order.
+"""
+
+from mucal.report.page import Facts, Picture, Section, Table, Text, render
+from mucal.report.run_page import RunResults, run_page
+
+__all__ = ["Facts", "Picture", "RunResults", "Section", "Table", "Text", "render", "run_page"]

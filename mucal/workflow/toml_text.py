@@ -170,7 +170,7 @@ class _Scanner:
 
     def key(self, pos: int) -> tuple[list[str], int]:
         """A dotted key and the position after it and the blanks behind it."""
-        parts = []
+        parts: list[str] = []
         while True:
             pos = self.blank(pos)
             quoted = self.text[pos] in "\"'"

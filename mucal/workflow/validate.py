@@ -2,7 +2,7 @@
 
 import json
 import typing
-from collections.abc import Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import MISSING, fields, is_dataclass
 from functools import cache
 from typing import Any, Final, TypeVar
@@ -43,17 +43,18 @@ def build(kind: type[T], values: object, document: TomlText, path: str) -> T:
             where={"key": key_path, "known": ", ".join(known)},
         )
     try:
-        return _adapter(kind).validate_json(json.dumps(values, default=str), strict=True)
+        result: T = _adapter(kind).validate_json(json.dumps(values, default=str), strict=True)
     except ValidationError as error:
         raise _explain(error, values, document, path) from error
     except ConfigError as error:
         if "key" not in error.where:
             error.where = {"asked": f"{document.place(path)} {path}", **error.where}
         raise
+    return result
 
 
 @cache
-def _adapter(kind: type[T]) -> TypeAdapter[T]:
+def _adapter(kind: Hashable) -> TypeAdapter[Any]:
     return TypeAdapter(kind)
 
 
@@ -123,7 +124,7 @@ def _noun(value: object) -> str:
         (list, "a list"),
         (Mapping, "a table"),
     ):
-        if isinstance(value, kinds):  # type: ignore[arg-type]
+        if isinstance(value, kinds):
             return noun
     return "something else"
 
@@ -132,9 +133,7 @@ def _follow(problem: ErrorDetails, values: object, path: str) -> tuple[str, obje
     """The path and the value a problem is about; parts of its location that name a type are passed over."""
     here = values
     for part in problem["loc"]:
-        if isinstance(here, Mapping) and part in here:
-            here = here[part]
-        elif isinstance(here, list) and isinstance(part, int) and part < len(here):
+        if (isinstance(here, Mapping) and part in here) or (isinstance(here, list) and isinstance(part, int) and part < len(here)):
             here = here[part]
         else:
             continue

@@ -1,0 +1,26 @@
+"""`mucal check`."""
+
+import click
+
+import mucal
+from mucal.cli import options
+from mucal.cli.console import finish, paths
+
+
+@click.command("check")
+@click.argument("files", nargs=-1)
+@options.configuration
+@options.bad_files
+@options.as_json
+def command(
+    files: tuple[str, ...], config: str | None, settings: tuple[str, ...], on_bad_file: str | None, as_json: bool
+) -> None:
+    """Say what would be read from FILES, before the run: columns, medians, ranges, what is odd.
+
+    Configuration and files are checked exactly as the run would; nothing is written.
+    """
+    analysis = mucal.workflow.load_analysis(
+        config, settings=options.settings_with(settings, on_bad_file), files=paths(files)
+    )
+    plain, lines = mucal.workflow.check(analysis)
+    finish(plain, lines, as_json=as_json)

@@ -1,0 +1,125 @@
+"""Figures of the momentum scale: A, e and M against eta, their correlations, their pulls."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from scipy.special import ndtr
+
+from mucal.arrays import FloatArray
+from mucal.plot.style import AFTER, BAND, BEFORE, TRUTH, label, panels, style
+from mucal.scale.table import ScaleTable
+
+SCALES: Final = {"A": (1e3, r"$A$  [$10^{-3}$]"), "e": (1e3, r"$e$  [MeV]"), "M": (1e5, r"$M$  [$10^{-5}$ / GeV]")}
+"""Parameter -> factor and axis label of its panel."""
+
+_COLOURS: Final = (AFTER, BEFORE, "#964a8b", "#717581")
+
+
+def scale_figure(
+    tables: Mapping[str, ScaleTable], truth: ScaleTable | None = None, *, parameters: Sequence[str] = ("A", "e", "M")
+) -> Figure:
+    """The parameters against eta, one panel each: points with statistical errors, the injected truth as a line.
+
+    tables     : legend -> table; all on the same parameters, their eta bins may differ
+    truth      : what was injected, if known
+    parameters : panels to show
+    """
+    with style():
+        figure, axes = panels(
+            len(parameters), width=6.4, height=1.1 + 1.95 * len(parameters), sharex=True, squeeze=False
+        )
+        for axis, name in zip(axes[:, 0], parameters, strict=True):
+            factor, text = SCALES[name]
+            axis.axhline(0.0, color="#9c9ca1", linewidth=0.8, zorder=0)
+            if truth is not None:
+                axis.stairs(
+                    getattr(truth, name) * factor, truth.eta_edges, baseline=None, color=TRUTH, linewidth=2.0,
+                    label="injected",
+                )  # fmt: skip
+            for (legend, table), colour in zip(tables.items(), _COLOURS, strict=False):
+                _points(axis, table, name, factor, colour, legend)
+            axis.set_ylabel(text)
+            axis.margins(y=0.18)
+        _legend_above(axes[0, 0])
+        axes[-1, 0].set_xlabel(_eta_label(next(iter(tables.values())).eta_edges))
+        figure.align_ylabels(axes[:, 0])
+    return figure
+
+
+def _points(axis: Axes, table: ScaleTable, name: str, factor: float, colour: str, legend: str) -> None:
+    errors = standard_errors(table)[name]
+    centres = 0.5 * (table.eta_edges[1:] + table.eta_edges[:-1])
+    fitted = errors > 0
+    axis.errorbar(
+        centres[fitted], getattr(table, name)[fitted] * factor, errors[fitted] * factor,
+        np.diff(table.eta_edges)[fitted] / 2, fmt="o", color=colour, label=legend, linewidth=1.0,
+    )  # fmt: skip
+
+
+def standard_errors(table: ScaleTable) -> dict[str, FloatArray]:
+    """(B,) standard errors of A, e and M."""
+    errors = np.sqrt(np.clip(np.diag(table.cov), 0.0, None)).reshape(3, table.n_bins)
+    return dict(zip(("A", "e", "M"), errors, strict=True))
+
+
+def _eta_label(edges: FloatArray) -> str:
+    return r"$|\eta|$" if edges[0] >= 0 else r"$\eta$"
+
+
+def _legend_above(axis: Axes) -> None:
+    axis.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=4, borderaxespad=0.2, columnspacing=1.2)
+
+
+def correlation_figure(table: ScaleTable) -> Figure:
+    """The correlation matrix of the table's parameters, A, e and M blocks each over eta."""
+    sigma = np.sqrt(np.clip(np.diag(table.cov), 0.0, None))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        correlation = table.cov / np.outer(sigma, sigma)
+    b = table.n_bins
+    with style():
+        figure, axis = panels(width=5.6, height=4.7)
+        image = axis.pcolormesh(np.ma.masked_invalid(correlation), cmap="RdBu_r", vmin=-1, vmax=1, rasterized=True)
+        for edge in (b, 2 * b):
+            axis.axhline(edge, color="black", linewidth=0.8)
+            axis.axvline(edge, color="black", linewidth=0.8)
+        ticks = [0.5 * b, 1.5 * b, 2.5 * b]
+        names = [f"${name}$" for name in SCALES]
+        axis.set_xticks(ticks, names)
+        axis.set_yticks(ticks, names)
+        axis.tick_params(which="both", length=0)
+        axis.minorticks_off()
+        axis.invert_yaxis()
+        axis.set_aspect("equal")
+        span = f"{table.eta_edges[0]:g} to {table.eta_edges[-1]:g}"
+        label(axis, f"each block: {_eta_label(table.eta_edges)} from {span}, left to right and downwards")
+        bar = figure.colorbar(image, ax=axis, pad=0.02)
+        bar.set_label("correlation")
+        bar.ax.minorticks_off()
+    return figure
+
+
+def pull_figure(pulls: Mapping[str, FloatArray]) -> Figure:
+    """Histograms of (recovered - injected) / error with the unit Gaussian, one panel a name.
+
+    pulls : name -> (N,) pulls
+    """
+    with style():
+        figure, axes = panels(1, len(pulls), width=2.5 * len(pulls) + 0.6, height=2.7, sharey=True, squeeze=False)
+        edges = np.linspace(-4.0, 4.0, 17)
+        for axis, (name, values) in zip(axes[0], pulls.items(), strict=True):
+            _pull_panel(axis, np.asarray(values), edges)
+            label(axis, f"${name}$:  mean {values.mean():+.2f}, width {values.std(ddof=1):.2f}")
+            axis.set_xlabel("pull")
+        axes[0, 0].set_ylabel("bins")
+    return figure
+
+
+def _pull_panel(axis: Any, values: FloatArray, edges: FloatArray) -> None:
+    counts, _ = np.histogram(np.clip(values, edges[0], edges[-1] - 1e-9), edges)
+    axis.stairs(counts, edges, fill=True, color=BAND, edgecolor=AFTER)
+    axis.stairs(values.size * np.diff(ndtr(edges)), edges, baseline=None, color="black", linewidth=1.2, linestyle="--")
+    axis.set_xlim(edges[0], edges[-1])
+    axis.margins(y=0.15)

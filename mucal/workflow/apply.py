@@ -1,0 +1,108 @@
+"""A calibration applied to files: corrected momenta beside the reconstructed ones, with variations, in chunks."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from mucal.calibration import Calibration
+from mucal.errors import ConfigError, nearest
+from mucal.io.column_writer import write_columns
+from mucal.ledger import Ledger
+from mucal.track import Dimuons
+from mucal.workflow.chain import sources
+from mucal.workflow.config import Analysis
+from mucal.workflow.progress import Event, Tell, silent
+
+BUNDLE_INSIDE = "calibration"
+
+
+def apply(
+    calibration: Calibration,
+    analysis: Analysis,
+    out: str | Path,
+    *,
+    sample: Literal["data", "mc"] = "data",
+    nuisances: tuple[str, ...] = (),
+    overwrite: bool = False,
+    tell: Tell = silent,
+) -> Ledger:
+    """Write the pairs of an analysis with corrected momenta to a Parquet file.
+
+    Columns, for muon 1 (mu+) and 2 (mu-): run, lumi, event, pt1, eta1, phi1, charge1, …, ptcorr1, ptcorr2 (GeV), and
+    for every nuisance ptcorr1_NAME_up and so on.  A muon outside the validity range gets NaN.
+
+    sample    : data are corrected; "mc" is smeared if the calibration can, and varied like simulation
+    nuisances : names of nuisances or groups
+
+    Returns the ledger of muons.
+    """
+    names = expand(calibration, nuisances)
+    data, _ = sources(analysis)
+    ledger = Ledger(unit="muons")
+
+    def chunks() -> Iterator[dict[str, np.ndarray]]:
+        nonlocal ledger
+        yield columns(calibration, Dimuons.concatenate([]), sample, names)
+        for pairs in data:
+            ledger = ledger + calibration.count_rejected(pairs.pt, pairs.eta, pairs.phi, pairs.charge)
+            tell(Event(stage="apply", done=ledger.read, unit="muons"))
+            yield columns(calibration, pairs, sample, names)
+
+    write_columns(out, chunks(), overwrite=overwrite)
+    tell(Event(stage="read", text=data.ledger.line()))
+    return ledger
+
+
+def expand(calibration: Calibration, wanted: tuple[str, ...]) -> tuple[str, ...]:
+    """Names of nuisances, groups and kinds as names of nuisances.  Raises ConfigError that names the nearest."""
+    found: list[str] = []
+    known = (*calibration.names, *dict.fromkeys((*calibration.groups, *calibration.kinds)))
+    for name in wanted:
+        if name in calibration.names:
+            found.append(name)
+        elif name in known:
+            found += calibration.nuisances(name)
+        else:
+            raise ConfigError(
+                f"no nuisance or group '{name}' in this calibration",
+                kind="usage.unknown_nuisance",
+                where={"near": ", ".join(nearest(name, known) or known[:3])},
+            )
+    return tuple(dict.fromkeys(found))
+
+
+def columns(
+    calibration: Calibration, pairs: Dimuons, sample: Literal["data", "mc"], nuisances: tuple[str, ...]
+) -> dict[str, np.ndarray]:
+    """The columns of one chunk."""
+    muons = (pairs.pt, pairs.eta, pairs.phi, pairs.charge)
+    run, lumi, event = (np.broadcast_to(key[:, None], pairs.pt.shape) for key in (pairs.run, pairs.lumi, pairs.event))
+    smears = sample == "mc" and calibration.resolution_mc is not None
+    momenta = {
+        "ptcorr": calibration.smear(pairs.pt, pairs.eta, pairs.phi, run, lumi, event, outside="nan")
+        if smears
+        else calibration.correct(*muons, sample, outside="nan")
+    }
+    for name in nuisances:
+        if calibration.kinds[calibration.names.index(name)] == "scale":
+            up, down = calibration.vary(*muons, name, sample, outside="nan")
+        elif smears:
+            up, down = calibration.vary_smearing(pairs.pt, pairs.eta, pairs.phi, run, lumi, event, name, outside="nan")
+        else:
+            continue
+        momenta |= {f"ptcorr_{name}_up": up, f"ptcorr_{name}_down": down}
+    table: dict[str, np.ndarray] = {"run": pairs.run, "lumi": pairs.lumi, "event": pairs.event}
+    for name, values in {**dict(zip(("pt", "eta", "phi", "charge"), muons, strict=True)), **momenta}.items():
+        stem, _, rest = name.partition("_")
+        for i in (0, 1):
+            table[f"{stem}{i + 1}" + (f"_{rest}" if rest else "")] = np.ascontiguousarray(values[:, i])
+    return table
+
+
+def bundle_of(path: str | Path) -> Path:
+    """The calibration that a path means: itself, or the one inside the folder of a run."""
+    path = Path(path)
+    inside = path / BUNDLE_INSIDE
+    return inside if path.is_dir() and not (path / "manifest.json").exists() and inside.is_dir() else path

@@ -1,0 +1,261 @@
+"""The stages joined: masses of simulation and data, the scale table in passes, its validation, the resolution."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from mucal.errors import ConfigError, NotCertified
+from mucal.io import open_dimuons
+from mucal.massfit import MassFits, MassHistograms, SpectrumFit, Status, fit_bins, fit_spectrum
+from mucal.plot.masses import MassShifts
+from mucal.scale import (
+    ResolutionTable,
+    ScaleConfig,
+    ScaleResiduals,
+    ScaleTable,
+    add_fitted_background,
+    derive,
+    derive_resolution,
+    residuals,
+)
+from mucal.scale.recovery import Recovery, compare
+from mucal.store import Provenance
+from mucal.workflow.config import Analysis, Reference
+from mucal.workflow.generated import GeneratedSource
+from mucal.workflow.passes import Pass, Source, collect
+from mucal.workflow.progress import Event, Tell
+from mucal.workflow.shifts import mass_shifts
+from mucal.workflow.stages import Folder
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chain:
+    """What the stages found.
+
+    before, after    : first and last pass over the data
+    fits, simulation : mass fits of the last deriving pass, and of simulation if there is one
+    table            : the scale table, all passes together
+    residuals        : of its linear system, last pass
+    resolution, resolution_mc : None where none could be derived
+    shifts           : of events that did not derive the table
+    recovery         : against the truth, where it is known
+    spectra          : name -> fits before and after
+    notes            : what a reader should know
+    """
+
+    before: Pass
+    after: Pass
+    fits: MassFits
+    simulation: MassFits | None
+    table: ScaleTable
+    residuals: ScaleResiduals
+    resolution: ResolutionTable | None
+    resolution_mc: ResolutionTable | None
+    shifts: MassShifts
+    recovery: Recovery | None
+    spectra: Mapping[str, tuple[SpectrumFit, SpectrumFit]]
+    notes: tuple[str, ...]
+
+
+def sources(analysis: Analysis) -> tuple[Source, Source | None]:
+    """The data and, if there is one, the simulation of an analysis, opened and checked.
+
+    Raises ConfigError if it names no data.
+    """
+    if analysis.generate is not None:
+        made = analysis.generate
+        simulation = GeneratedSource(made.nominal_simulation(), made.simulation) if made.simulation else None
+        return GeneratedSource(made.data_simulation(), made.data), simulation
+    if analysis.data is None or not analysis.data.files:
+        raise ConfigError(
+            "no input files are named",
+            kind="config.no_input",
+            do="name them on the command line or as files in [input]; without --config, mucal run makes its own sample",
+        )
+    data = open_dimuons(analysis.data.files, analysis.data.input)
+    if analysis.simulation is None:
+        return data, None
+    return data, open_dimuons(analysis.simulation.files, analysis.simulation.input)
+
+
+def inputs_of(source: Source | None) -> dict[str, str]:
+    """File -> SHA-256 of a source; nothing for a generated one."""
+    return dict(getattr(source, "digests", {}))
+
+
+def join(analysis: Analysis, folder: Folder, data: Source, simulation: Source | None, tell: Tell) -> Chain:
+    """Run all stages of an analysis; each is saved in the folder, and taken up from it where that is allowed."""
+    plain = analysis.plain
+    reading = {key: plain.get(key) for key in ("analysis", "input", "simulation", "generate", "bins", "spectra")}
+    reading["inputs"] = dict(folder.base.inputs)
+    fitting = {key: plain.get(key) for key in ("massfit", "reference", "scale")}
+    notes: list[str] = [note for source in (data, simulation) for note in getattr(source, "notes", ())]
+
+    simulated, simulation_key = _simulation(analysis, folder, simulation, reading, tell)
+    table: ScaleTable | None = None
+    table_key = ""
+    passes: list[Pass] = []
+    fits: list[MassFits] = []
+    fits_mc: MassFits | None = None
+    for number in range(analysis.general.passes + 1):
+        made_from = {**reading, "table": table_key}
+        found, key = folder.once(
+            f"stages/pass_{number}.h5", Pass, made_from, lambda t=table, n=number: _collect(analysis, data, t, n, tell)
+        )
+        passes.append(found)
+        tell(Event(stage=f"pass {number}", text=found.ledger.line()))
+        if number == analysis.general.passes:
+            break
+        fits.append(fit_histograms(found.derive, analysis))
+        tell(Event(stage="massfit", text=quality_line(fits[-1])))
+        fits_mc = None if simulated is None else fit_histograms(_beside(simulated, fits[-1], analysis), analysis)
+        step, table_key = folder.once(
+            f"stages/scale_{number}.h5",
+            ScaleTable,
+            {**fitting, "pass": key, "simulation": simulation_key},
+            lambda f=fits[-1], m=fits_mc, t=table: added(t, solve(f, m, analysis.scale)),
+        )
+        table = step
+        tell(Event(stage="scale", text=f"chi2 = {table.chi2:.1f} for {table.ndf} degrees of freedom"))
+    if table is None:
+        raise AssertionError("at least one pass derives a table")
+    before, after = passes[0], passes[-1]
+    resolution, resolution_mc = _resolutions(analysis, fits[-1], fits_mc, notes)
+    shifts = mass_shifts(
+        before.validate,
+        after.validate,
+        table,
+        analysis.massfit,
+        simulated,
+        add_background=analysis.general.add_background,
+    )
+    injected = None if analysis.generate is None or analysis.generate.inject is None else analysis.generate.inject
+    # the residuals belong to the last step: what is left after the table so far
+    last = table if len(fits) == 1 else _difference(table, folder, len(fits) - 2)
+    return Chain(
+        before=before,
+        after=after,
+        fits=fits[-1],
+        simulation=fits_mc,
+        table=table,
+        residuals=residuals(last, fits[-1], fits_mc, analysis.scale),
+        resolution=resolution,
+        resolution_mc=resolution_mc,
+        shifts=shifts,
+        recovery=None if injected is None else compare(table, injected.table()),
+        spectra=_spectra(analysis, before, after, tell),
+        notes=tuple(notes),
+    )
+
+
+def _simulation(
+    analysis: Analysis, folder: Folder, source: Source | None, made_from: Mapping[str, Any], tell: Tell
+) -> tuple[MassHistograms | None, str]:
+    """Mass histograms of the simulation, if there is one."""
+    if source is None:
+        return None, ""
+
+    def make() -> Pass:
+        found = collect(source, analysis.bins.binning(), tell=tell, stage="simulation")
+        return found.with_provenance(
+            Provenance(ledgers={"simulation read": source.ledger, "simulation bins": found.ledger})
+        )
+
+    found, key = folder.once("stages/simulation.h5", Pass, made_from, make)
+    tell(Event(stage="simulation", text=found.ledger.line()))
+    return found.derive, key
+
+
+def _beside(simulation: MassHistograms, data: MassFits, analysis: Analysis) -> MassHistograms:
+    """The simulation as it is fitted beside data: with the background of data under its peak."""
+    return add_fitted_background(simulation, data) if analysis.general.add_background else simulation
+
+
+def _collect(analysis: Analysis, data: Source, table: ScaleTable | None, number: int, tell: Tell) -> Pass:
+    found = collect(
+        data,
+        analysis.bins.binning(),
+        table=table,
+        windows=[spectrum.config.range for spectrum in analysis.spectra],
+        seed=analysis.general.seed,
+        fraction=analysis.general.derive_fraction,
+        tell=tell,
+        stage=f"pass {number}",
+    )
+    return found.with_provenance(Provenance(ledgers={"read": data.ledger, "bins": found.ledger}))
+
+
+def fit_histograms(histograms: MassHistograms, analysis: Analysis) -> MassFits:
+    """Mass fits, relative to the reference mass of the analysis."""
+    fits = fit_bins(histograms, analysis.massfit)
+    reference = analysis.references.get(analysis.massfit.resonance)
+    return fits if reference is None else rebased(fits, reference)
+
+
+def solve(data: MassFits, simulation: MassFits | None, config: ScaleConfig) -> ScaleTable:
+    """`scale.derive`, with what it cannot solve as an error for users."""
+    try:
+        return derive(data, simulation, config)
+    except ValueError as error:
+        raise NotCertified(f"no scale table: {error}", kind="scale.not_solved") from error
+
+
+def rebased(fits: MassFits, reference: Reference) -> MassFits:
+    """The fits with scales relative to another reference mass: ln s moves by ln(m_old / m_new)."""
+    mass, error = reference.in_gev
+    values = fits.values.copy()
+    values[:, fits.parameters.index("ln_s")] += np.log(fits.reference_mass / mass)
+    return replace(fits, values=values, reference_mass=mass, reference_mass_error=error)
+
+
+def added(table: ScaleTable | None, step: ScaleTable) -> ScaleTable:
+    """A table and the step that was found on top of it.
+
+    Corrections compose to first order, k (1 + A1 - e1 k) (1 + A2 - e2 k): what is left out is the product of a
+    correction and a step, 1e-3 times 1e-5.
+    """
+    if table is None:
+        return step
+    return replace(step, A=table.A + step.A, e=table.e + step.e, M=table.M + step.M)
+
+
+def _difference(table: ScaleTable, folder: Folder, number: int) -> ScaleTable:
+    """The last step alone: a table less the one of an earlier pass."""
+    earlier = ScaleTable.load(folder.path / f"stages/scale_{number}.h5")
+    return replace(table, A=table.A - earlier.A, e=table.e - earlier.e, M=table.M - earlier.M)
+
+
+def _resolutions(
+    analysis: Analysis, data: MassFits, simulation: MassFits | None, notes: list[str]
+) -> tuple[ResolutionTable | None, ResolutionTable | None]:
+    """Resolution tables of data and simulation; None, with a note, where the widths do not give one."""
+    found: list[ResolutionTable | None] = []
+    for name, fits in (("data", data), ("simulation", simulation)):
+        if fits is None or analysis.resolution is None:
+            found.append(None)
+            continue
+        try:
+            found.append(derive_resolution([fits], analysis.resolution))
+        except (NotCertified, ValueError) as error:
+            notes.append(f"no resolution table of {name}: {error.args[0]}")
+            found.append(None)
+    return found[0], found[1]
+
+
+def _spectra(analysis: Analysis, before: Pass, after: Pass, tell: Tell) -> dict[str, tuple[SpectrumFit, SpectrumFit]]:
+    found = {}
+    for i, spectrum in enumerate(analysis.spectra):
+        tell(Event(stage="spectra", done=i, total=len(analysis.spectra), unit="spectra"))
+        pair = [fit_spectrum(part.spectra[i].mass, spectrum.config) for part in (before, after)]
+        found[spectrum.name] = (pair[0], pair[1])
+    return found
+
+
+def quality_line(fits: MassFits) -> str:
+    """`1 204 of 1 210 fits are good; not_converged 4, low_stats 812` as a line."""
+    tried = ~np.isin(fits.status, (Status.EMPTY, Status.LOW_STATS))
+    counts = {s: int((fits.status == s).sum()) for s in Status if s != Status.OK}
+    others = ", ".join(f"{s.name.lower()} {n}" for s, n in counts.items() if n)
+    return f"{int(fits.good.sum())} of {int(tried.sum())} fits are good" + (f"; {others}" if others else "")

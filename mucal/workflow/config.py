@@ -1,0 +1,318 @@
+"""One TOML file an analysis: its sections, and how they become the frozen dataclasses of the stages.
+
+Sections: ``[analysis] [input] [simulation] [generate] [bins] [reference.NAME] [massfit] [scale] [resolution]
+[calibration] [[spectra]]``.  The keys of a section are the fields of its dataclass; relative file names are relative
+to the file that names them; an unknown key, a wrong type or a reference mass without uncertainty or edition is an
+error with its file and line.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from importlib import resources
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import numpy as np
+
+from mucal.calibration import CalibrationConfig
+from mucal.errors import ConfigError, InputError, nearest
+from mucal.io import DimuonInput
+from mucal.massfit import BatchConfig, Binning, SpectrumConfig
+from mucal.scale import ResolutionConfig, ScaleConfig
+from mucal.theory import resonance
+from mucal.workflow.generated import Generate
+from mucal.workflow.toml_text import TomlText, overlay, parse_toml, read_toml
+from mucal.workflow.validate import build, required
+
+T = TypeVar("T")
+
+BUILT_IN: Final = "closure.toml"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class General:
+    """Section ``[analysis]``.
+
+    name            : of the calibration, as in "cms2010_jpsi"
+    title           : of the report
+    seed            : of the random split and of everything that is drawn
+    derive_fraction : of the events from which the calibration is derived; the others show it
+    passes          : times the masses are fitted and the table is solved; after the first, on corrected momenta
+    add_background  : put the background found in data under the peaks of simulation before they are fitted; for
+                      simulation that holds the resonance only
+    min_good        : fraction of the mass fits with events enough that have to end well
+    min_p_value     : of the linear system that gives the table; below it the result is not certified
+    """
+
+    name: str = "calibration"
+    title: str = ""
+    seed: int = 1
+    derive_fraction: float = 0.5
+    passes: int = 2
+    add_background: bool = True
+    min_good: float = 0.9
+    min_p_value: float = 1e-6
+
+    def __post_init__(self) -> None:
+        for name in ("derive_fraction", "min_good"):
+            if not 0.0 < getattr(self, name) <= 1.0:
+                raise ValueError(f"{name} = {getattr(self, name)}, expected above 0 and up to 1")
+        if self.passes < 1:
+            raise ValueError(f"passes = {self.passes}, expected at least 1")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bins:
+    """Section ``[bins]``: kinematic bins of both muons, and the mass axis.
+
+    eta_edges   :      of each muon; of |eta| if `abs_eta`
+    pt_edges    : GeV  of each muon
+    mass_window : GeV
+    mass_bins   :      equal steps in the window
+    abs_eta     :      bin in |eta|
+    """
+
+    eta_edges: tuple[float, ...] = tuple(round(-2.4 + 0.2 * i, 10) for i in range(25))
+    pt_edges: tuple[float, ...] = (4.0, 5.2, 6.3, 8.7, 12.0, 25.0)
+    mass_window: tuple[float, float] = (2.9, 3.3)
+    mass_bins: int = 80
+    abs_eta: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.mass_window[0] < self.mass_window[1] or self.mass_bins < 10:
+            raise ValueError(
+                f"mass_window = {list(self.mass_window)} in {self.mass_bins} bins, expected low < high and at least 10"
+            )
+        self.binning()
+
+    def binning(self) -> Binning:
+        """The edges as arrays."""
+        return Binning(
+            eta_edges=np.array(self.eta_edges),
+            pt_edges=np.array(self.pt_edges),
+            mass_edges=np.linspace(*self.mass_window, self.mass_bins + 1),
+            abs_eta=self.abs_eta,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reference:
+    """Section ``[reference.NAME]``: a reference mass of one's own, with all that a reader needs to judge it.
+
+    mass        : in `unit`
+    uncertainty : in `unit`
+    unit        : "GeV" or "MeV"
+    edition     : year of the Review of Particle Physics, or of the paper
+    """
+
+    mass: float
+    uncertainty: float
+    unit: str
+    edition: int
+
+    def __post_init__(self) -> None:
+        if self.unit not in ("GeV", "MeV"):
+            raise ValueError(f"unit = '{self.unit}', expected 'GeV' or 'MeV'")
+        if not (self.mass > 0 and self.uncertainty > 0):
+            raise ValueError(f"mass = {self.mass} +- {self.uncertainty}, expected both positive")
+
+    @property
+    def in_gev(self) -> tuple[float, float]:
+        """Mass and uncertainty, GeV."""
+        factor = 1.0 if self.unit == "GeV" else 1e-3
+        return self.mass * factor, self.uncertainty * factor
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sample:
+    """Files and how to read them: section ``[input]`` or ``[simulation]``.
+
+    files : paths, in the order they were given
+    input : all other keys of the section
+    """
+
+    files: tuple[Path, ...]
+    input: DimuonInput
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NamedSpectrum:
+    """One ``[[spectra]]``: a spectrum for people to look at, before and after the correction.
+
+    name   : title of the figure
+    config : all other keys
+    """
+
+    name: str
+    config: SpectrumConfig
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Analysis:
+    """A whole configuration.
+
+    data, simulation : samples in files; None where there are none
+    generate         : samples made by `simulation` with a known distortion; None where files are given
+    plain            : the configuration as plain values, for provenance
+    """
+
+    general: General = General()
+    data: Sample | None = None
+    simulation: Sample | None = None
+    generate: Generate | None = None
+    bins: Bins = Bins()
+    massfit: BatchConfig = BatchConfig()
+    scale: ScaleConfig = ScaleConfig()
+    resolution: ResolutionConfig | None = None
+    calibration: CalibrationConfig = CalibrationConfig(pt_definition="as read")
+    references: Mapping[str, Reference] = field(default_factory=dict)
+    spectra: tuple[NamedSpectrum, ...] = ()
+    plain: Mapping[str, Any] = field(default_factory=dict)
+
+
+SECTIONS: Final = (
+    "analysis", "input", "simulation", "generate", "bins", "reference", "massfit", "scale", "resolution",
+    "calibration", "spectra",
+)  # fmt: skip
+
+
+def load_analysis(
+    path: str | Path | None = None, *, settings: tuple[str, ...] = (), files: tuple[Path, ...] = ()
+) -> Analysis:
+    """The analysis of a configuration file; without one, that of the built-in closure.
+
+    settings : "a.b=value", laid over the file
+    files    : data files of the command line; they stand in for those of ``[input]``
+
+    Raises ConfigError with file and line for whatever is wrong in it.
+    """
+    if path is None:
+        document = read_built_in(settings)
+    else:
+        document = read_toml(path, settings)
+    return analysis_of(document, files)
+
+
+def read_built_in(settings: tuple[str, ...] = ()) -> TomlText:
+    """The configuration of the built-in closure."""
+    text = resources.files("mucal.workflow").joinpath(BUILT_IN).read_text(encoding="utf-8")
+    return overlay(parse_toml(text, f"built-in {BUILT_IN}", Path()), settings)
+
+
+def analysis_of(document: TomlText, files: tuple[Path, ...] = ()) -> Analysis:
+    """The analysis that a parsed configuration describes; arguments and exceptions as for `load_analysis`."""
+    values = document.values
+    for key in values:
+        if key not in SECTIONS:
+            near = nearest(key, SECTIONS)
+            raise ConfigError(
+                f"{document.place(key)} unknown section '{key}'" + (f"; did you mean '{near[0]}'?" if near else ""),
+                kind="config.unknown_key",
+                where={"key": key, "known": ", ".join(SECTIONS)},
+            )
+
+    def section(kind: type[T], name: str) -> T:
+        return build(kind, values.get(name, {}), document, name)
+
+    return Analysis(
+        general=section(General, "analysis"),
+        data=_sample(document, "input", files) if "input" in values else None,
+        simulation=_sample(document, "simulation", ()) if "simulation" in values else None,
+        generate=section(Generate, "generate") if "generate" in values else None,
+        bins=section(Bins, "bins"),
+        massfit=section(BatchConfig, "massfit"),
+        scale=section(ScaleConfig, "scale"),
+        resolution=section(ResolutionConfig, "resolution") if "resolution" in values else None,
+        calibration=build(
+            CalibrationConfig, {"pt_definition": "as read", **values.get("calibration", {})}, document, "calibration"
+        ),
+        references=_references(document),
+        spectra=_spectra(document),
+        plain=json.loads(json.dumps(values, default=str)),
+    )
+
+
+def _sample(document: TomlText, name: str, files: tuple[Path, ...]) -> Sample:
+    values = dict(_table(document, name))
+    listed = values.pop("files", [])
+    if not isinstance(listed, list) or not all(isinstance(item, str) for item in listed):
+        raise ConfigError(
+            f"{document.place(f'{name}.files')} files = {listed!r}, expected a list of file names",
+            kind="config.wrong_type",
+            where={"key": f"{name}.files"},
+        )
+    start = f"{name}."
+    places = {key.removeprefix(start): document.place(key) for key in document.lines if key.startswith(start)}
+    config = build(DimuonInput, values, document, name)
+    paths = files or tuple(found for item in listed for found in _found(document, f"{name}.files", item))
+    return Sample(files=paths, input=_with_places(config, places))
+
+
+def _table(document: TomlText, name: str) -> Mapping[str, Any]:
+    values = document.values[name]
+    if not isinstance(values, Mapping):
+        raise ConfigError(
+            f"{document.place(name)} {name} = {values!r}, expected a table [{name}]",
+            kind="config.wrong_type",
+            where={"key": name},
+        )
+    return values
+
+
+def _found(document: TomlText, path: str, item: str) -> list[Path]:
+    """The files that one entry of `files` names: itself, or what its wildcards match."""
+    full = document.folder / Path(item).expanduser()
+    if not set("*?[") & set(item):
+        return [full]
+    anchor = Path(full.anchor)
+    matches = sorted(anchor.glob(str(full.relative_to(anchor))) if full.is_absolute() else Path().glob(str(full)))
+    if not matches:
+        raise InputError(
+            f"no file matches '{item}'", kind="input.missing_file", where={"asked": f"{document.place(path)} {path}"}
+        )
+    return matches
+
+
+def _with_places(config: DimuonInput, places: Mapping[str, str]) -> DimuonInput:
+    return replace(config, places=dict(places))
+
+
+def _references(document: TomlText) -> dict[str, Reference]:
+    if "reference" not in document.values:
+        return {}
+    found = {}
+    for name, values in _table(document, "reference").items():
+        path = f"reference.{name}"
+        resonance(name)
+        if not isinstance(values, Mapping):
+            raise ConfigError(
+                f"{document.place(path)} {path} = {values!r} has no uncertainty, unit and edition",
+                kind="config.reference",
+                where={"key": path},
+                do=f"write [{path}] with mass, uncertainty, unit and edition, or leave it out to use the table",
+            )
+        for key in required(Reference):
+            if key not in values:
+                raise ConfigError(
+                    f"{document.place(path)} the reference mass of {name} has no {key}",
+                    kind="config.reference",
+                    where={"key": path, "needs": ", ".join(required(Reference))},
+                )
+        found[name] = build(Reference, values, document, path)
+    return found
+
+
+def _spectra(document: TomlText) -> tuple[NamedSpectrum, ...]:
+    entries = document.values.get("spectra", [])
+    if not isinstance(entries, list):
+        raise ConfigError(
+            f"{document.place('spectra')} spectra is {type(entries).__name__}, expected a list of [[spectra]]",
+            kind="config.wrong_type",
+        )
+    found = []
+    for i, entry in enumerate(entries):
+        values = dict(entry)
+        name = values.pop("name", f"spectrum {i + 1}")
+        found.append(NamedSpectrum(name=str(name), config=build(SpectrumConfig, values, document, f"spectra.{i}")))
+    return tuple(found)

@@ -1,0 +1,200 @@
+"""Any file or folder of ours (and event files) in a few lines, and the digests of all that has one."""
+
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+import mucal
+from mucal.calibration import Calibration, verify_bundle
+from mucal.errors import InputError, VerificationError
+from mucal.io import DimuonInput, MuonColumns, read_json
+from mucal.io.event_files import open_table
+from mucal.ledger import Ledger
+from mucal.massfit import MassFits, SpectrumFit
+from mucal.scale import ResolutionTable, ScaleTable, coherent_shift
+from mucal.scale.recovery import Recovery
+from mucal.store import Result, is_result, read_header
+from mucal.store import verify as verify_result
+from mucal.workflow.apply import bundle_of
+from mucal.workflow.chain import quality_line
+from mucal.workflow.run import RESULT
+
+Lines = list[str]
+
+
+def describe(path: str | Path) -> tuple[dict[str, Any], Lines]:
+    """What a path holds, as plain values and as lines for people.
+
+    Raises InputError for what cannot be read.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise InputError(f"there is no file {path}", kind="input.missing_file", where={"file": path})
+    if path.is_dir():
+        return _describe_folder(path)
+    if is_result(path):
+        return _describe_result(path)
+    if path.name.endswith((".json", ".json.gz")):
+        value = read_json(path)
+        keys = list(value) if isinstance(value, dict) else []
+        return {"path": str(path), "type": "json", "keys": keys}, [f"{path}: JSON with {', '.join(keys) or 'a list'}"]
+    return _describe_events(path)
+
+
+def _describe_folder(path: Path) -> tuple[dict[str, Any], Lines]:
+    if (path / RESULT).exists():
+        ended = read_json(path / RESULT)
+        lines = [f"{path}: run, status {ended['status']}" + (f": {ended['reason']}" if ended["reason"] else "")]
+        lines += [f"  {name:<32} {value}" for name, value in ended["headline"].items()]
+        return ended, [*lines, f"  files: {', '.join(ended['files'])}"]
+    calibration = mucal.load(bundle_of(path))
+    return {"path": str(path), "type": "calibration", "files": sorted(p.name for p in path.iterdir())}, [
+        f"{path}: calibration",
+        *_calibration(calibration),
+        f"  files: {', '.join(sorted(p.name for p in path.iterdir()))}",
+    ]
+
+
+def _describe_result(path: Path) -> tuple[dict[str, Any], Lines]:
+    header = read_header(path)
+    kind = header["type"]
+    provenance = header["provenance"]
+    lines = [f"{path}: {kind}, made by mucal {header['mucal']}"]
+    if kind in _DESCRIBED:
+        cls, tell = _DESCRIBED[kind]
+        lines += tell(cls.load(path))
+    for name, array in header["arrays"].items():
+        lines.append(f"  {name:<28} {array['dtype'][1:]:<4} {'x'.join(map(str, array['shape']))}")
+    lines += [f"  input {name}  sha256 {digest[:16]}…" for name, digest in provenance["inputs"].items()]
+    lines += [f"  {stage}: {Ledger(**ledger).line()}" for stage, ledger in provenance["ledgers"].items()]
+    return {"path": str(path), **header}, lines
+
+
+def _fits(fits: MassFits) -> Lines:
+    edges = fits.histograms
+    return [
+        f"  {fits.resonance} at {fits.reference_mass:.6g} GeV, model {fits.model}: {quality_line(fits)}",
+        f"  {edges.counts.sum():.0f} pairs in {edges.n_bins} bins of {'|eta|' if edges.abs_eta else 'eta'} and pT, "
+        f"{edges.mass_edges[0]:g} to {edges.mass_edges[-1]:g} GeV",
+    ]
+
+
+def _scale(table: ScaleTable) -> Lines:
+    errors = np.sqrt(np.clip(np.diag(table.cov), 0, None)).reshape(3, -1)
+    lines = [
+        f"  scale from {table.resonance} in {table.n_bins} eta bins, muons of {table.pt_range[0]:g} to "
+        f"{table.pt_range[1]:g} GeV, chi2 = {table.chi2:.1f} for {table.ndf}",
+        f"  {'eta':>14} {'A [1e-3]':>18} {'e [MeV]':>18} {'M [1e-5/GeV]':>18}",
+    ]
+    for i in range(table.n_bins):
+        cells = [
+            f"{f * getattr(table, n)[i]:+.3f} +- {f * errors[j, i]:.3f}"
+            for j, (n, f) in enumerate((("A", 1e3), ("e", 1e3), ("M", 1e5)))
+        ]
+        span = f"{table.eta_edges[i]:+.2f} .. {table.eta_edges[i + 1]:+.2f}"
+        lines.append(f"  {span:>14} " + " ".join(f"{cell:>18}" for cell in cells))
+    shift = coherent_shift(table)
+    for pt, even, error in zip(shift.pt, shift.even, shift.even_error, strict=True):
+        lines.append(f"  eta average of A - e/pT at {pt:g} GeV: {1e5 * even:+.1f} +- {1e5 * error:.1f} (1e-5)")
+    return lines
+
+
+def _resolution(table: ResolutionTable) -> Lines:
+    mean = [float(np.mean(getattr(table, name))) for name in ("a", "b", "c")]
+    return [
+        f"  resolution in {table.n_bins} eta bins, chi2 = {table.chi2:.1f} for {table.ndf}; means a = {mean[0]:.3g}, "
+        f"b = {mean[1]:.3g}, c = {mean[2]:.3g} / GeV^2"
+    ]
+
+
+def _calibration(found: Calibration) -> Lines:
+    groups = {group: found.groups.count(group) for group in dict.fromkeys(found.groups)}
+    return [
+        f"  scale from {found.resonance}, {1e3 * found.reference_mass:.3f} +- {1e3 * found.reference_mass_error:.3f} MeV "
+        f"(PDG {found.pdg_edition}), for {found.pt_definition} momenta",
+        f"  valid for {found.pt_range[0]:g} <= pt < {found.pt_range[1]:g} GeV, {found.eta_range[0]:g} <= eta < "
+        f"{found.eta_range[1]:g}",
+        f"  nuisances: {', '.join(f'{n} {group}' for group, n in groups.items())}",
+    ]
+
+
+def _recovery(found: Recovery) -> Lines:
+    return [f"  injected against recovered: chi2 = {found.chi2:.1f} for {found.ndf}, p = {found.p_value:.2g}"]
+
+
+def _spectrum(fit: SpectrumFit) -> Lines:
+    return [f"  {line}" for line in fit.summary().splitlines()]
+
+
+_DESCRIBED: Final[Mapping[str, tuple[type[Result], Callable[[Any], Lines]]]] = {
+    "MassFits": (MassFits, _fits),
+    "ScaleTable": (ScaleTable, _scale),
+    "ResolutionTable": (ResolutionTable, _resolution),
+    "Calibration": (Calibration, _calibration),
+    "Recovery": (Recovery, _recovery),
+    "SpectrumFit": (SpectrumFit, _spectrum),
+}
+
+
+def _describe_events(path: Path) -> tuple[dict[str, Any], Lines]:
+    table = open_table(
+        path, DimuonInput(columns=MuonColumns(pt="pt", eta="eta", phi="phi", charge="charge"), layout="jagged")
+    )
+    lines = [f"{path}: {table.format}, {table.tree or 'one table'}, {table.entries} rows"]
+    lines += [f"  {name:<28} {column.type}" for name, column in table.columns.items()]
+    plain = {"path": str(path), "type": table.format, "tree": table.tree, "entries": table.entries}
+    return {**plain, "columns": {name: column.type for name, column in table.columns.items()}}, lines
+
+
+def verify(paths: Iterable[str | Path]) -> dict[str, str]:
+    """File -> "ok" for every result file and every file of a calibration below the paths.
+
+    Raises VerificationError that names all that differ, InputError for what is not ours.
+    """
+    states: dict[str, str] = {}
+    for path in map(Path, paths):
+        if path.is_dir():
+            states |= _verify_folder(path)
+        else:
+            states[str(path)] = _verify_file(path)
+    wrong = {name: state for name, state in states.items() if state not in ("ok", "extra")}
+    if wrong:
+        raise VerificationError(
+            f"{len(wrong)} of {len(states)} files are not what their digests say",
+            kind="verify.damaged",
+            where={state: name for name, state in wrong.items()} if len(wrong) == 1 else dict(enumerate_lines(wrong)),
+            do="make them again, or copy them again from their source",
+        )
+    if not states:
+        raise InputError(
+            "there is nothing to verify", kind="input.nothing", where={"paths": ", ".join(map(str, paths))}
+        )
+    return states
+
+
+def enumerate_lines(wrong: Mapping[str, str]) -> Iterable[tuple[str, str]]:
+    """`1` -> "file: damage" and so on."""
+    return ((str(i + 1), f"{name}: {state}") for i, (name, state) in enumerate(wrong.items()))
+
+
+def _verify_folder(path: Path) -> dict[str, str]:
+    if (path / "manifest.json").exists():
+        return {str(path / name): state.value for name, state in verify_bundle(path).states.items()}
+    states: dict[str, str] = {}
+    for inside in sorted(path.rglob("manifest.json")):
+        states |= _verify_folder(inside.parent)
+    bundles = {str(Path(name).parent) for name in states}
+    for file in sorted(path.rglob("*.h5")):
+        if str(file.parent) not in bundles and is_result(file):
+            states[str(file)] = _verify_file(file)
+    return states
+
+
+def _verify_file(path: Path) -> str:
+    try:
+        verify_result(path)
+    except VerificationError as error:
+        return error.what
+    return "ok"

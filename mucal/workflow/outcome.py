@@ -1,0 +1,161 @@
+"""How a run ended: in a sentence, in numbers, and as `result.json` for scripts."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+from scipy.special import chdtrc
+
+from mucal import __version__
+from mucal.errors import MucalError
+from mucal.massfit import Status as Fit
+from mucal.workflow.chain import Chain
+from mucal.workflow.config import General
+
+Ending = Literal["ok", "not_certified", "failed", "interrupted"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """How a run ended.
+
+    status   : "ok", "not_certified" (finished, but not fit to be exported), "failed" or "interrupted"
+    reason   : why it is not "ok"
+    where    : places of the reason
+    headline : name -> number, what a script wants to know
+    lines    : the same for people
+    notes    : what a reader should know
+    files    : what was written, relative to the folder
+    """
+
+    status: Ending
+    reason: str = ""
+    where: Mapping[str, str] = field(default_factory=dict)
+    headline: Mapping[str, float | int | str | None] = field(default_factory=dict)
+    lines: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    files: tuple[str, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, for JSON."""
+        return {
+            "status": self.status,
+            "reason": self.reason,
+            "where": dict(self.where),
+            "mucal": __version__,
+            "headline": dict(self.headline),
+            "notes": list(self.notes),
+            "files": list(self.files),
+        }
+
+    def json(self) -> str:
+        """The text of `result.json`."""
+        return json.dumps(self.to_dict(), indent=2, ensure_ascii=False) + "\n"
+
+
+def failed(error: BaseException) -> Outcome:
+    """The outcome of a run that an error ended."""
+    if isinstance(error, KeyboardInterrupt):
+        return Outcome(status="interrupted", reason="interrupted; the same command with --resume goes on")
+    if isinstance(error, MucalError):
+        return Outcome(status="failed", reason=error.what, where=error.where)
+    return Outcome(status="failed", reason=f"{type(error).__name__}: {error}")
+
+
+def objections(chain: Chain, general: General) -> list[str]:
+    """Why a finished chain is not certified; none if it is."""
+    found = []
+    tried = ~np.isin(chain.fits.status, (Fit.EMPTY, Fit.LOW_STATS))
+    good = float(chain.fits.good.sum() / max(1, tried.sum()))
+    if good < general.min_good:
+        found.append(f"{good:.1%} of the mass fits are good, required are {general.min_good:.1%}")
+    p_value = float(chdtrc(max(1, chain.table.ndf), chain.table.chi2))
+    if p_value < general.min_p_value:
+        found.append(
+            f"the scale table does not describe the mass shifts: chi2 = {chain.table.chi2:.1f} for {chain.table.ndf} "
+            f"degrees of freedom, p = {p_value:.2g}, required is {general.min_p_value:g}"
+        )
+    if not np.all(np.isfinite(chain.table.cov)) or not np.any(np.diag(chain.table.cov) > 0):
+        found.append("the covariance of the scale table is not finite and positive")
+    return found
+
+
+def headline(chain: Chain) -> dict[str, float | int | str | None]:
+    """The numbers of a run that a script wants to know."""
+    numbers: dict[str, float | int | str | None] = {
+        "pairs": chain.before.read,
+        "pairs_in_bins": chain.before.filled,
+        "good_fits": int(chain.fits.good.sum()),
+        "scale_chi2": chain.table.chi2,
+        "scale_ndf": chain.table.ndf,
+    }
+    for points in chain.shifts.series:
+        numbers |= {f"shift_{points.name}_p_before": points.p_before, f"shift_{points.name}_p_after": points.p_after}
+        for when, values, errors in (
+            ("before", points.before, points.before_error),
+            ("after", points.after, points.after_error),
+        ):
+            mean, error = weighted_mean(values, errors)
+            numbers |= {f"shift_{points.name}_{when}": mean, f"shift_{points.name}_{when}_error": error}
+    if chain.recovery is not None:
+        r = chain.recovery
+        numbers |= {"recovery_chi2": r.chi2, "recovery_ndf": r.ndf, "recovery_p_value": r.p_value}
+        for pt, even, error in zip(r.momenta, r.even, r.even_error, strict=True):
+            numbers |= {f"recovery_even_{pt:g}gev": float(even), f"recovery_even_{pt:g}gev_error": float(error)}
+    return {name: _finite(value) for name, value in numbers.items()}
+
+
+def _finite(value: float | int | str | None) -> float | int | str | None:
+    return None if isinstance(value, float) and not np.isfinite(value) else value
+
+
+def weighted_mean(values: Any, errors: Any) -> tuple[float, float]:
+    """Mean weighted with 1/error^2 and its error; NaN if there is nothing to average."""
+    use = np.isfinite(values) & np.isfinite(errors) & (errors > 0)
+    if not use.any():
+        return float("nan"), float("nan")
+    weights = 1.0 / errors[use] ** 2
+    return float(np.sum(weights * values[use]) / weights.sum()), float(weights.sum() ** -0.5)
+
+
+def summary(chain: Chain) -> list[str]:
+    """The headline as lines for people."""
+    lines = []
+    if chain.recovery is not None:
+        lines += recovery_lines(chain)
+    for points in chain.shifts.series:
+        before, before_error = weighted_mean(points.before, points.before_error)
+        after, after_error = weighted_mean(points.after, points.after_error)
+        lines.append(
+            f"mass shift against {points.name}: {1e3 * before:+.3f} +- {1e3 * before_error:.3f} -> {1e3 * after:+.3f} "
+            f"+- {1e3 * after_error:.3f} (1e-3); flat with p = {points.p_before:.2g} -> {points.p_after:.2g}"
+        )
+    return lines
+
+
+def recovery_lines(chain: Chain) -> list[str]:
+    """Injected against recovered, with pulls: one line a parameter, then the scale averaged over eta."""
+    r = chain.recovery
+    if r is None:
+        return []
+    lines = [f"{'':<14}{'rms injected':>14}{'median error':>14}{'mean pull':>12}{'pull width':>12}{'worst':>8}"]
+    errors = np.sqrt(np.diag(r.recovered.cov)).reshape(3, -1)
+    for name, unit, factor, pulls, error in zip(
+        ("A", "e", "M"), ("1e-3", "MeV", "1e-5/GeV"), (1e3, 1e3, 1e5), r.pulls, errors, strict=True
+    ):
+        if not np.isfinite(pulls).any():
+            continue
+        rms = float(np.sqrt(np.mean(getattr(r.injected, name) ** 2)))
+        lines.append(
+            f"{name} [{unit}]".ljust(14) + f"{rms * factor:>14.3f}{np.nanmedian(error) * factor:>14.3f}"
+            f"{np.nanmean(pulls):>+12.2f}{np.nanstd(pulls, ddof=1):>12.2f}{np.nanmax(np.abs(pulls)):>8.2f}"
+        )
+    lines.append(f"all together: chi2 = {r.chi2:.1f} for {r.ndf} parameters, p = {r.p_value:.2g}")
+    for pt, even, even_error, odd, odd_error in zip(r.momenta, r.even, r.even_error, r.odd, r.odd_error, strict=True):
+        lines.append(
+            f"eta average at pT = {pt:g} GeV, recovered - injected: even {1e5 * even:+.2f} +- {1e5 * even_error:.2f}, "
+            f"odd {1e5 * odd:+.2f} +- {1e5 * odd_error:.2f} (1e-5)"
+        )
+    return lines

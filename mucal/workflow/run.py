@@ -1,0 +1,193 @@
+"""`mucal run`: from dimuons to a calibration, its figures and its page."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Final, TypeVar
+
+from mucal.calibration import Calibration, CalibrationConfig, assemble, certify
+from mucal.errors import InputError, NotCertified
+from mucal.io import write_bundle
+from mucal.massfit import MassFits, SpectrumFit
+from mucal.plot.masses import MassShifts
+from mucal.report import RunResults, run_page
+from mucal.scale import ResolutionTable, ScaleResiduals, ScaleTable
+from mucal.scale.recovery import Recovery
+from mucal.store import Provenance, Result, replace_file
+from mucal.workflow.chain import Chain, inputs_of, join, sources
+from mucal.workflow.config import Analysis
+from mucal.workflow.outcome import Outcome, failed, headline, objections, summary
+from mucal.workflow.progress import Event, Tell, silent
+from mucal.workflow.stages import Folder, close_folder, open_folder
+
+R = TypeVar("R", bound=Result)
+
+BUNDLE: Final = "calibration"
+RESULT: Final = "result.json"
+REPORT: Final = "report.html"
+
+
+def run(
+    analysis: Analysis, out: str | Path, *, resume: bool = False, overwrite: bool = False, tell: Tell = silent
+) -> Outcome:
+    """Run an analysis and leave everything in the folder `out`.
+
+    out       : folder; has to be empty or new
+    resume    : go on in a folder where a run was interrupted; finished stages made from the same inputs and
+                configuration are taken up
+    overwrite : start anew in a folder that holds something
+
+    Returns how it ended.  Raises NotCertified, after writing results and page but no calibration, if the result is
+    not fit to be exported; ConfigError, InputError and so on as the stages do.  In every case `result.json` says so.
+    """
+    out = Path(out)
+    open_folder(out, resume=resume, overwrite=overwrite)
+    folder = Folder(out, resume=resume, base=Provenance(), tell=tell)
+    try:
+        outcome = _run(analysis, out, folder, tell)
+    except BaseException as error:
+        folder.write_text(RESULT, failed(error).json())
+        raise
+    finally:
+        close_folder(out)
+    if outcome.status == "not_certified":
+        raise NotCertified(
+            outcome.reason,
+            kind="run.not_certified",
+            where={"output": out},
+            do="look at the page; no calibration was written",
+        )
+    return outcome
+
+
+def _run(analysis: Analysis, out: Path, folder: Folder, tell: Tell) -> Outcome:
+    data, simulation = sources(analysis)
+    folder.base = Provenance(
+        configuration=dict(analysis.plain),
+        seed=analysis.general.seed,
+        inputs={**inputs_of(data), **inputs_of(simulation)},
+    )
+    chain = join(analysis, folder, data, simulation, tell)
+    files = save(chain, folder)
+    reasons = objections(chain, analysis.general)
+    calibration = None
+    if not reasons:
+        tell(Event(stage="calibration", done=0, total=1, unit="bundle"))
+        calibration = assembled(analysis, chain, folder.base)
+        try:
+            certify(calibration)
+        except NotCertified as error:
+            reasons = [error.what]
+    if not reasons and calibration is not None:
+        write_bundle(calibration, out / BUNDLE, overwrite=True)
+        files.append(BUNDLE)
+    outcome = Outcome(
+        status="not_certified" if reasons else "ok",
+        reason="; ".join(reasons),
+        headline=headline(chain),
+        lines=tuple(summary(chain)),
+        notes=chain.notes,
+        files=(*files, REPORT, RESULT),
+    )
+    folder.write_text(RESULT, outcome.json())
+    tell(Event(stage="report", done=0, total=1, unit="page"))
+    write_report(out)
+    return outcome
+
+
+def save(chain: Chain, folder: Folder) -> list[str]:
+    """Write the results of the chain as files people look for, take away those of an earlier run; returns names."""
+    results: dict[str, Result | None] = {
+        "massfit.h5": chain.fits,
+        "massfit_simulation.h5": chain.simulation,
+        "scale.h5": chain.table,
+        "scale_residuals.h5": chain.residuals,
+        "shifts.h5": chain.shifts,
+        "resolution.h5": chain.resolution,
+        "resolution_simulation.h5": chain.resolution_mc,
+        "recovery.h5": chain.recovery,
+    }
+    for i, (before, after) in enumerate(chain.spectra.values()):
+        results |= {f"spectra/{i}_before.h5": before, f"spectra/{i}_after.h5": after}
+    read = chain.before.provenance.ledgers
+    for name, result in results.items():
+        if result is None:
+            (folder.path / name).unlink(missing_ok=True)
+        else:
+            own = replace(folder.base, ledgers={**read, **result.provenance.ledgers})
+            result.with_provenance(own).save(folder.path / name, overwrite=True)
+    return [name for name, result in results.items() if result is not None]
+
+
+def assembled(analysis: Analysis, chain: Chain, base: Provenance) -> Calibration:
+    """The calibration of a finished chain."""
+    config: CalibrationConfig = analysis.calibration
+    reference = analysis.references.get(chain.table.resonance)
+    if reference is not None and config.reference_mass is None:
+        mass, error = reference.in_gev
+        config = replace(config, reference_mass=mass, reference_mass_error=error, pdg_edition=reference.edition)
+    both = chain.resolution is not None and chain.resolution_mc is not None
+    calibration = assemble(chain.table, chain.resolution, chain.resolution_mc if both else None, config)
+    own = calibration.provenance
+    return calibration.with_provenance(
+        replace(own, inputs=base.inputs, seed=base.seed, configuration=dict(base.configuration))
+    )
+
+
+def load_run(out: str | Path) -> RunResults:
+    """A finished run from its folder.
+
+    Raises InputError if it is not the folder of a finished run, VerificationError if a file is damaged.
+    """
+    out = Path(out)
+    try:
+        ended = json.loads((out / RESULT).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"{out} is not the folder of a run: it has no readable {RESULT}",
+            kind="input.not_a_run",
+            where={"folder": out},
+        ) from error
+    if ended["status"] not in ("ok", "not_certified"):
+        raise InputError(
+            f"the run in {out} did not finish: {ended['reason']}",
+            kind="input.unfinished_run",
+            where={"folder": out},
+            do="run it again with --resume",
+        )
+    table = ScaleTable.load(out / "scale.h5")
+    provenance = table.provenance
+    general = provenance.configuration.get("analysis", {})
+    names = [
+        entry.get("name", f"spectrum {i + 1}") for i, entry in enumerate(provenance.configuration.get("spectra", ()))
+    ]
+    return RunResults(
+        title=general.get("title") or f"Calibration '{general.get('name', out.name)}'",
+        status=ended["status"],
+        reason=ended["reason"],
+        notes=tuple(ended["notes"]),
+        fits=MassFits.load(out / "massfit.h5"),
+        simulation=_optional(MassFits, out / "massfit_simulation.h5"),
+        table=table,
+        residuals=ScaleResiduals.load(out / "scale_residuals.h5"),
+        resolution=_optional(ResolutionTable, out / "resolution.h5"),
+        resolution_mc=_optional(ResolutionTable, out / "resolution_simulation.h5"),
+        shifts=MassShifts.load(out / "shifts.h5"),
+        recovery=_optional(Recovery, out / "recovery.h5"),
+        spectra={
+            name: (SpectrumFit.load(out / f"spectra/{i}_before.h5"), SpectrumFit.load(out / f"spectra/{i}_after.h5"))
+            for i, name in enumerate(names)
+        },
+        provenance=provenance,
+    )
+
+
+def _optional(kind: type[R], path: Path) -> R | None:
+    return kind.load(path) if path.exists() else None
+
+
+def write_report(out: str | Path) -> Path:
+    """Write the page of a finished run; returns its path."""
+    out = Path(out)
+    html = run_page(load_run(out))
+    return replace_file(out / REPORT, lambda path: path.write_text(html, encoding="utf-8"), overwrite=True)

@@ -1,0 +1,117 @@
+"""Single stages, as the commands call them."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mucal.errors import ConfigError, InputError
+from mucal.io import check_dimuons, write_dimuons
+from mucal.ledger import Ledger
+from mucal.massfit import MassFits
+from mucal.scale import ScaleTable
+from mucal.store import Provenance
+from mucal.track import Dimuons
+from mucal.workflow.chain import fit_histograms, inputs_of, quality_line, solve, sources
+from mucal.workflow.config import Analysis
+from mucal.workflow.generated import GeneratedSource
+from mucal.workflow.passes import Source, collect
+from mucal.workflow.progress import Event, Tell, silent
+
+
+def fit_masses(analysis: Analysis, *, sample: str = "data", tell: Tell = silent) -> MassFits:
+    """Mass fits of all events of the data or the simulation of an analysis, with their provenance."""
+    source = _source(analysis, sample)
+    found = collect(source, analysis.bins.binning(), tell=tell, stage="massfit")
+    fits = fit_histograms(found.derive, analysis)
+    ledgers = {"read": source.ledger, "bins": found.ledger}
+    for ledger in ledgers.values():
+        tell(Event(stage="massfit", text=ledger.line()))
+    tell(Event(stage="massfit", text=quality_line(fits)))
+    return fits.with_provenance(
+        Provenance(
+            configuration=dict(analysis.plain),
+            seed=None if analysis.generate is None else analysis.generate.seed,
+            inputs=inputs_of(source),
+            ledgers=ledgers,
+        )
+    )
+
+
+def _source(analysis: Analysis, sample: str) -> Source:
+    data, simulation = sources(analysis)
+    if sample == "data":
+        return data
+    if simulation is None:
+        raise ConfigError("the configuration names no simulation", kind="config.no_simulation")
+    return simulation
+
+
+def derive_scale(data: str | Path, simulation: str | Path | None, analysis: Analysis) -> ScaleTable:
+    """The scale table from files of mass fits, with their provenance."""
+    fits = MassFits.load(data)
+    reference = None if simulation is None else MassFits.load(simulation)
+    table = solve(fits, reference, analysis.scale)
+    own = table.provenance
+    return table.with_provenance(
+        Provenance(
+            configuration={**fits.provenance.configuration, "scale": dict(own.configuration)},
+            seed=fits.provenance.seed,
+            inputs={**fits.provenance.inputs, **({} if reference is None else reference.provenance.inputs)},
+            ledgers={**fits.provenance.ledgers, **own.ledgers},
+        )
+    )
+
+
+def simulate(
+    analysis: Analysis, out: str | Path, *, sample: str = "data", overwrite: bool = False, tell: Tell = silent
+) -> Ledger:
+    """Write the generated data or simulation of an analysis as pairs."""
+    source = _source(analysis, sample)
+    if not isinstance(source, GeneratedSource):
+        raise ConfigError(
+            "the configuration has no [generate]", kind="config.no_generate", do="add one, or leave --config out"
+        )
+
+    def chunks() -> Iterator[Dimuons]:
+        for pairs in source:
+            tell(Event(stage="simulate", done=source.ledger.read, total=source.n, unit="pairs"))
+            yield pairs
+
+    write_dimuons(out, chunks(), overwrite=overwrite)
+    return source.ledger
+
+
+def check(analysis: Analysis) -> tuple[dict[str, Any], list[str]]:
+    """What would be read from the inputs of an analysis, as plain values and as lines.
+
+    Raises the first problem as InputError, after having looked at all files (`where` names the others).
+    """
+    if analysis.generate is not None:
+        lines = [f"generated: {analysis.generate.data} pairs of data, {analysis.generate.simulation} of simulation"]
+        return {"status": "ok", "generated": True}, lines
+    samples = {"input": analysis.data, "simulation": analysis.simulation}
+    lines, plain = [], {}
+    problems: list[InputError] = []
+    for name, sample in samples.items():
+        if sample is None:
+            continue
+        report = check_dimuons(sample.files, sample.input)
+        lines += [f"[{name}]", *report.lines()]
+        plain[name] = {"ok": report.ok, "lines": report.lines()}
+        problems += [*report.problems, *(file.problem for file in report.files if file.problem is not None)]
+        if not report.ok and not problems:
+            problems.append(InputError("columns are missing", kind="input.missing_branch"))
+    if not plain:
+        raise ConfigError("no input files are named", kind="config.no_input", do="name them, or files in [input]")
+    edges = np.array(analysis.bins.pt_edges)
+    lines.append(f"bins: {len(analysis.bins.eta_edges) - 1} in eta, {edges.size - 1} in pT from {edges[0]:g} GeV")
+    if problems:
+        raise InputError(
+            f"{problems[0].what}",
+            kind=problems[0].kind,
+            where={**problems[0].where, "report": "\n         ".join(lines)},
+            do=problems[0].do,
+        )
+    return {"status": "ok", **plain}, lines

@@ -1,0 +1,121 @@
+"""A run's folder: every finished stage is a file that says what it was made from, and is taken up again if that holds."""
+
+import hashlib
+import json
+import os
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+from mucal import __version__
+from mucal.errors import ConfigError, InputError, VerificationError
+from mucal.store import Provenance, Result, replace_file
+from mucal.workflow.progress import Event, Tell
+
+R = TypeVar("R", bound=Result)
+
+LOCK: Final = ".running"
+
+
+def digest(made_from: Mapping[str, Any]) -> str:
+    """SHA-256 of plain values."""
+    return hashlib.sha256(json.dumps(made_from, sort_keys=True, default=str).encode()).hexdigest()
+
+
+class Folder:
+    """The folder of one run.
+
+    path   :
+    resume : whether finished stages may be taken up
+    base   : provenance that all results share: configuration, seed, inputs
+    """
+
+    def __init__(self, path: Path, *, resume: bool, base: Provenance, tell: Tell) -> None:
+        self.path = path
+        self.resume = resume
+        self.base = base
+        self.tell = tell
+        self.reused: list[str] = []
+
+    def once(self, name: str, kind: type[R], made_from: Mapping[str, Any], make: Callable[[], R]) -> tuple[R, str]:
+        """The result of one stage and its key: taken up from its file if that was made from the same, else made.
+
+        name      : file name inside the folder
+        made_from : plain values that determine the result: configuration, keys of earlier stages
+        """
+        key = digest({"stage": name, "mucal": __version__, **made_from})
+        path = self.path / name
+        if self.resume and path.exists():
+            found = self._take_up(path, kind, key)
+            if found is not None:
+                self.reused.append(name)
+                self.tell(Event(stage=name, text="taken up from the interrupted run"))
+                return found, key
+        made = make()
+        configuration = {**self.base.configuration, "stage_key": key}
+        own = replace(self.base, configuration=configuration, ledgers={**self.base.ledgers, **made.provenance.ledgers})
+        made = made.with_provenance(own)
+        made.save(path, overwrite=True)
+        return made, key
+
+    def _take_up(self, path: Path, kind: type[R], key: str) -> R | None:
+        try:
+            found = kind.load(path)
+        except (InputError, VerificationError) as error:
+            self.tell(Event(stage=path.name, text=f"made again: {error.what}"))
+            return None
+        return found if found.provenance.configuration.get("stage_key") == key else None
+
+    def write_text(self, name: str, text: str) -> Path:
+        """Write a text file into the folder, atomically."""
+        return replace_file(
+            self.path / name, lambda temporary: temporary.write_text(text, encoding="utf-8"), overwrite=True
+        )
+
+
+def open_folder(path: Path, *, resume: bool, overwrite: bool) -> None:
+    """Make the folder of a run ready and take its lock.
+
+    Raises ConfigError if it holds something and neither `resume` nor `overwrite` is given, or if another run that is
+    still alive works in it.
+    """
+    if path.exists() and not path.is_dir():
+        raise ConfigError(f"{path} is a file, expected a folder", kind="usage.exists", where={"output": path})
+    if path.is_dir() and any(path.iterdir()) and not (resume or overwrite):
+        raise ConfigError(
+            f"{path} exists already and is not empty",
+            kind="usage.exists",
+            where={"output": path},
+            do="choose another output, or give --resume to go on or --overwrite to start anew",
+        )
+    path.mkdir(parents=True, exist_ok=True)
+    lock = path / LOCK
+    if lock.exists() and (pid := _alive(lock)):
+        age = time.time() - lock.stat().st_mtime
+        raise ConfigError(
+            f"another run works in {path}: process {pid}, for {age:.0f} s",
+            kind="usage.locked",
+            where={"output": path},
+            do="wait for it, or choose another output",
+        )
+    lock.write_text(str(os.getpid()))
+    if not resume:
+        for old in (path / "stages").glob("*.h5"):
+            old.unlink()
+
+
+def close_folder(path: Path) -> None:
+    """Give back the lock."""
+    (path / LOCK).unlink(missing_ok=True)
+
+
+def _alive(lock: Path) -> int:
+    """The process that holds a lock, 0 if it is no longer there (or is this one)."""
+    try:
+        pid = int(lock.read_text())
+        os.kill(pid, 0)
+    except (ValueError, OSError):
+        return 0
+    return 0 if pid == os.getpid() else pid
