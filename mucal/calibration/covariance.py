@@ -80,7 +80,8 @@ def modes(cov: FloatArray, *, dataset: str, file: str = "", scaled: bool = True)
     leading = np.argmax(size >= size.max(axis=1, keepdims=True) * (1.0 - 1e-6), axis=1)
     sign = np.sign(found[np.arange(kept.size), leading])
     variations: FloatArray = found * (sign * np.sqrt(values[kept]))[:, None] * units
-    return variations.reshape(kept.size, 3, -1)
+    variations[:, np.diag(cov) == 0.0] = 0.0  # a fixed parameter: what stands there is rounding
+    return variations.reshape(kept.size, 3, cov.shape[0] // 3)
 
 
 def _eigen(cov: FloatArray, units: FloatArray, dataset: str, file: str) -> tuple[FloatArray, FloatArray]:
