@@ -28,7 +28,8 @@ MAP_XYZ: Final = 4
 
 # The packed field: a header, whose numbers are read by these names, and blocks that start where the header says.
 (KIND, CORRECTED, DEGREE, LOWER_0, LOWER_1, LOWER_2, UPPER_0, UPPER_1, UPPER_2, PER_STEP_0, PER_STEP_1, PER_STEP_2,
- N_0, N_1, N_2, PARAMETERS, N_PARAMETERS, SPLINE, MODES, N_MODES, REGIONS, N_R, N_Z, N_PHI, HEADER) = range(25)  # fmt: skip
+ N_0, N_1, N_2, PARAMETERS, N_PARAMETERS, SPLINE, MODES, N_MODES, REGIONS, N_R, N_Z, N_PHI,
+ HEADER) = range(25)  # fmt: skip
 
 MODE_WIDTH: Final = 5
 """A mode is l, m, phase (0 cos, 1 sin), scale, amplitude; see `modes.FieldModes`."""
