@@ -15,7 +15,7 @@ from mucal.io.event_table import Chunk, Column, first_line, unreadable
 from mucal.io.file_magic import GZIP
 from mucal.io.parquet_events import arrow_values
 
-BLOCK: Final = 2**21
+BLOCK: Final = 2**20
 """Bytes parsed at a time; a line longer than this is refused."""
 _HEADER_BYTES: Final = 2**16
 

@@ -146,6 +146,8 @@ def _warnings(table: EventTable, config: DimuonInput) -> tuple[str, ...]:
 def _file_lines(f: FileCheck) -> list[str]:
     where = f"{f.format} {f.tree}".strip()
     lines = [f"{f.path}  {where}  {f.entries:,} rows".replace(",", " ") if f.format else str(f.path)]
+    if f.columns:
+        lines.append("  columns  " + ", ".join(f"{name} ({kind})" for name, kind in f.columns.items()))
     lines += [f"  missing  {m.column}   asked {m.asked}   near {', '.join(m.near) or 'nothing'}" for m in f.missing]
     lines += [f"  {name:<11}  {r.low:.4g} to {r.high:.4g}, median {r.median:.4g}" for name, r in f.head.items()]
     lines += [f"  warning  {text}" for text in f.warnings]

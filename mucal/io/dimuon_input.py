@@ -83,7 +83,7 @@ class DimuonInput:
     charge           : which pairs are kept: "opposite", "same" or "any"
     pt_min           : GeV; muons below are not considered
     eta_max          : muons above in abs(eta) are not considered
-    mass_range       : GeV; pairs outside are rejected as ``window``
+    mass_range       : GeV, low <= mass < high; pairs outside are rejected as ``window``
     check_mass       : GeV; a pair whose masses from pt, eta, phi, from px, py, pz, e and from the mass column differ
                        by more is rejected as ``inconsistent:mass``
     max_bad_fraction : of events with NaN, absurd values or a charge other than +-1; above it reading fails

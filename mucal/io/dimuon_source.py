@@ -101,7 +101,8 @@ class DimuonSource:
                 dimuons = pairs.dimuons if self._has_ids else replace(pairs.dimuons, event=sequence)
                 if spool is not None:
                     spool.add(dimuons, sequence)
-                self._ledger = self._ledger + _chunk_ledger(table, lists, pairs, self._unit)
+                total = self._ledger + _chunk_ledger(table, lists, pairs, self._unit)
+                self._ledger = _in_order(total, pairs.reasons)
                 yield dimuons
             offset += table.entries
 
@@ -246,6 +247,13 @@ def _chunk_ledger(table: EventTable, lists: MuonLists, pairs: Pairs, unit: str) 
         for name in rejected
     }
     return Ledger(unit=unit, read=len(lists), used=int(counts[0]), rejected=rejected, examples=examples)
+
+
+def _in_order(ledger: Ledger, reasons: Sequence[str]) -> Ledger:
+    """The same counts in the order in which reasons apply, wherever the chunks were cut."""
+    names = [name for name in reasons if name in ledger.rejected]
+    names += [name for name in ledger.rejected if name not in names]
+    return replace(ledger, rejected={name: ledger.rejected[name] for name in names})
 
 
 def _example(table: EventTable, lists: MuonLists, i: int) -> str:

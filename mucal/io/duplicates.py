@@ -99,7 +99,7 @@ def _repeats(records: np.ndarray, one_per_event: bool) -> tuple[IntArray, IntArr
         order = np.lexsort((records["sequence"], *keys))
     else:
         order = np.lexsort((records["sequence"], records["pt"][:, 0], *keys))
-    ordered = records[order]
+    ordered = _shared(records[order])
     again, first = [], []
     for step in range(1, _NEIGHBOURS + 1):
         a, b = ordered[:-step], ordered[step:]
@@ -118,8 +118,22 @@ def _repeats(records: np.ndarray, one_per_event: bool) -> tuple[IntArray, IntArr
     return sequence[is_first], of[is_first]
 
 
-def _same(a: np.ndarray, b: np.ndarray, one_per_event: bool) -> BoolArray:
+def _shared(ordered: np.ndarray) -> np.ndarray:
+    """Only the records whose event has another one beside them: few, as a rule."""
+    beside = _same_event(ordered[:-1], ordered[1:])
+    keep = np.zeros(ordered.size, dtype=bool)
+    keep[:-1] |= beside
+    keep[1:] |= beside
+    return ordered[keep]
+
+
+def _same_event(a: np.ndarray, b: np.ndarray) -> BoolArray:
     same: BoolArray = (a["event"] == b["event"]) & (a["lumi"] == b["lumi"]) & (a["run"] == b["run"])
+    return same
+
+
+def _same(a: np.ndarray, b: np.ndarray, one_per_event: bool) -> BoolArray:
+    same = _same_event(a, b)
     if not one_per_event:
         same &= np.all(np.abs(a["pt"] - b["pt"]) <= TOLERANCE * a["pt"], axis=1)
         same &= np.all(np.abs(a["eta"] - b["eta"]) <= TOLERANCE, axis=1)

@@ -4,6 +4,7 @@ import struct
 from pathlib import Path
 from typing import Final
 
+from mucal import store
 from mucal.errors import InputError
 
 MAGIC: Final = {
@@ -83,6 +84,8 @@ def _refuse_objects(path: Path, head: bytes) -> None:
 def _looks_like_csv(path: Path, head: bytes) -> bool:
     if head.startswith(GZIP):
         return path.name.lower().endswith((".csv.gz", ".txt.gz"))
+    if head.startswith(store.MAGIC):
+        return False
     text = all(byte >= 32 or byte in b"\t\r\n" for byte in head)
     return text and not head.lstrip().startswith((b"<", b"{", b"["))
 

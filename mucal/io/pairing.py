@@ -149,34 +149,43 @@ def _choose(
     lists: MuonLists, pt: FloatArray, charge: FloatArray, config: DimuonInput, candidate: BoolArray
 ) -> tuple[IntArray, IntArray]:
     """Indices of each event's two muons, (PLUS, MINUS) or (leading, trailing); -1 where there is no pair."""
-    order = np.flatnonzero(candidate)
-    order = order[np.lexsort((-pt[order], lists.event_of[order]))]  # stable: equal pT stays in file order
-    plus = _nth(lists, order[charge[order] > 0]), _nth(lists, order[charge[order] > 0], 1)
-    minus = _nth(lists, order[charge[order] < 0]), _nth(lists, order[charge[order] < 0], 1)
     if config.charge == "opposite":
-        found = (plus[0] >= 0) & (minus[0] >= 0)
-        return np.where(found, plus[0], -1), np.where(found, minus[0], -1)
-    rank = np.full(pt.size + 1, pt.size)  # -1, no muon, ranks last
-    rank[order] = np.arange(order.size)
+        plus = _highest(lists, pt, candidate & (charge > 0))
+        minus = _highest(lists, pt, candidate & (charge < 0))
+        found = (plus >= 0) & (minus >= 0)
+        return np.where(found, plus, -1), np.where(found, minus, -1)
     if config.charge == "same":
-        use_plus = rank[plus[1]] <= rank[minus[1]]
-        first, second = np.where(use_plus, plus[0], minus[0]), np.where(use_plus, plus[1], minus[1])
-        return np.where(second < 0, -1, first), second
-    first, second = _nth(lists, order), _nth(lists, order, 1)
-    sign = np.append(charge, 0.0)  # at -1, no muon
+        plus, second_plus = _two_highest(lists, pt, candidate & (charge > 0))
+        minus, second_minus = _two_highest(lists, pt, candidate & (charge < 0))
+        height = np.append(pt, -np.inf)  # at -1, no muon
+        use_plus = height[second_plus] > height[second_minus]
+        use_plus |= (height[second_plus] == height[second_minus]) & (second_plus < second_minus)
+        return np.where(use_plus, plus, minus), np.where(use_plus, second_plus, second_minus)
+    first, second = _two_highest(lists, pt, candidate)
+    sign = np.append(charge, 0.0)
     swap = (sign[first] < 0) & (sign[second] > 0)
-    first, second = np.where(swap, second, first), np.where(swap, first, second)
+    return np.where(swap, second, first), np.where(swap, first, second)
+
+
+def _two_highest(lists: MuonLists, pt: FloatArray, allowed: BoolArray) -> tuple[IntArray, IntArray]:
+    """Indices of each event's two allowed muons of highest pT; -1, -1 where there are fewer."""
+    first = _highest(lists, pt, allowed)
+    others = allowed.copy()
+    others[first[first >= 0]] = False
+    second = _highest(lists, pt, others)
     return np.where(second < 0, -1, first), second
 
 
-def _nth(lists: MuonLists, order: IntArray, n: int = 0) -> IntArray:
-    """Index of each event's n-th muon in `order`, which is sorted by event; -1 where there are fewer."""
-    events = lists.event_of[order]
-    starts = np.searchsorted(events, np.arange(len(lists)))
-    stops = np.searchsorted(events, np.arange(len(lists)), side="right")
+def _highest(lists: MuonLists, pt: FloatArray, allowed: BoolArray) -> IntArray:
+    """Index of each event's allowed muon of highest pT, of equal ones the first; -1 where there is none."""
     found = np.full(len(lists), -1, dtype=np.int64)
-    enough = stops - starts > n
-    found[enough] = order[starts[enough] + n]
+    muons = np.flatnonzero(allowed)
+    if muons.size:
+        event = lists.event_of[muons]
+        starts = np.flatnonzero(np.diff(event, prepend=-1))
+        top = np.repeat(np.maximum.reduceat(pt[muons], starts), np.diff(starts, append=muons.size))
+        backwards = muons[pt[muons] == top][::-1]  # the last assignment stays: the first muon
+        found[lists.event_of[backwards]] = backwards
     return found
 
 

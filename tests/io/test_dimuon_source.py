@@ -145,6 +145,7 @@ def test_any_chunking_gives_the_same_pairs_and_the_same_ledger(rows: list, cuts:
     whole, parts = (DimuonSource([InMemory(table, c)], config, Ledger(unit="files"), ()) for c in ([], cuts))
     assert_same(parts.read(), whole.read())
     assert parts.ledger == whole.ledger
+    assert parts.ledger.line() == whole.ledger.line()
     assert parts.ledger.read == np.count_nonzero(np.diff(event)) + 1
 
 

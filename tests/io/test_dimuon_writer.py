@@ -88,3 +88,9 @@ def test_one_name_for_two_muons_is_refused(tmp_path):
     columns = MuonColumns(pt="pt", eta="eta", phi="phi", charge="q")
     with pytest.raises((ConfigError, ValueError), match="two names"):
         write_dimuons(tmp_path / "a.parquet", Dimuons.concatenate([]), columns=columns)
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_a_colon_in_the_path_is_no_trouble(files, tmp_path, suffix: str):
+    path = write_dimuons(tmp_path / f"run:1{suffix}", files.expected(files.pairs(4)))
+    assert len(open_dimuons(path, DimuonInput(columns=WRITTEN)).read()) == 4

@@ -1,6 +1,7 @@
 import pickle
 import struct
 
+import h5py
 import numpy as np
 import pytest
 
@@ -92,3 +93,28 @@ def test_pickles_and_object_arrays_are_refused_with_a_conversion_b39(tmp_path, n
         identify(path)
     assert caught.value.kind == "input.refused"
     assert "to_parquet" in caught.value.do
+
+
+def test_a_large_root_file_states_its_length_in_eight_bytes_b06(tmp_path):
+    path = tmp_path / "a.root"
+    path.write_bytes(b"root" + struct.pack(">iiq", 1_062_400, 100, 5_000_000_000) + bytes(20))
+    with pytest.raises(InputError, match="40 bytes, expected 5000000000"):
+        check_length(path, "root")
+
+
+def test_the_newer_hdf5_superblock_states_its_length_too_b06(tmp_path):
+    path = tmp_path / "a.h5"
+    with h5py.File(path, "w", libver="latest") as file:
+        file["x"] = np.zeros(100)
+    check_length(path, "hdf5")
+    whole = path.stat().st_size
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(InputError, match=f"{whole - 1} bytes, expected {whole}"):
+        check_length(path, "hdf5")
+
+
+def test_a_saved_result_is_no_table_of_events(tmp_path):
+    path = tmp_path / "a.h5"
+    path.write_bytes(b"mucal-result 1 sha256 " + bytes(600))
+    with pytest.raises(InputError, match="starts with 'muca'"):
+        identify(path)
