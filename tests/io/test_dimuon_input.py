@@ -1,4 +1,7 @@
+import re
 import tomllib
+from dataclasses import fields
+from pathlib import Path
 
 import pytest
 from pydantic import TypeAdapter
@@ -74,3 +77,17 @@ def test_each_asked_column_knows_the_line_that_asks():
     assert config.asked()["Muon_pt"] == "a.toml:14 columns.pt"
     assert config.asked()["Muon_eta"] == "columns.eta"
     assert config.asked()["Muon_mediumId"] == "select"
+
+
+def test_every_key_is_described_in_the_documentation():
+    text = (Path(__file__).parents[2] / "docs" / "file_formats.md").read_text()
+    for table in (DimuonInput, MuonColumns):
+        missing = {f.name for f in fields(table) if not re.search(rf"\b{f.name}\b", text)} - {"places"}
+        assert not missing
+
+
+def test_the_example_of_the_documentation_loads():
+    text = (Path(__file__).parents[2] / "docs" / "file_formats.md").read_text()
+    example = text.partition("```toml\n")[2].partition("```")[0]
+    config = TypeAdapter(DimuonInput).validate_python(tomllib.loads(example)["input"])
+    assert config.columns.pt == "Muon_pt"
