@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from mucal.massfit.bins import Binning, MassHistograms, fill
 from mucal.massfit.fits import MassFits
 from mucal.massfit.status import Status
+from mucal.massfit.window import window_warnings
 
 if TYPE_CHECKING:
     from mucal.massfit.batch import fit_bins
@@ -48,6 +49,7 @@ __all__ = [
     "fill",
     "fit_bins",
     "fit_spectrum",
+    "window_warnings",
 ]
 
 

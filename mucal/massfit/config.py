@@ -66,7 +66,7 @@ class BatchConfig:
                     raise _wrong(key, f"names '{name}'", f"a parameter of the model '{self.model}', as {near}")
         for name, value in self.fixed.items():
             if not abs(value) <= LARGEST_FIXED:
-                raise _wrong(f"fixed.{name}", f"= {value}", f"a number between -{LARGEST_FIXED:g} and {LARGEST_FIXED:g}")
+                raise _wrong(f"fixed.{name}", f"= {value}", f"at most {LARGEST_FIXED:g} up or down")
         for name, (mean, sigma) in self.constraints.items():
             if not (math.isfinite(mean) and sigma > 0):
                 raise _wrong(f"constraints.{name}", f"= ({mean}, {sigma})", "a finite mean and a sigma above 0")

@@ -188,10 +188,7 @@ def dscb_tail(t: float, alpha: float, n: float, core: float, to_join: float) -> 
     if t <= alpha:  # alpha beyond NORMAL_RANGE
         return to_join, 0.0, 0.0
     u = 1.0 + (t - alpha) * alpha / n
-    if n == 3.0:
-        power = 1.0 / (u * u * u)
-    else:
-        power = math.exp(-n * math.log(u))
+    power = 1.0 / (u * u * u) if n == 3.0 else math.exp(-n * math.log(u))  # the default is worth its short cut
     scale = core * n / (alpha * (n - 1.0))
     missing = 1.0 - u * power
     slope = core * alpha - scale * (alpha * alpha + 1.0) * missing + core * (t - 2.0 * alpha) * power
@@ -379,9 +376,7 @@ def update_excess(
 
 
 @njit(cache=True, nogil=True)
-def restrict(
-    information: FloatArray, excess: FloatArray, active: IntArray, damping: float, factor: FloatArray
-) -> None:
+def restrict(information: FloatArray, excess: FloatArray, active: IntArray, damping: float, factor: FloatArray) -> None:
     """Copy information + excess to `factor`, diagonal raised by the damping, rows of inactive parameters those of 1."""
     p = active.size
     for a in range(p):

@@ -19,7 +19,7 @@ h^6 / 2e6 of it: 6e-5 of the cell's content for one even density, and the conten
 """
 
 REACH: Final = 26.0
-"""Nodes further below the window than this many widths of their level are left out: 6.5 of a width four times larger."""
+"""Nodes further below the window than this many widths of their level are left out: 6.5 of a width four times it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -50,7 +50,8 @@ def exponential(x: float) -> float:
     knot = int((x + EXPONENTIAL_RANGE) * 8.0 + 0.5)
     d = x - (knot * 0.125 - EXPONENTIAL_RANGE)
     tail = SIXTH + d * (1.0 / 24.0 + d * (1.0 / 120.0 + d * (1.0 / 720.0 + d * (1.0 / 5040.0 + d * (1.0 / 40320.0)))))
-    return EXPONENTIAL[knot] * (1.0 + d * (1.0 + d * (0.5 + d * tail)))
+    result: float = EXPONENTIAL[knot] * (1.0 + d * (1.0 + d * (0.5 + d * tail)))
+    return result
 
 
 @njit(cache=True, nogil=True)
