@@ -24,13 +24,15 @@ _HEADER_BYTES: Final = 2**16
 class CsvEvents:
     """The table of one CSV file (an `EventTable`).
 
-    columns    : number or text, by the first data line
-    whole_line : whether the last line has its line end; without it the file may have been cut
+    columns     : number or text, by the first data line
+    header_line : number of the line with the names; blank lines may stand before it
+    whole_line  : whether the last line has its line end; without it the file may have been cut
     """
 
     path: Path
     entries: int
     columns: Mapping[str, Column]
+    header_line: int
     whole_line: bool
     tree: str = field(default="", init=False)
     format: str = field(default="csv", init=False)
@@ -43,7 +45,7 @@ class CsvEvents:
                 reader = pc.open_csv(
                     stream,
                     read_options=pc.ReadOptions(block_size=BLOCK, use_threads=False, column_names=list(self.columns),
-                                                skip_rows=1),
+                                                skip_rows=self.header_line),
                     convert_options=pc.ConvertOptions(
                         column_types={n: _arrow_type(self.columns[n]) for n in names}, include_columns=list(names)
                     ),
@@ -65,7 +67,8 @@ def open_csv(path: Path) -> CsvEvents:
 
     Raises InputError for a truncated gzip stream, a header without names, repeated names or no data.
     """
-    header, first, lines, whole_line = _scan(path)
+    scan = _scan(path)
+    header = scan.lines[0]
     names = [name.strip().strip('"') for name in header.split(",")]
     repeated = sorted({name for name in names if names.count(name) > 1 or not name})
     if repeated or len(names) < 2:
@@ -76,17 +79,28 @@ def open_csv(path: Path) -> CsvEvents:
             kind="input.csv_header",
             where={"file": path, "line": 1},
         )
-    values = first.split(",")
+    values = scan.lines[1].split(",") if len(scan.lines) > 1 else []
     columns = {
         name: _column(values[i] if i < len(values) else "") for i, name in enumerate(names)
     }  # a short first line is refused by the parser
-    return CsvEvents(path=path, entries=lines, columns=columns, whole_line=whole_line)
+    return CsvEvents(
+        path=path, entries=scan.count - 1, columns=columns, header_line=scan.header_line, whole_line=scan.whole_line
+    )
 
 
-def _scan(path: Path) -> tuple[str, str, int, bool]:
-    """Header, first data line, number of data lines, whether the last one is ended; blank lines do not count."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Scan:
+    """The first two lines, how many there are, the number of the first, and whether the last is ended; none blank."""
+
+    lines: tuple[str, ...]
+    count: int
+    header_line: int
+    whole_line: bool
+
+
+def _scan(path: Path) -> _Scan:
     head: list[str] = []
-    lines, ended, size = 0, True, 0
+    header_line, count, ended, size = 0, 0, True, 0
     try:
         with _text(path) as file:
             while line := file.readline(BLOCK):
@@ -96,10 +110,11 @@ def _scan(path: Path) -> tuple[str, str, int, bool]:
                     raise InputError(
                         f"a line of {path.name} is longer than {BLOCK} bytes",
                         kind="input.csv_line",
-                        where={"file": path, "line": lines + 1},
+                        where={"file": path, "line": count + 1},
                     )
+                header_line += not count
                 if line.strip():
-                    lines += 1
+                    count += 1
                     if len(head) < 2:
                         head.append(line.decode("utf-8-sig").strip())
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
@@ -113,9 +128,9 @@ def _scan(path: Path) -> tuple[str, str, int, bool]:
         raise InputError(
             f"{path.name} is not text: {first_line(error)}", kind="input.foreign_file", where={"file": path}
         ) from error
-    if not lines:
+    if not count:
         raise InputError(f"{path.name} is empty", kind="input.empty_file", where={"file": path})
-    return head[0], head[1] if lines > 1 else "", lines - 1, ended
+    return _Scan(lines=tuple(head), count=count, header_line=header_line, whole_line=ended)
 
 
 def _text(path: Path) -> IO[bytes]:

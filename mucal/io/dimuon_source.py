@@ -135,7 +135,7 @@ class DimuonSource:
     def _locate(self, sequence: int) -> str:
         for table in self.files:
             if sequence < table.entries:
-                return f"{table.path.name} entry {sequence}"
+                return f"{table.path} entry {sequence}"
             sequence -= table.entries
         raise IndexError(sequence)
 
@@ -257,7 +257,7 @@ def _in_order(ledger: Ledger, reasons: Sequence[str]) -> Ledger:
 
 
 def _example(table: EventTable, lists: MuonLists, i: int) -> str:
-    where = f"{table.path.name} entry {lists.entry[i]}"
+    where = f"{table.path} entry {lists.entry[i]}"
     if "event" not in lists.ids:
         return where
     ids = [str(int(lists.ids[key][i])) for key in ("run", "lumi", "event") if key in lists.ids]

@@ -13,6 +13,8 @@ from mucal.io.event_table import Chunk, Column, Kind, first_line, unreadable
 
 MAX_RATIO: Final = 1100
 """Stored bytes can grow by 1032 at most when deflate expands them; a dataset that claims more is not believed."""
+FREE_BYTES: Final = 2**30
+"""Below this a claim is harmless, since only slices are read: a column of one repeated value may take no space."""
 MAX_PIECE: Final = 2**28
 """Bytes of one HDF5 chunk, which the library holds at once; larger ones are refused."""
 
@@ -144,7 +146,7 @@ def _refusal(group: h5py.Group, name: str, size: int) -> str | None:
         return f"an array of {item.ndim} dimensions"
     logical = item.size * item.dtype.itemsize
     stored = min(item.id.get_storage_size(), size)
-    if logical > MAX_RATIO * stored:
+    if logical > max(FREE_BYTES, MAX_RATIO * stored):
         return f"declared as {logical} bytes, of which {stored} are in the file"
     if item.chunks is not None and item.chunks[0] * item.dtype.itemsize > MAX_PIECE:
         return f"stored in pieces of {item.chunks[0] * item.dtype.itemsize} bytes, more than {MAX_PIECE}"

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from typing import Final
 
 import numpy as np
 
@@ -9,6 +10,9 @@ from mucal.arrays import FloatArray, IntArray
 from mucal.errors import InputError
 from mucal.io.dimuon_input import IDS, DimuonInput
 from mucal.io.event_table import Chunk, EventTable, Jagged, place
+
+MAX_MUONS: Final = 10_000
+"""Rows of one event; more are no event but a column that is constant."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -177,6 +181,13 @@ def _whole_events(table: EventTable, config: DimuonInput, chunks: Iterator[Chunk
         if cut:
             yield _part(joined, 0, cut)
         held = _part(joined, cut, joined.rows)
+        if held.rows > MAX_MUONS:
+            raise InputError(
+                f"more than {MAX_MUONS} rows from {held.start} on have the same event number",
+                kind="input.giant_event",
+                where=place(table, held.start),
+                do="check that run, lumi and event in columns name the columns that tell events apart",
+            )
     if held is None or not held.rows:
         return
     if not any(key in IDS for key in config.columns.event_names()):

@@ -73,6 +73,8 @@ def _literal(word: str, text: str) -> float | str:
         return word[1:-1]
     if word.lower() in ("true", "false"):
         return float(word.lower() == "true")
+    if re.fullmatch(r"[+-]?\d{1,18}", word):
+        return int(word)  # event numbers beyond 2^53 are compared exactly
     try:
         number = float(word)
     except ValueError:

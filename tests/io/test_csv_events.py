@@ -87,6 +87,18 @@ def test_a_header_that_cannot_name_columns_is_refused(tmp_path, header: str, mes
         open_csv(path)
 
 
+def test_blank_lines_do_not_count(files, tmp_path, text: str):
+    path = tmp_path / "a.csv"
+    path.write_text("\n\n" + text.replace("\n", "\n\n", 3) + "\n")
+    assert_array_equal(open_dimuons(path, files.config()).read().pt, files.expected(files.pairs(40)).pt)
+
+
+def test_windows_line_ends_and_a_byte_order_mark_are_no_trouble(files, tmp_path, text: str):
+    path = tmp_path / "a.csv"
+    path.write_bytes(b"\xef\xbb\xbf" + text.replace("\n", "\r\n").encode())
+    assert_array_equal(open_dimuons(path, files.config()).read().pt, files.expected(files.pairs(40)).pt)
+
+
 def test_a_header_alone_gives_no_pairs(files, tmp_path, text: str):
     path = tmp_path / "a.csv"
     path.write_text(text.splitlines()[0] + "\n")

@@ -160,8 +160,8 @@ def test_rejections_add_up_and_name_the_entry_b01(files, tmp_path):
     assert len(source.read()) == 397
     assert dict(source.ledger.rejected) == {"nonfinite:pt": 2, "charge": 1}
     assert source.ledger.examples["nonfinite:pt"] == (
-        "a.parquet entry 3 (7:1:3000010)",
-        "a.parquet entry 9 (7:2:9000028)",
+        f"{tmp_path}/a.parquet entry 3 (7:1:3000010)",
+        f"{tmp_path}/a.parquet entry 9 (7:2:9000028)",
     )
 
 
@@ -183,7 +183,7 @@ def test_the_same_pair_twice_is_refused_across_files_b13(files, tmp_path):
     paths = [files.write(tmp_path / f"{i}.parquet", t) for i, t in enumerate((first, second))]
     with pytest.raises(InputError, match="1 of 12 pairs come twice") as caught:
         open_dimuons(paths, files.config()).read()
-    assert caught.value.where["1"] == "1.parquet entry 4 repeats 0.parquet entry 2"
+    assert caught.value.where["1"] == f"{paths[1]} entry 4 repeats {paths[0]} entry 2"
 
 
 def test_the_first_of_two_equal_pairs_is_kept_when_asked_b13(files, tmp_path):
@@ -318,6 +318,16 @@ def test_an_odd_number_of_rows_is_refused(files, tmp_path):
     columns = MuonColumns(pt="pt", eta="eta", phi="phi", charge="q")
     with pytest.raises(InputError, match="3 rows, an odd number"):
         open_dimuons(files.write(tmp_path / "a.parquet", rows), DimuonInput(columns=columns, layout="rows"))
+
+
+def test_an_event_column_that_tells_nothing_apart_is_refused(files, tmp_path):
+    n = 10_002
+    rows = {"event": np.zeros(n, int), "pt": np.full(n, 5.0), "eta": np.zeros(n), "phi": np.zeros(n), "q": np.ones(n)}
+    columns = MuonColumns(event="event", pt="pt", eta="eta", phi="phi", charge="q")
+    with pytest.raises(InputError, match="more than 10000 rows from 0 on have the same event number"):
+        open_dimuons(
+            files.write(tmp_path / "a.h5", rows), DimuonInput(columns=columns, layout="rows", tree="Events")
+        ).read()
 
 
 def test_event_numbers_that_float_cannot_hold_are_refused(files, tmp_path):

@@ -71,6 +71,13 @@ def test_terabyte_shapes_are_refused_before_anything_is_allocated_b41(path):
     assert f"declared as {2**43} bytes, of which 0 are in the file" in refused(path)
 
 
+def test_a_column_of_one_value_may_take_no_space(path):
+    with h5py.File(path, "a") as file:
+        file.create_dataset("muons/run", (2,), "i8", chunks=(2,), fillvalue=7)
+    columns = MuonColumns(run="run", pt="pt", eta="eta", phi="phi", charge="q")
+    assert open_dimuons(path, DimuonInput(columns=columns, layout="rows", tree="muons")).read().run.tolist() == [7]
+
+
 def test_giant_pieces_are_refused_before_anything_is_allocated_b41(path):
     with h5py.File(path, "a") as file:
         del file["muons/pt"]

@@ -52,3 +52,8 @@ def test_anything_else_is_refused_and_quoted(text: str):
     with pytest.raises(ValueError, match="selection") as caught:
         parse_selection(text)
     assert repr(text) in str(caught.value)
+
+
+def test_event_numbers_beyond_two_to_the_53_are_compared_exactly():
+    values = np.array([2**53, 2**53 + 1])
+    assert_array_equal(parse_selection(f"event == {2**53 + 1}").passes(values), [False, True])
