@@ -25,7 +25,7 @@ TEMPLATE_POINTS = [
 ]
 DSCB_POINTS = [
     np.array([7.0, 0.001, math.log(0.012), -2.0, 0.7, math.log(1.3), math.log(1.9)]),
-    np.array([9.0, -0.004, math.log(0.006), 1.0, 30.0, math.log(0.75), math.log(2.6)]),
+    np.array([9.0, -0.004, math.log(0.006), 1.0, 30.0, math.log(0.75), math.log(2.75)]),
     np.array([6.0, 0.0, math.log(0.03), -9.0, 0.0, math.log(2.4), math.log(0.9)]),
 ]
 POINTS = TEMPLATE_POINTS + DSCB_POINTS
@@ -114,7 +114,7 @@ def test_derivatives_are_difference_quotients(theta: FloatArray):
         step = h * np.eye(theta.size)[a]
         f = [predicted(theta + k * step)[0] for k in (-2, -1, 1, 2)]
         quotient = (f[0] - 8 * f[1] + 8 * f[2] - f[3]) / (12 * h)
-        # h^4 f^(5) / 30, and the table's cut-off at 3e-12 of N divided by h; the points keep mass edges off the joins of
+        # h^4 f^(5) / 30, and the table cut off at 3e-12 of N divided by h; the points keep mass edges off the joins of
         # the Crystal Ball, where the second derivative by ln alpha jumps
         assert_allclose(dmu[a], quotient, rtol=2e-6, atol=(3e-12 / h + 2e-6) * np.abs(dmu[a]).max() + 1e-11 / h)
 
