@@ -1,4 +1,4 @@
-"""`import mucal`, `mucal --help` and the help of each command bring in nothing heavy: checked by content, not by clock."""
+"""`import mucal` and the help of every command bring in nothing heavy: checked by content, not by clock."""
 
 import json
 import subprocess

@@ -10,6 +10,7 @@ import signal
 import sys
 import traceback
 from collections.abc import Sequence
+from contextlib import suppress
 from importlib import import_module
 from types import FrameType
 from typing import Final
@@ -76,10 +77,8 @@ def program() -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command line (default: that of the process) and return its exit code."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
-    try:
+    with suppress(ValueError):  # not in the main thread: whoever started it handles signals
         signal.signal(signal.SIGTERM, _terminated)
-    except ValueError:  # not in the main thread: whoever started it handles signals
-        pass
     try:
         program.main(args=arguments, prog_name="mucal", standalone_mode=False)
     except click.exceptions.Exit as stop:

@@ -10,7 +10,7 @@ from matplotlib.ticker import MaxNLocator
 from mucal.arrays import FloatArray, IntArray
 from mucal.massfit.fits import MassFits
 from mucal.massfit.status import Status
-from mucal.plot.style import AFTER, BAND, BEFORE, DATA, label, panels, style
+from mucal.plot.style import AFTER, BAND, BEFORE, label, panels, style
 from mucal.store import Result
 
 BACK: Final = "#9c9ca1"
@@ -60,7 +60,9 @@ def shift_figure(shifts: MassShifts, *, note: str = "") -> Figure:
     note : which events these are
     """
     with style():
-        figure, axes = panels(len(shifts.series), width=6.4, height=0.9 + 2.4 * len(shifts.series), squeeze=False)
+        figure, axes = panels(
+            len(shifts.series), width=6.4, height=0.9 + 2.4 * len(shifts.series), squeeze=False, sharey=True
+        )
         for axis, points in zip(axes[:, 0], shifts.series, strict=True):
             centres, half = 0.5 * (points.edges[1:] + points.edges[:-1]), 0.5 * np.diff(points.edges)
             axis.axhline(0.0, color="#9c9ca1", linewidth=0.8, zorder=0)
@@ -140,19 +142,4 @@ def residual_map(
         if title:
             label(axis, title)
         figure.colorbar(image, ax=axis, pad=0.02).set_label("residual / expected spread")
-    return figure
-
-
-def mass_spectrum(edges: FloatArray, counts: FloatArray, *, title: str = "") -> Figure:
-    """A mass histogram as points with Poisson errors."""
-    centres = 0.5 * (edges[1:] + edges[:-1])
-    with style():
-        figure, axis = panels(width=6.0, height=3.4)
-        axis.errorbar(centres, counts, np.sqrt(counts), fmt="o", color=DATA, markersize=3)
-        axis.set_xlim(edges[0], edges[-1])
-        axis.set_ylim(0, None)
-        axis.set_xlabel(r"$m_{\mu\mu}$  [GeV]")
-        axis.set_ylabel(f"pairs / {1e3 * (edges[1] - edges[0]):.4g} MeV")
-        if title:
-            label(axis, title)
     return figure

@@ -1,9 +1,10 @@
 """Figures of the momentum resolution: sigma_k / k against pT and against eta."""
 
 from collections.abc import Mapping, Sequence
-from typing import Final
+from typing import Final, Literal
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from mucal.arrays import FloatArray
@@ -11,7 +12,9 @@ from mucal.plot.style import TRUTH, panels, style
 from mucal.scale.table import ResolutionTable
 
 _COLOURS: Final = ("#3f73e0", "#e42536", "#964a8b", "#717581")
-_STYLES: Final = ("-", "--", ":", "-.")
+_LINES: Final = ("-", "--")
+Fill = Literal["full", "none"]
+FILLS: Final[tuple[Fill, Fill]] = ("full", "none")
 
 
 def relative_resolution(table: ResolutionTable, pt: FloatArray | float) -> tuple[FloatArray, FloatArray]:
@@ -39,39 +42,57 @@ def resolution_figure(
 ) -> Figure:
     """sigma_k / k in per cent: on the left against eta at fixed momenta, on the right against pT in three eta bins.
 
-    tables  : legend -> table
+    Colours tell momenta and eta bins; the first table has full points and lines, the second open and dashed ones.
+
+    tables  : legend -> table, one or two
     momenta : GeV, of the left panel
     truth   : what was injected, if known
     """
     with style():
-        figure, (left, right) = panels(1, 2, width=8.6, height=3.5)
-        for (legend, table), line in zip(tables.items(), _STYLES, strict=False):
-            centres = 0.5 * (table.eta_edges[1:] + table.eta_edges[:-1])
+        figure, (left, right) = panels(1, 2, width=8.6, height=3.6, sharey=True)
+        for (legend, table), line, fill in zip(tables.items(), _LINES, FILLS, strict=False):
             for pt, colour in zip(momenta, _COLOURS, strict=False):
-                sigma, error = relative_resolution(table, pt)
-                name = f"{legend}, $p_T$ = {pt:g} GeV" if len(tables) > 1 else f"$p_T$ = {pt:g} GeV"
-                left.errorbar(centres, 100 * sigma, 100 * error, fmt="o", color=colour, label=name, linestyle="none")
-                if truth is not None:
-                    true, _ = relative_resolution(truth, pt)
-                    left.stairs(100 * true, truth.eta_edges, baseline=None, color=TRUTH, linewidth=1.5)
-            _against_pt(right, table, legend if len(tables) > 1 else "", line)
-        name = r"$|\eta|$" if next(iter(tables.values())).eta_edges[0] >= 0 else r"$\eta$"
-        left.set_xlabel(name)
+                _against_eta(left, table, pt, colour, fill, f"$p_T$ = {pt:g} GeV" if fill == "full" else "")
+            _against_pt(right, table, line, named=fill == "full")
+            if len(tables) > 1:
+                left.plot([], [], "o", color="black", fillstyle=fill, label=legend)
+                right.plot([], [], line, color="black", label=legend)
+        if truth is not None:
+            for pt in momenta:
+                true, _ = relative_resolution(truth, pt)
+                left.stairs(100 * true, truth.eta_edges, baseline=None, color=TRUTH, linewidth=1.5)
+        left.set_xlabel(r"$|\eta|$" if next(iter(tables.values())).eta_edges[0] >= 0 else r"$\eta$")
         left.set_ylabel(r"$\sigma_k / k$  [%]")
         right.set_xlabel(r"$p_T$  [GeV]")
+        left.set_ylim(0, 1.5 * left.get_ylim()[1])
         for axis in (left, right):
-            axis.set_ylim(0, 1.45 * axis.get_ylim()[1])
-            axis.legend(loc="upper left", ncols=1)
+            axis.legend(loc="upper center", ncols=2, columnspacing=1.2)
     return figure
 
 
-def _against_pt(axis: object, table: ResolutionTable, legend: str, line: str) -> None:
+def _against_eta(axis: Axes, table: ResolutionTable, pt: float, colour: str, fill: Fill, name: str) -> None:
+    centres = 0.5 * (table.eta_edges[1:] + table.eta_edges[:-1])
+    sigma, error = relative_resolution(table, pt)
+    axis.errorbar(
+        centres,
+        100 * sigma,
+        100 * error,
+        fmt="o",
+        color=colour,
+        fillstyle=fill,
+        label=name or "_none",
+        linestyle="none",
+        linewidth=1.0,
+    )
+
+
+def _against_pt(axis: Axes, table: ResolutionTable, line: str, *, named: bool) -> None:
     low, high = max(table.pt_range[0], 1.0), min(table.pt_range[1], 100.0)
     pt = np.linspace(low, high, 60)
     sigma, error = relative_resolution(table, pt)
     sigma, error = np.atleast_2d(sigma), np.atleast_2d(error)
     chosen = sorted({table.n_bins // 2, (3 * table.n_bins) // 4, table.n_bins - 1})
     for i, colour in zip(chosen, _COLOURS, strict=False):
-        name = f"{table.eta_edges[i]:.2g} to {table.eta_edges[i + 1]:.2g}"
-        axis.plot(pt, 100 * sigma[i], line, color=colour, label=rf"$\eta$ {name} {legend}".strip())  # type: ignore[attr-defined]
-        axis.fill_between(pt, 100 * (sigma - error)[i], 100 * (sigma + error)[i], color=colour, alpha=0.2, linewidth=0)  # type: ignore[attr-defined]
+        name = rf"$\eta$ {table.eta_edges[i]:.2g} to {table.eta_edges[i + 1]:.2g}" if named else "_none"
+        axis.plot(pt, 100 * sigma[i], line, color=colour, label=name)
+        axis.fill_between(pt, 100 * (sigma - error)[i], 100 * (sigma + error)[i], color=colour, alpha=0.2, linewidth=0)

@@ -31,6 +31,7 @@ def scale_figure(
         figure, axes = panels(
             len(parameters), width=6.4, height=1.1 + 1.95 * len(parameters), sharex=True, squeeze=False
         )
+        table_edges = next(iter(tables.values())).eta_edges
         for axis, name in zip(axes[:, 0], parameters, strict=True):
             factor, text = SCALES[name]
             axis.axhline(0.0, color="#9c9ca1", linewidth=0.8, zorder=0)
@@ -43,8 +44,10 @@ def scale_figure(
                 _points(axis, table, name, factor, colour, legend)
             axis.set_ylabel(text)
             axis.margins(y=0.18)
-        _legend_above(axes[0, 0])
-        axes[-1, 0].set_xlabel(_eta_label(next(iter(tables.values())).eta_edges))
+            axis.set_xlim(table_edges[0], table_edges[-1])
+        if truth is not None or len(tables) > 1:
+            _legend_above(axes[0, 0])
+        axes[-1, 0].set_xlabel(_eta_label(table_edges))
         figure.align_ylabels(axes[:, 0])
     return figure
 
@@ -74,27 +77,30 @@ def _legend_above(axis: Axes) -> None:
 
 
 def correlation_figure(table: ScaleTable) -> Figure:
-    """The correlation matrix of the table's parameters, A, e and M blocks each over eta."""
-    sigma = np.sqrt(np.clip(np.diag(table.cov), 0.0, None))
-    with np.errstate(invalid="ignore", divide="ignore"):
-        correlation = table.cov / np.outer(sigma, sigma)
+    """The correlation matrix of the parameters that were solved for, a block each over eta."""
+    names = [name for name, error in standard_errors(table).items() if np.any(error > 0)]
     b = table.n_bins
+    rows = np.concatenate([b * "AeM".index(name) + np.arange(b) for name in names])
+    cov = table.cov[np.ix_(rows, rows)]
+    sigma = np.sqrt(np.clip(np.diag(cov), 0.0, None))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        correlation = cov / np.outer(sigma, sigma)
+    size = 2.6 + 1.0 * len(names)
     with style():
-        figure, axis = panels(width=5.6, height=4.7)
+        figure, axis = panels(width=size + 0.9, height=size)
         image = axis.pcolormesh(np.ma.masked_invalid(correlation), cmap="RdBu_r", vmin=-1, vmax=1, rasterized=True)
-        for edge in (b, 2 * b):
+        for edge in b * np.arange(1, len(names)):
             axis.axhline(edge, color="black", linewidth=0.8)
             axis.axvline(edge, color="black", linewidth=0.8)
-        ticks = [0.5 * b, 1.5 * b, 2.5 * b]
-        names = [f"${name}$" for name in SCALES]
-        axis.set_xticks(ticks, names)
-        axis.set_yticks(ticks, names)
+        ticks = b * (np.arange(len(names)) + 0.5)
+        axis.set_xticks(ticks, [f"${name}$" for name in names])
+        axis.set_yticks(ticks, [f"${name}$" for name in names])
         axis.tick_params(which="both", length=0)
         axis.minorticks_off()
         axis.invert_yaxis()
         axis.set_aspect("equal")
-        span = f"{table.eta_edges[0]:g} to {table.eta_edges[-1]:g}"
-        label(axis, f"each block: {_eta_label(table.eta_edges)} from {span}, left to right and downwards")
+        span = f"{_eta_label(table.eta_edges)} from {table.eta_edges[0]:g} to {table.eta_edges[-1]:g}"
+        label(axis, f"{span}, rightwards and downwards")
         bar = figure.colorbar(image, ax=axis, pad=0.02)
         bar.set_label("correlation")
         bar.ax.minorticks_off()

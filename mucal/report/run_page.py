@@ -70,7 +70,29 @@ def run_page(run: RunResults) -> str:
     ]
     tone: Tone = "good" if run.status == "ok" else "bad"
     verdict = VERDICTS.get(run.status, run.status)
-    return render(run.title, verdict, tone, sections, headline=[*([run.reason] if run.reason else []), *run.notes])
+    return render(run.title, verdict, tone, sections, headline=headline(run))
+
+
+def headline(run: RunResults) -> list[str]:
+    """What came out, in a few lines."""
+    lines = [run.reason] if run.reason else []
+    if run.recovery is not None:
+        r = run.recovery
+        lines.append(
+            f"Recovered against injected: chi2 = {r.chi2:.1f} for {r.ndf} parameters, p = {probability(r.p_value)}."
+        )
+    for points in run.shifts.series:
+        against = points.name.replace("_", " ")
+        lines.append(
+            f"Mass shift against {against}, on events not used: flat at zero with p = {probability(points.p_before)} "
+            f"before and {probability(points.p_after)} after."
+        )
+    return [*lines, *(f"{note[:1].upper()}{note[1:]}." for note in run.notes)]
+
+
+def probability(p: float) -> str:
+    """A probability in two digits; what is not worth telling from zero is a bound."""
+    return "< 1e-20" if p < 1e-20 else f"{p:.2g}"
 
 
 def recovery_section(recovery: Recovery) -> Section:
@@ -106,8 +128,8 @@ def recovery_section(recovery: Recovery) -> Section:
         items=(
             Text(
                 text=f"All parameters together: chi2 = {recovery.chi2:.1f} for {recovery.ndf}, "
-                f"p = {recovery.p_value:.2g}. A pull is (recovered − injected) / error; its mean should be 0, its "
-                "width 1."
+                f"p = {probability(recovery.p_value)}. A pull is (recovered − injected) / error; its mean should be 0, "
+                "its width 1."
             ),
             Table(
                 head=["", "injected, mean", "recovered, mean", "error, median", "mean pull", "pull width", "worst"],
@@ -131,8 +153,8 @@ def shift_section(run: RunResults) -> Section:
     """Mass shift before and after, on events that did not derive the table."""
     rows = [
         [
-            points.name.replace("_", " "), f"{points.chi2_before:.1f}", f"{points.p_before:.2g}",
-            f"{points.chi2_after:.1f}", f"{points.p_after:.2g}", str(points.ndf),
+            points.name.replace("_", " "), f"{points.chi2_before:.1f}", probability(points.p_before),
+            f"{points.chi2_after:.1f}", probability(points.p_after), str(points.ndf),
         ]
         for points in run.shifts.series
     ]  # fmt: skip
@@ -230,7 +252,7 @@ def _mass_row(name: str, when: str, fit: SpectrumFit, i: int, state: str) -> lis
     mass, error, reference = fit.masses[i], fit.mass_errors[i], fit.reference[i]
     return [
         name, when, state, f"{1e3 * mass:.2f} ± {1e3 * error:.2f}", f"{1e3 * (mass - reference):+.2f}",
-        f"{1e3 * (mass / reference - 1):+.3f}", f"{fit.quality.p_value:.2g}",
+        f"{1e3 * (mass / reference - 1):+.3f}", probability(fit.quality.p_value),
     ]  # fmt: skip
 
 
@@ -242,7 +264,7 @@ def resolution_section(run: RunResults) -> Section:
     if run.resolution_mc is not None:
         tables["simulation"] = run.resolution_mc
     low, high = run.resolution.pt_range
-    momenta = [round(low * 1.25), round((low * high) ** 0.5), round(high * 0.8)]
+    momenta = [float(f"{pt:.1g}") for pt in (low * 1.25, high * 0.8)]
     return Section(
         title="Resolution",
         items=(
@@ -303,7 +325,9 @@ def _edges_of(eta: np.ndarray, pt: np.ndarray, index: np.ndarray) -> list[str]:
 def ledger_section(ledgers: Mapping[str, Ledger]) -> Section:
     """What was read, used and rejected, stage by stage."""
     rows = [[stage, ledger.line()] for stage, ledger in ledgers.items()]
-    return Section(title="Ledger", items=(Table(head=["stage", ""], rows=rows, words=(0, 1)),) if rows else ())
+    return Section(
+        title="Ledger", items=(Table(head=["stage", "pairs or bins"], rows=rows, words=(0, 1)),) if rows else ()
+    )
 
 
 def provenance_section(provenance: Provenance) -> Section:
@@ -311,11 +335,17 @@ def provenance_section(provenance: Provenance) -> Section:
     facts = {"mucal": provenance.mucal, "seed": str(provenance.seed)}
     facts |= {f"input {name}": f"sha256 {digest}" for name, digest in provenance.inputs.items()}
     for section, values in provenance.configuration.items():
-        if isinstance(values, Mapping):
-            facts |= {f"{section}.{key}": _short(value) for key, value in values.items()}
-        else:
-            facts[section] = _short(values)
+        facts |= _flat(section, values)
     return Section(title="Provenance", items=(Facts(facts=facts, small=True),))
+
+
+def _flat(name: str, value: object) -> dict[str, str]:
+    """Dotted names and values of nested tables."""
+    if isinstance(value, Mapping):
+        return {k: v for key, inner in value.items() for k, v in _flat(f"{name}.{key}", inner).items()}
+    if isinstance(value, list | tuple) and value and isinstance(value[0], Mapping):
+        return {k: v for i, inner in enumerate(value) for k, v in _flat(f"{name}.{i}", inner).items()}
+    return {name: _short(value)}
 
 
 def _short(value: object, most: int = 400) -> str:

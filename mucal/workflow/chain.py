@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -102,7 +103,7 @@ def join(analysis: Analysis, folder: Folder, data: Source, simulation: Source | 
     for number in range(analysis.general.passes + 1):
         made_from = {**reading, "table": table_key}
         found, key = folder.once(
-            f"stages/pass_{number}.h5", Pass, made_from, lambda t=table, n=number: _collect(analysis, data, t, n, tell)
+            f"stages/pass_{number}.h5", Pass, made_from, partial(_collect, analysis, data, table, number, tell)
         )
         passes.append(found)
         tell(Event(stage=f"pass {number}", text=found.ledger.line()))
@@ -111,13 +112,12 @@ def join(analysis: Analysis, folder: Folder, data: Source, simulation: Source | 
         fits.append(fit_histograms(found.derive, analysis))
         tell(Event(stage="massfit", text=quality_line(fits[-1])))
         fits_mc = None if simulated is None else fit_histograms(_beside(simulated, fits[-1], analysis), analysis)
-        step, table_key = folder.once(
+        table, table_key = folder.once(
             f"stages/scale_{number}.h5",
             ScaleTable,
             {**fitting, "pass": key, "simulation": simulation_key},
-            lambda f=fits[-1], m=fits_mc, t=table: added(t, solve(f, m, analysis.scale)),
+            partial(_step, table, fits[-1], fits_mc, analysis),
         )
-        table = step
         tell(Event(stage="scale", text=f"chi2 = {table.chi2:.1f} for {table.ndf} degrees of freedom"))
     if table is None:
         raise AssertionError("at least one pass derives a table")
@@ -179,6 +179,7 @@ def _collect(analysis: Analysis, data: Source, table: ScaleTable | None, number:
         analysis.bins.binning(),
         table=table,
         windows=[spectrum.config.range for spectrum in analysis.spectra],
+        keep=[spectrum.events for spectrum in analysis.spectra],
         seed=analysis.general.seed,
         fraction=analysis.general.derive_fraction,
         tell=tell,
@@ -200,6 +201,10 @@ def solve(data: MassFits, simulation: MassFits | None, config: ScaleConfig) -> S
         return derive(data, simulation, config)
     except ValueError as error:
         raise NotCertified(f"no scale table: {error}", kind="scale.not_solved") from error
+
+
+def _step(before: ScaleTable | None, data: MassFits, simulation: MassFits | None, analysis: Analysis) -> ScaleTable:
+    return added(before, solve(data, simulation, analysis.scale))
 
 
 def rebased(fits: MassFits, reference: Reference) -> MassFits:

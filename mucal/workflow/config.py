@@ -137,14 +137,27 @@ class Sample:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class NamedSpectrum:
-    """One ``[[spectra]]``: a spectrum for people to look at, before and after the correction.
+class Label:
+    """What ``[[spectra]]`` says besides the model.
 
     name   : title of the figure
-    config : all other keys
+    events : masses in the window that are kept; a figure for people does not gain from more
     """
 
+    name: str = ""
+    events: int = 2_000_000
+
+    def __post_init__(self) -> None:
+        if self.events < 1:
+            raise ValueError(f"events = {self.events}, expected at least 1")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NamedSpectrum:
+    """One ``[[spectra]]``: a spectrum for people to look at, before and after the correction."""
+
     name: str
+    events: int
     config: SpectrumConfig
 
 
@@ -162,10 +175,10 @@ class Analysis:
     simulation: Sample | None = None
     generate: Generate | None = None
     bins: Bins = Bins()
-    massfit: BatchConfig = BatchConfig()
-    scale: ScaleConfig = ScaleConfig()
+    massfit: BatchConfig = field(default_factory=BatchConfig)
+    scale: ScaleConfig = field(default_factory=ScaleConfig)
     resolution: ResolutionConfig | None = None
-    calibration: CalibrationConfig = CalibrationConfig(pt_definition="as read")
+    calibration: CalibrationConfig
     references: Mapping[str, Reference] = field(default_factory=dict)
     spectra: tuple[NamedSpectrum, ...] = ()
     plain: Mapping[str, Any] = field(default_factory=dict)
@@ -187,10 +200,7 @@ def load_analysis(
 
     Raises ConfigError with file and line for whatever is wrong in it.
     """
-    if path is None:
-        document = read_built_in(settings)
-    else:
-        document = read_toml(path, settings)
+    document = read_built_in(settings) if path is None else read_toml(path, settings)
     return analysis_of(document, files)
 
 
@@ -313,6 +323,7 @@ def _spectra(document: TomlText) -> tuple[NamedSpectrum, ...]:
     found = []
     for i, entry in enumerate(entries):
         values = dict(entry)
-        name = values.pop("name", f"spectrum {i + 1}")
-        found.append(NamedSpectrum(name=str(name), config=build(SpectrumConfig, values, document, f"spectra.{i}")))
+        label = build(Label, {k: values.pop(k) for k in ("name", "events") if k in values}, document, f"spectra.{i}")
+        config = build(SpectrumConfig, values, document, f"spectra.{i}")
+        found.append(NamedSpectrum(name=label.name or f"spectrum {i + 1}", events=label.events, config=config))
     return tuple(found)

@@ -112,8 +112,8 @@ def _resolution(table: ResolutionTable) -> Lines:
 def _calibration(found: Calibration) -> Lines:
     groups = {group: found.groups.count(group) for group in dict.fromkeys(found.groups)}
     return [
-        f"  scale from {found.resonance}, {1e3 * found.reference_mass:.3f} +- {1e3 * found.reference_mass_error:.3f} MeV "
-        f"(PDG {found.pdg_edition}), for {found.pt_definition} momenta",
+        f"  scale from {found.resonance}, {1e3 * found.reference_mass:.3f} +- {1e3 * found.reference_mass_error:.3f} "
+        f"MeV (PDG {found.pdg_edition}), for {found.pt_definition} momenta",
         f"  valid for {found.pt_range[0]:g} <= pt < {found.pt_range[1]:g} GeV, {found.eta_range[0]:g} <= eta < "
         f"{found.eta_range[1]:g}",
         f"  nuisances: {', '.join(f'{n} {group}' for group, n in groups.items())}",
@@ -138,10 +138,12 @@ _DESCRIBED: Final[Mapping[str, tuple[type[Result], Callable[[Any], Lines]]]] = {
 }
 
 
+_ANY: Final = DimuonInput(columns=MuonColumns(pt="pt", eta="eta", phi="phi", charge="charge"), layout="jagged")
+"""Opening a table asks for a column map, listing its columns does not use it."""
+
+
 def _describe_events(path: Path) -> tuple[dict[str, Any], Lines]:
-    table = open_table(
-        path, DimuonInput(columns=MuonColumns(pt="pt", eta="eta", phi="phi", charge="charge"), layout="jagged")
-    )
+    table = open_table(path, _ANY)
     lines = [f"{path}: {table.format}, {table.tree or 'one table'}, {table.entries} rows"]
     lines += [f"  {name:<28} {column.type}" for name, column in table.columns.items()]
     plain = {"path": str(path), "type": table.format, "tree": table.tree, "entries": table.entries}

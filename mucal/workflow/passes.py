@@ -15,9 +15,6 @@ from mucal.track import Dimuons
 from mucal.workflow.halves import derives
 from mucal.workflow.progress import Event, Tell
 
-MOST_MASSES = 2_000_000
-"""Of one spectrum; a spectrum for people does not gain from more."""
-
 
 class Source(Protocol):
     """Pairs in chunks; every iteration starts anew, `ledger` tells what the last one counted."""
@@ -71,6 +68,7 @@ def collect(
     *,
     table: ScaleTable | None = None,
     windows: Sequence[tuple[float, float]] = (),
+    keep: Sequence[int] = (),
     seed: int = 1,
     fraction: float = 1.0,
     tell: Tell,
@@ -79,6 +77,7 @@ def collect(
     """Read all pairs once, correct them if there is a table, and fill.
 
     windows  : GeV, of the spectra
+    keep     : masses kept in each
     fraction : of the events that derive; 1 puts all into both halves
     """
     halves = [_empty(binning), _empty(binning)]
@@ -93,7 +92,7 @@ def collect(
             halves[i] = halves[i] + fill(half, binning)
         mass = half.mass
         for i, (low, high) in enumerate(windows):
-            inside = mass[(mass >= low) & (mass < high)][: MOST_MASSES - kept[i]]
+            inside = mass[(mass >= low) & (mass < high)][: keep[i] - kept[i]]
             kept[i] += inside.size
             masses[i].append(inside)
         tell(Event(stage=stage, done=read, unit="pairs"))

@@ -1,4 +1,4 @@
-"""A run's folder: every finished stage is a file that says what it was made from, and is taken up again if that holds."""
+"""A run's folder: a finished stage is a file that says what it was made from, and is taken up again if that holds."""
 
 import hashlib
 import json

@@ -1,11 +1,10 @@
-"""Plain TOML values to the frozen dataclasses of the stages: strict types, no unknown keys, errors with file and line."""
+"""Plain TOML values to the frozen dataclasses of the stages: strict types, no unknown keys, errors with their line."""
 
 import json
 import typing
-from collections.abc import Hashable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, fields, is_dataclass
-from functools import cache
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
@@ -43,7 +42,7 @@ def build(kind: type[T], values: object, document: TomlText, path: str) -> T:
             where={"key": key_path, "known": ", ".join(known)},
         )
     try:
-        result: T = _adapter(kind).validate_json(json.dumps(values, default=str), strict=True)
+        result = TypeAdapter(kind).validate_json(json.dumps(values, default=str), strict=True)
     except ValidationError as error:
         raise _explain(error, values, document, path) from error
     except ConfigError as error:
@@ -51,11 +50,6 @@ def build(kind: type[T], values: object, document: TomlText, path: str) -> T:
             error.where = {"asked": f"{document.place(path)} {path}", **error.where}
         raise
     return result
-
-
-@cache
-def _adapter(kind: Hashable) -> TypeAdapter[Any]:
-    return TypeAdapter(kind)
 
 
 def unknown_keys(kind: object, values: object, path: str) -> Iterator[tuple[str, str, list[str]]]:
@@ -133,7 +127,9 @@ def _follow(problem: ErrorDetails, values: object, path: str) -> tuple[str, obje
     """The path and the value a problem is about; parts of its location that name a type are passed over."""
     here = values
     for part in problem["loc"]:
-        if (isinstance(here, Mapping) and part in here) or (isinstance(here, list) and isinstance(part, int) and part < len(here)):
+        if isinstance(here, Mapping) and part in here:  # noqa: SIM114 - one index is a key, the other a number
+            here = here[part]
+        elif isinstance(part, int) and isinstance(here, list) and part < len(here):
             here = here[part]
         else:
             continue
