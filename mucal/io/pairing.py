@@ -198,7 +198,9 @@ def _check_masses(
     pairs: IntArray,
 ) -> tuple[IntArray, IntArray]:
     """Those pairs whose masses agree and lie in the window."""
-    mass = invariant_mass(muons["pt"][pairs], muons["eta"][pairs], muons["phi"][pairs])
+    with np.errstate(invalid="ignore"):  # far forward the cancellation can leave a negative square
+        mass = invariant_mass(muons["pt"][pairs], muons["eta"][pairs], muons["phi"][pairs])
+    _reject_some(sieve, kept[~np.isfinite(mass)], "nonfinite:mass")
     if config.check_mass is not None:
         differ = np.zeros(kept.size, dtype=bool)
         for other in _other_masses(lists, muons, kept, pairs):
@@ -206,7 +208,7 @@ def _check_masses(
         _reject_some(sieve, kept[differ], "inconsistent:mass")
     if config.mass_range is not None:
         low, high = config.mass_range
-        _reject_some(sieve, kept[(mass < low) | (mass >= high)], "window")
+        _reject_some(sieve, kept[~((mass >= low) & (mass < high))], "window")
     good = sieve.alive[kept]
     return kept[good], pairs[good]
 

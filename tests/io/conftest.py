@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from pathlib import Path
 
+import awkward as ak
 import h5py
 import numpy as np
 import pyarrow as pa
@@ -51,8 +52,6 @@ class Files:
     def write(path: Path, table: Mapping[str, np.ndarray | list], tree: str = "Events") -> Path:
         """A table to the format of the suffix; lists of lists become jagged columns (ROOT and Parquet)."""
         if path.suffix == ".root":
-            import awkward as ak
-
             with uproot.recreate(path) as file:
                 file.mktree(tree, {k: ak.type(ak.Array(v)).content for k, v in table.items()})
                 file[tree].extend({k: ak.Array(v) for k, v in table.items()})

@@ -1,10 +1,12 @@
 """Opening and streaming: what comes out, what is counted, and each bad input that must end in an error."""
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
+import uproot
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
@@ -106,8 +108,6 @@ def test_iterating_again_starts_anew(files, tmp_path):
 
 
 def test_digests_are_those_of_the_files(files, tmp_path):
-    import hashlib
-
     path = files.write(tmp_path / "a.parquet", files.pairs(4))
     source = open_dimuons(path, files.config())
     assert source.digests == {str(path): hashlib.sha256(path.read_bytes()).hexdigest()}
@@ -346,8 +346,6 @@ def test_a_wrong_tree_lists_what_the_file_holds_b11(files, tmp_path, kind: str):
 
 
 def test_two_trees_in_a_file_need_a_choice_b11(files, tmp_path):
-    import uproot
-
     path = files.write(tmp_path / "a.root", files.pairs(3))
     with uproot.update(path) as file:
         file.mktree("Runs", {"run": np.dtype("i8")})

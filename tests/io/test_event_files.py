@@ -2,15 +2,21 @@ from contextlib import suppress
 
 import numpy as np
 import pytest
+import uproot
 
 from mucal.errors import InputError
 from mucal.io import open_dimuons
 from mucal.io.event_files import check_kinds, missing_columns, open_table
 
 
-@pytest.mark.parametrize("kind", ["root", "parquet", "hdf5", "csv"])
+@pytest.mark.parametrize("kind", ["root", "rntuple", "parquet", "hdf5", "csv"])
 def test_damage_inside_a_file_never_ends_in_another_error_than_ours(files, tmp_path, kind: str):
-    path = files.write(tmp_path / f"a{files.suffix[kind]}", files.pairs(400))
+    path = tmp_path / f"a{files.suffix.get(kind, '.root')}"
+    if kind == "rntuple":
+        with uproot.recreate(path) as file:
+            file.mkrntuple("Events", files.pairs(400))
+    else:
+        files.write(path, files.pairs(400))
     config = files.config(max_bad_fraction=1.0, **({"tree": "Events"} if kind == "hdf5" else {}))
     whole = path.read_bytes()
     random = np.random.default_rng(3)

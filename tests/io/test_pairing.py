@@ -175,3 +175,13 @@ def test_nan_of_a_muon_that_is_not_selected_does_no_harm():
     )  # fmt: skip
     result = make_pairs(made, DimuonInput(columns=LISTS, layout="rows", select=("good == 1",)))
     assert_allclose(result.dimuons.pt, [[5, 4]])
+
+
+@pytest.mark.parametrize("window", [None, (2.9, 3.3)])
+def test_a_mass_that_cannot_be_computed_is_never_kept(window: tuple[float, float] | None):
+    # at eta 14 the energies are 1e9 GeV: 1e18 - 1e18 leaves nothing, sometimes less
+    eta = np.array([14.0, 14.0 + 1e-9] * 200)
+    made = lists([[(1000.0 + i, 1), (1000.0, -1)] for i in range(200)], eta=eta)
+    result = make_pairs(made, DimuonInput(columns=LISTS, layout="rows", mass_range=window))
+    assert "nonfinite:mass" in reasons(result)
+    assert np.all(np.isfinite(result.dimuons.mass))

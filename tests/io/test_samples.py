@@ -1,10 +1,12 @@
 """The recorded samples read with the inputs under docs/examples/inputs; counts from the README of the data."""
 
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import uproot
 from numpy.testing import assert_allclose
 from pydantic import TypeAdapter
 
@@ -65,8 +67,6 @@ def test_a_recorded_sample_has_the_counts_of_its_readme(recorded, name: str):
 @pytest.mark.parametrize("name", ["cms2010_dimuon_100k_rec700.h5", "cms2010_zmumu_rec307.root"])
 @pytest.mark.parametrize("chunk_rows", [997, 4096])
 def test_a_recorded_sample_does_not_depend_on_the_chunks(recorded, name: str, chunk_rows: int):
-    from dataclasses import replace
-
     path, config = sample_path(recorded, name), read_input(name)
     whole, parts = open_dimuons(path, config), open_dimuons(path, replace(config, chunk_rows=chunk_rows))
     expected, found = whole.read(), parts.read()
@@ -82,8 +82,6 @@ def test_the_types_of_record_307_are_one_pair_each(recorded):
 
 
 def _without_opposite_pairs(recorded: Path) -> int:
-    import uproot
-
     table = uproot.open(recorded / "cms2010_zmumu_rec307.root")["events"].arrays(library="np")
     good = (table["Type"] == "GG") & (table["Q1"] * table["Q2"] < 0)
     return np.unique(table["Event"]).size - np.unique(table["Event"][good]).size
@@ -104,8 +102,6 @@ def test_both_columns_of_momenta_of_record_301_agree_with_its_mass(recorded):
     ],
 )
 def test_events_in_two_records_are_found_though_their_digits_differ(recorded, first: str, second: str, common: int):
-    from dataclasses import replace
-
     config = read_input("cms2011_zmumu_rec5208.csv.gz")
     paths = [sample_path(recorded, name) for name in (first, second)]
     with pytest.raises(InputError, match=f"^{common} of"):
