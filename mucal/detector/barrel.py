@@ -14,9 +14,9 @@ STRIPS: Final = Sensor(half_u=(9.4, 9.4), half_v=18.5, thickness=0.05, sigma_u=0
 STEREO: Final = Sensor(half_u=(9.4, 9.4), half_v=18.5, thickness=0.05, sigma_u=0.0030, gap=0.4)
 # subdetector, layer, radius (cm), ladders, rows along the beam, their distance (cm), sensor, stagger (cm)
 LAYERS: Final = (
-    (PIXEL_LAYERS, 1, 4.4, 10, 6, 8.9, PIXELS, 0.35),
-    (PIXEL_LAYERS, 2, 7.3, 16, 6, 8.9, PIXELS, 0.35),
-    (PIXEL_LAYERS, 3, 10.2, 22, 6, 8.9, PIXELS, 0.35),
+    (PIXEL_LAYERS, 1, 4.4, 10, 6, 9.02, PIXELS, 0.35),
+    (PIXEL_LAYERS, 2, 7.3, 16, 6, 9.02, PIXELS, 0.35),
+    (PIXEL_LAYERS, 3, 10.2, 22, 6, 9.02, PIXELS, 0.35),
     (STRIP_LAYERS, 1, 30.0, 12, 4, 36.0, STEREO, 2.6),
     (STRIP_LAYERS, 2, 45.0, 16, 4, 36.0, STRIPS, 2.0),
     (STRIP_LAYERS, 3, 60.0, 22, 6, 36.0, STEREO, 2.0),
@@ -43,7 +43,7 @@ def barrel() -> Detector:
         ]  # fmt: skip
         following = LAYERS[i + 1][2] if i + 1 < len(LAYERS) else OUTER_RADIUS
         extent = ring[-1].z + sensor.half_v
-        loaded, rest = barrel_layer(ring, radius, following, ((extent, LAYER_MATERIAL),))
+        loaded, rest = barrel_layer(ring, radius, following, ((extent, LAYER_MATERIAL),), 2.0 * extent)
         rings += loaded
         surfaces += rest
     return Detector(name="barrel", subdet_names=SUBDETECTORS, modules=modules_of(rings), passive=passive_of(surfaces))

@@ -97,11 +97,11 @@ CYLINDERS: Final[tuple[tuple[int, float, Steps], ...]] = (
     (SERVICES, 3.0, ((300.0, 0.0024),)),
     (BPIX, 17.6, ((27.5, 0.0135), (32.0, 0.095), (65.0, 0.05))),
     (TOB, 55.0, ((70.0, 0.009), (110.0, 0.05))),
-    (SERVICES, 120.0, ((120.0, 0.042), (270.0, 0.16), (290.0, 0.10))),
+    (SERVICES, 120.0, ((120.0, 0.042), (270.0, 0.16), (300.0, 0.10))),
 )
 DISCS: Final[tuple[tuple[int, float, float, Steps], ...]] = (
     (BPIX, 28.8, 4.0, ((17.0, 0.10),)),
-    (FPIX, 65.0, 4.0, ((13.5, 0.15), (17.6, 0.21))),
+    (FPIX, 65.0, 4.0, ((13.5, 0.15), (18.0, 0.21))),
     (TIB, 74.0, 23.0, ((52.0, 0.13),)),
     (TID, 110.5, 17.6, ((40.0, 0.07), (53.0, 0.19))),
 )
@@ -129,7 +129,7 @@ def _pixel_barrel() -> Part:
             for k in range(8)
         ]  # fmt: skip
         following = BPIX_LAYERS[layer][0] if layer < len(BPIX_LAYERS) else 17.0
-        loaded, rest = barrel_layer(ring, radius, following, BPIX_MATERIAL)
+        loaded, rest = barrel_layer(ring, radius, following, BPIX_MATERIAL, 28.0)
         rings += loaded
         surfaces += rest
     return rings, surfaces
@@ -149,7 +149,7 @@ def _inner_barrel() -> Part:
             for k in range(ROWS)
             for r, n in [inner if k % 2 == 0 else outer]
         ]  # fmt: skip
-        loaded, rest = barrel_layer(ring, mean[layer - 1], mean[layer], TIB_MATERIAL[layer - 1])
+        loaded, rest = barrel_layer(ring, mean[layer - 1], mean[layer], TIB_MATERIAL[layer - 1], 73.5)
         rings += loaded
         surfaces += rest
     return rings, surfaces
@@ -166,7 +166,7 @@ def _outer_barrel() -> Part:
             for k in range(ROWS)
         ]  # fmt: skip
         following = TOB_LAYERS[layer][0] if layer < len(TOB_LAYERS) else 120.0
-        loaded, rest = barrel_layer(ring, radius, following, TOB_STEREO_MATERIAL if stereo else TOB_MATERIAL)
+        loaded, rest = barrel_layer(ring, radius, following, TOB_STEREO_MATERIAL if stereo else TOB_MATERIAL, 120.0)
         rings += loaded
         surfaces += rest
     return rings, surfaces
@@ -194,7 +194,7 @@ def _pixel_discs() -> Part:
             for k in range(PLAQUETTES)
             for r in [FPIX_RADII[0] + pitch * (k + 0.5)]
         ]  # fmt: skip
-        loaded, rest = disc_layer(ring, FPIX_RADII[0], z + 6.5, ((FPIX_RADII[1], FPIX_MATERIAL),))
+        loaded, rest = disc_layer(ring, z, FPIX_RADII[0], z + 6.5, ((FPIX_RADII[1], FPIX_MATERIAL),))
         rings += _both_sides(loaded)
         surfaces += rest
     return rings, surfaces
@@ -216,7 +216,7 @@ def _inner_discs() -> Part:
             for k, (r, half_v, n, sigma, stereo) in enumerate(TID_RINGS)
         ]  # fmt: skip
         more = TID_LAST if layer == len(TID_DISCS) else 1.0
-        loaded, rest = disc_layer(ring, 23.0, z + 4.4, tuple((end, x * more) for end, x in TID_MATERIAL))
+        loaded, rest = disc_layer(ring, z, 23.0, z + 4.4, tuple((end, x * more) for end, x in TID_MATERIAL))
         rings += _both_sides(loaded)
         surfaces += rest
     return rings, surfaces
@@ -233,7 +233,7 @@ def _endcaps() -> Part:
             if k >= first
         ]  # fmt: skip
         inner, steps = TEC_MATERIAL[first]
-        loaded, rest = disc_layer(ring, inner, z + 7.0, steps)
+        loaded, rest = disc_layer(ring, z, inner, z + 7.0, steps)
         rings += _both_sides(loaded)
         surfaces += rest
     return rings, surfaces

@@ -81,29 +81,41 @@ def _mirrored(surface: Surface) -> list[Surface]:
 Part = tuple[list[Ring], list[Surface]]
 
 
-def barrel_layer(rings: Sequence[Ring], radius: float, next_radius: float, steps: Steps) -> Part:
+def barrel_layer(rings: Sequence[Ring], radius: float, next_radius: float, steps: Steps, limit: float) -> Part:
     """The rings of a barrel layer with their material, and the cylinder that carries the rest of it.
+
+    The steps on the cylinder are stretched by its radius, so that tracks from the origin find them where the layer
+    has them.
 
     radius, next_radius : cm  of the layer, and of what comes next; the cylinder stands half-way
     steps               :     x/X0 of the layer in steps of abs(z)
+    limit               : cm  abs(z) that the cylinder must not pass
     """
     length = sum(2.0 * ring.sensor.half_v for ring in rings)
     extent = max(ring.z + ring.sensor.half_v for ring in rings)
     cells = [2.0 * pi * radius * 2.0 * extent * (2.0 * ring.sensor.half_v) / length for ring in rings]
-    loaded = [ring.with_material(_step_at(steps, abs(ring.z)), cell) for ring, cell in zip(rings, cells, strict=True)]
+    loaded = [ring.with_material(_mean(steps, ring), cell) for ring, cell in zip(rings, cells, strict=True)]
     crossed = sum(ring.n * ring.sensor.area * ring.sensor.n_sensors for ring in rings) / sum(cells)
     silicon = crossed * rings[0].sensor.silicon
-    rest = [(end, max(0.0, 0.5 * (total - silicon))) for end, total in steps]
-    return loaded, cylinder(rings[0].subdet, 0.5 * (radius + next_radius), rest)
+    at = 0.5 * (radius + next_radius)
+    rest = [(min(end * at / radius, limit), max(0.0, 0.5 * (total - silicon))) for end, total in steps]
+    return loaded, cylinder(rings[0].subdet, at, rest)
 
 
-def _step_at(steps: Steps, where: float) -> float:
-    return next((x for end, x in steps if where < end), steps[-1][1])
+def _mean(steps: Steps, ring: Ring) -> float:
+    """x/X0 of a layer averaged over the length of a ring; beyond the last step it stays the same."""
+    ends = np.array([end for end, _ in steps[:-1]])
+    z = np.abs(ring.z + ring.sensor.half_v * np.linspace(-1.0, 1.0, 201))
+    return float(np.mean(np.array([x for _, x in steps])[np.searchsorted(ends, z)]))
 
 
-def disc_layer(rings: Sequence[Ring], inner: float, behind: float, steps: Steps) -> Part:
+def disc_layer(rings: Sequence[Ring], z: float, inner: float, behind: float, steps: Steps) -> Part:
     """The rings of a disc at positive z with their material, and the disc behind that carries the rest of it.
 
+    The steps on the disc behind are stretched by its distance, so that tracks from the origin find them where the
+    rings have them.
+
+    z      : cm  of the rings
     inner  : cm  radius where the material begins
     behind : cm  abs(z) of the passive disc
     steps  :     x/X0 of the disc in steps of the radius
@@ -124,11 +136,11 @@ def disc_layer(rings: Sequence[Ring], inner: float, behind: float, steps: Steps)
         carried.append((low, high, crossed * (sensor.silicon + ring.extra)))
     breaks = _without_slivers(sorted({inner, *edges, *(end for end, _ in steps)}))
     rest = [
-        (high, max(0.0, _value_at(inner, steps, 0.5 * (low + high)) - on_modules))
+        (high * behind / z, max(0.0, _value_at(inner, steps, 0.5 * (low + high)) - on_modules))
         for low, high in pairwise(breaks)
         for on_modules in [sum(x for start, end, x in carried if start < 0.5 * (low + high) < end)]
     ]
-    return loaded, disc(rings[0].subdet, behind, breaks[0], rest)
+    return loaded, disc(rings[0].subdet, behind, breaks[0] * behind / z, rest)
 
 
 def _without_slivers(breaks: list[float]) -> list[float]:

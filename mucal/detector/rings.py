@@ -17,7 +17,7 @@ SILICON_X0: Final = SILICON.radiation_length / SILICON.density
 XI_SILICON: Final = SILICON.xi_per_radiation_length * GeV / MeV
 """MeV of xi in a radiation length of silicon."""
 
-XI_SERVICES: Final = 1.75
+XI_SERVICES: Final = 1.60
 """MeV of xi in a radiation length of hybrids, supports and cables: a mixture of carbon (3.3), plastics and copper
 (0.9), chosen so that a central muon of a few GeV loses 15 to 20 MeV in the built-in tracker."""
 
