@@ -15,6 +15,7 @@ from mucal.io.event_files import (
     check_distinct,
     check_kinds,
     missing_columns,
+    missing_error,
     open_table,
     require_known_defaults,
 )
@@ -68,14 +69,14 @@ class CheckReport:
     @property
     def ok(self) -> bool:
         """Whether every file can be read."""
-        return not self.problems and all(not f.problem and not f.missing for f in self.files)
+        return not self.problems and all(f.problem is None for f in self.files)
 
     def lines(self) -> list[str]:
         """The report as text, one finding a line."""
         lines = [f"problem  {error.what}" for error in self.problems]
         for f in self.files:
             lines += _file_lines(f)
-        good = sum(not f.problem and not f.missing for f in self.files)
+        good = sum(f.problem is None for f in self.files)
         return [*lines, f"{good} of {len(self.files)} files can be read"]
 
 
@@ -109,7 +110,7 @@ def _check_file(path: Path, config: DimuonInput) -> FileCheck:
         warnings=_warnings(table, config),
     )
     if found.missing:
-        return found
+        return replace(found, problem=missing_error(table, found.missing))
     try:
         check_kinds(table, config)
         found = replace(found, head=_ranges(read_head(table, config)))

@@ -1,6 +1,7 @@
 """Dimuons from files: everything is checked when they are opened, then they come in chunks of bounded size."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -158,38 +159,41 @@ def open_dimuons(files: str | Path | Sequence[str | Path], config: DimuonInput) 
         raise InputError("no input file is given", kind="input.missing_file", do="name at least one file")
     require_known_defaults(config)
     check_distinct(paths)
-    tables: list[EventTable] = []
     skipped: list[tuple[Path, InputError]] = []
+    tables: list[EventTable] = []
     for path in paths:
-        try:
+        with _skipping(path, config, skipped):
             tables.append(open_table(path, config))
-        except InputError as error:
-            if config.on_bad_file == "fail":
-                raise
-            skipped.append((path, error))
-    tables, lacking = _with_columns(tables, config, len(paths))
     good = []
-    for table in tables:
-        try:
+    for table in _with_columns(tables, config, skipped, len(paths)):
+        with _skipping(table.path, config, skipped):
             check_kinds(table, config)
             check_units(table, config)
             good.append(table)
-        except InputError as error:
-            if config.on_bad_file == "fail":
-                raise
-            lacking.append((table.path, error))
-    return _source(good, config, [*skipped, *lacking], len(paths))
+    return _source(good, config, skipped, len(paths))
+
+
+@contextmanager
+def _skipping(path: Path, config: DimuonInput, skipped: list[tuple[Path, InputError]]) -> Iterator[None]:
+    """Note an unusable file instead of failing, if the user asked for that."""
+    try:
+        yield
+    except InputError as error:
+        if config.on_bad_file == "fail":
+            raise
+        skipped.append((path, error))
 
 
 def _with_columns(
-    tables: Sequence[EventTable], config: DimuonInput, files: int
-) -> tuple[list[EventTable], list[tuple[Path, InputError]]]:
+    tables: Sequence[EventTable], config: DimuonInput, skipped: list[tuple[Path, InputError]], files: int
+) -> list[EventTable]:
+    """The tables that have every asked column; the error for one that lacks some says how many files do."""
     missing = [(table, found) for table in tables if (found := missing_columns(table, config))]
-    if missing and config.on_bad_file == "fail":
-        raise missing_error(*missing[0], files, len(missing))
-    errors = [(table.path, missing_error(table, found)) for table, found in missing]
-    without = {path for path, _ in errors}
-    return [table for table in tables if table.path not in without], errors
+    for table, found in missing:
+        with _skipping(table.path, config, skipped):
+            raise missing_error(table, found, files, len(missing))
+    lacking = [table for table, _ in missing]
+    return [table for table in tables if table not in lacking]
 
 
 def _source(

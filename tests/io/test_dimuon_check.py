@@ -17,6 +17,8 @@ def test_every_file_gets_its_own_finding(files, tmp_path):
     assert (good.problem, good.missing, good.entries, good.tree) == (None, (), 20, "Events")
     assert (near.missing[0].column, near.missing[0].asked) == ("pt2", "columns.pt")
     assert near.missing[0].near[0] == "pt_2"
+    assert near.problem is not None
+    assert near.problem.kind == "input.missing_branch"
     assert units.problem is not None
     assert units.problem.kind == "input.units"
     assert cut.problem is not None
