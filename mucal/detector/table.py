@@ -231,6 +231,8 @@ def refuse_rows(table: str, found: dict[str, tuple[Any, Any]], expected: str) ->
 
 
 def _short(value: np.ndarray) -> str:
+    if np.ndim(value) == 0:
+        return str(value)
     return np.array2string(np.asarray(value), precision=6, separator=", ").replace("\n", "")
 
 

@@ -7,6 +7,7 @@ streamed in chunks, the muons ordered PLUS, MINUS, and every event that is read 
 from mucal.calibration import verify_bundle
 from mucal.io.bundle import write_bundle
 from mucal.io.correctionlib import CorrectionFile, read_corrections_json
+from mucal.io.detector_tables import DetectorInput, read_detector, write_detector
 from mucal.io.dimuon_check import CheckReport, FileCheck, check_dimuons
 from mucal.io.dimuon_input import DimuonInput, MuonColumns
 from mucal.io.dimuon_source import DimuonSource, open_dimuons
@@ -17,6 +18,7 @@ from mucal.io.root_tables import RootTables, read_root_tables, write_root_tables
 __all__ = [
     "CheckReport",
     "CorrectionFile",
+    "DetectorInput",
     "DimuonInput",
     "DimuonSource",
     "FileCheck",
@@ -25,11 +27,13 @@ __all__ = [
     "check_dimuons",
     "open_dimuons",
     "read_corrections_json",
+    "read_detector",
     "read_json",
     "read_json_text",
     "read_root_tables",
     "verify_bundle",
     "write_bundle",
+    "write_detector",
     "write_dimuons",
     "write_json",
     "write_root_tables",
