@@ -12,6 +12,7 @@ file or the new one, never a third state.
 
 import errno
 import hashlib
+import io
 import json
 import os
 import tempfile
@@ -114,7 +115,14 @@ class Result:
                     kind="input.wrong_type",
                     where={"file": path},
                 )
-            return _unpack(cls, header, file, "", Path(path))
+            try:
+                return _unpack(cls, header, file, "", Path(path))
+            except (KeyError, TypeError, ValueError, AttributeError) as error:
+                raise InputError(
+                    f"{path} does not hold a valid {cls.__name__}: {error}",
+                    kind="input.invalid_result",
+                    where={"file": path},
+                ) from error
 
     def with_provenance(self, provenance: Provenance) -> Self:
         """The same result with its provenance filled in."""
@@ -280,11 +288,21 @@ def _read_header(file: h5py.File, path: Path) -> dict[str, Any]:
     dataset = file[HEADER] if isinstance(link, h5py.HardLink) else None
     if (
         not isinstance(dataset, h5py.Dataset)
+        or dataset.external
+        or dataset.is_virtual
         or dataset.dtype != np.uint8
         or dataset.size > min(MAX_HEADER_BYTES, path.stat().st_size)
     ):
         raise InputError(f"{path.name} has no readable header", kind="input.foreign_file", where={"file": path})
-    header: dict[str, Any] = json.loads(dataset[()].tobytes())
+    try:
+        header: dict[str, Any] = json.loads(dataset[()].tobytes())
+        known = isinstance(header["type"], str) and all(
+            {"shape", "dtype"} <= e.keys() for e in header["arrays"].values()
+        )
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        known = False
+    if not known:
+        raise InputError(f"{path.name} has no readable header", kind="input.foreign_file", where={"file": path})
     return header
 
 
@@ -342,25 +360,32 @@ def _write(result: Result, path: Path) -> None:
         for name, a in arrays.items()
     }
     header["provenance"] = result.provenance.to_dict()
-    with _create(path) as file:
-        text = json.dumps(plain_values(header, "header"), ensure_ascii=False).encode()
+    text = json.dumps(plain_values(header, "header"), ensure_ascii=False).encode()
+    buffer = io.BytesIO()
+    with _create(buffer) as file:
         file.create_dataset(HEADER, data=np.frombuffer(text, dtype=np.uint8))
         for name, array in arrays.items():
             _make_groups(file, name.rpartition("/")[0])
             file.create_dataset(name, data=array)
-    line = b" ".join([MAGIC, b"sha256", sha256(path, skip=BLOCK).encode(), b"bytes", str(path.stat().st_size).encode()])
-    with open(path, "r+b") as raw:
-        raw.write((line + b"\n").ljust(BLOCK, b"\0"))
+    content = buffer.getbuffer()
+    digest = hashlib.sha256(content[BLOCK:]).hexdigest()
+    content[:BLOCK] = f"{MAGIC.decode()} sha256 {digest} bytes {len(content)}\n".encode().ljust(BLOCK, b"\0")
+    path.write_bytes(content)
 
 
-def _create(path: Path) -> h5py.File:
-    """A new HDF5 file behind a user block, in which no time stands: equal results give equal bytes."""
+def _create(buffer: io.BytesIO) -> h5py.File:
+    """A new HDF5 file in memory, behind a user block, in which no time stands: equal results give equal bytes.
+
+    HDF5 does not write to the disk itself: when a write of its own fails (disk full), the library brings the process
+    down later, while it closes the file.
+    """
     creation = h5py.h5p.create(h5py.h5p.FILE_CREATE)
     creation.set_userblock(BLOCK)
     creation.set_obj_track_times(False)
     access = h5py.h5p.create(h5py.h5p.FILE_ACCESS)
     access.set_libver_bounds(h5py.h5f.LIBVER_V110, h5py.h5f.LIBVER_V110)
-    return h5py.File(h5py.h5f.create(os.fsencode(path), h5py.h5f.ACC_TRUNC, creation, access))
+    access.set_fileobj_driver(h5py.h5fd.fileobj_driver, buffer)
+    return h5py.File(h5py.h5f.create(b"in memory", h5py.h5f.ACC_TRUNC, creation, access))
 
 
 def _make_groups(file: h5py.File, name: str) -> None:
@@ -439,7 +464,7 @@ def _unpack(cls: type[R], header: Mapping[str, Any], file: h5py.File, prefix: st
             if "provenance" in header:
                 values["provenance"] = Provenance.from_dict(header["provenance"])
         elif isinstance(file.get(name), h5py.Dataset):
-            values[f.name] = np.asarray(file[name][()])
+            values[f.name] = np.asarray(file[name][()], dtype=file[name].dtype)  # a number would come back native
         elif inner is not None and isinstance(stored, Mapping):
             values[f.name] = _unpack(inner, stored, file, f"{name}/", path)
         elif inner is not None and isinstance(stored, list):

@@ -1,8 +1,8 @@
 """Making a calibration: tables, their covariances turned into nuisances, and everything a user must know."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
-from typing import Final, Literal
+from dataclasses import asdict, dataclass, field, replace
+from typing import Final, Literal, TypeVar
 
 import numpy as np
 
@@ -22,6 +22,8 @@ from mucal.theory.pdg import RESONANCES, resonance
 
 MASS_TOLERANCE: Final = 0.1
 """A configured reference mass this far (relatively) from the table's is in the wrong unit or of the wrong state."""
+EDGE_DECIMALS: Final = 12
+T = TypeVar("T", ScaleTable, ResolutionTable)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,6 +109,8 @@ def assemble(
     uncertainty and edition, ValueError if tables do not fit together.  Source: docs/physics/calibration.md.
     """
     files = files or {}
+    scale = _tidy(scale)
+    resolution_data, resolution_mc = (None if t is None else _tidy(t) for t in (resolution_data, resolution_mc))
     name = config.resonance or scale.resonance
     mass, error, edition = _reference_mass(name, config)
     _check_orders(scale, resolution_data, config, files)
@@ -138,6 +142,15 @@ def assemble(
         description=config.description,
         provenance=_provenance(config, [scale, resolution_data, resolution_mc]),
     )
+
+
+def _tidy(table: T) -> T:
+    """The table with its eta edges rounded to twelve decimals, 1.2 for 1.1999999999999997.
+
+    Not every reader of decimal numbers (correctionlib's among them) returns the nearest double for seventeen digits; a
+    muon on an edge would then fall into different bins.  Twelve decimals come back exactly everywhere.
+    """
+    return replace(table, eta_edges=np.round(table.eta_edges, EDGE_DECIMALS))
 
 
 def _check_mass(config: CalibrationConfig) -> None:

@@ -232,12 +232,15 @@ def _check_agreement(calibration: Calibration, folder: Path) -> None:
 
 
 def _grid(calibration: Calibration) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Muons over the whole validity range, both charges, lower edges included."""
+    """Muons over the whole validity range, both charges, edges included."""
     (pt_low, pt_high), (eta_low, eta_high) = calibration.pt_range, calibration.eta_range
     steps = np.arange(CHECK_MUONS) / CHECK_MUONS
     pt = pt_low * (pt_high / pt_low) ** steps
     # the golden ratio spreads the second coordinate evenly over the first
     eta = eta_low + (eta_high - eta_low) * np.mod(np.arange(CHECK_MUONS) * 0.6180339887498949, 1.0)
+    edges = calibration.scale.eta_edges
+    edges = edges[(edges >= eta_low) & (edges < eta_high)]
+    eta[: edges.size] = edges
     inside = (pt >= pt_low) & (pt < pt_high) & (eta < eta_high)
     charge = np.where(np.arange(CHECK_MUONS) % 2 == 0, 1.0, -1.0)
     return pt[inside], eta[inside], charge[inside]

@@ -223,6 +223,7 @@ def _rng() -> Node:
     node = {
         "nodetype": "hashprng",
         "inputs": ["run", "luminosityBlock", "event", "phi"],
+        # newer correctionlib calls it "normal" as well; older ones know this name alone
         "distribution": "stdnormal",
     }
     return _correction(
