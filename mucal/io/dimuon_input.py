@@ -124,6 +124,8 @@ class DimuonInput:
             if isinstance(name, tuple) != (self.layout == "pair"):
                 count = "two names" if self.layout == "pair" else "one name"
                 raise ValueError(f"columns.{key} is {name!r}; the layout {self.layout!r} takes {count}")
+            if isinstance(name, tuple) and name[0] == name[1]:
+                raise ValueError(f"columns.{key} names '{name[0]}' for both muons")
         if self.columns.mass is not None and self.layout != "pair":
             raise ValueError(f"columns.mass belongs to the layout 'pair', not {self.layout!r}")
         if self.columns.fixed_charge is not None and set(self.columns.fixed_charge) - {1, -1}:

@@ -63,7 +63,7 @@ def missing_error(table: EventTable, missing: Sequence[MissingColumn], files: in
             "asked": first.asked,
             "near": ", ".join(first.near),
         },
-        do=f"set {first.asked.split()[-1]} to a name of the file, give the column a default, or set "
+        do=f"set {first.asked.split()[-1]} to a name of the file, or set "
         'on_bad_file = "skip" (the file will be listed in the ledger)',
     )
 

@@ -52,6 +52,7 @@ def test_incomplete_columns_are_refused(changes: dict, message: str):
         ({**LISTS, "charge": (1, -1)}, {"layout": "rows"}, "needs a column"),
         ({**LISTS, "mass": "M"}, {"layout": "jagged"}, "columns.mass belongs to the layout 'pair'"),
         ({**POLAR, "charge": (1, 0)}, {}, "a muon's charge is 1 or -1"),
+        ({**POLAR, "eta": ("eta1", "eta1")}, {}, "names 'eta1' for both muons"),
         (POLAR, {"pt_min": 0.0}, "pt_min is 0.0"),
         (POLAR, {"eta_max": float("nan")}, "eta_max is nan"),
         (POLAR, {"mass_range": (3.2, 3.0)}, "mass_range is"),
