@@ -1,0 +1,32 @@
+"""How fast dimuons are generated, against numpy drawing the random numbers alone."""
+
+import time
+
+import numpy as np
+import pytest
+
+from mucal.numerics import uniform
+from mucal.simulation import DimuonSimulation, generate_dimuons
+
+N = 1_000_000
+
+
+@pytest.mark.benchmark
+@pytest.mark.parametrize("name", ["jpsi", "upsilon1s", "z"])
+def test_generation_speed(name):
+    config = DimuonSimulation(resonance=name)
+    generate_dimuons(config, 10)
+    ours, keys = [], []
+    for _ in range(5):
+        start = time.process_time()
+        sample = generate_dimuons(config, N)
+        ours.append(time.process_time() - start)
+        start = time.process_time()
+        for purpose in range(12):  # the random numbers alone, as many as an event needs
+            uniform(1, f"{purpose}", np.arange(N))
+        keys.append(time.process_time() - start)
+    seconds = float(np.median(ours))
+    print(
+        f"\n{name}: {N / seconds / 1e6:.2f} M generated/s/core, {len(sample) / seconds / 1e6:.2f} M accepted/s/core; "
+        f"numpy needs {np.median(keys) / seconds:.2f} of that time for the random numbers alone"
+    )
