@@ -30,12 +30,13 @@ from mucal.detector.measurement import (
 )
 from mucal.detector.navigation import Crossings, NavigationIndex, NavigationStatus, cross, navigation_index
 from mucal.detector.overlaps import find_overlaps, require_no_overlaps, unhit_modules
+from mucal.detector.survey import Survey, survey
 from mucal.detector.table import CYLINDER, DISC, PIXEL, STRIP, Detector, Modules, Passive
 
 __all__ = [
     "ALIGNMENT", "CARBON", "CYLINDER", "DISC", "PIXEL", "SILICON", "STRIP", "Crossings", "Detector", "Medium",
-    "Modules", "NavigationIndex", "NavigationStatus", "Passive", "additive_scattering_variance",
+    "Modules", "NavigationIndex", "NavigationStatus", "Passive", "Survey", "additive_scattering_variance",
     "alignment_derivatives", "barrel", "cms_like", "cross", "find_overlaps", "local_slopes", "mean_loss",
     "most_probable_loss", "navigation_index", "predict", "radiative_loss", "require_no_overlaps",
-    "scattering_variance", "stopping_power", "straggling", "to_global", "to_local", "unhit_modules",
+    "scattering_variance", "stopping_power", "straggling", "survey", "to_global", "to_local", "unhit_modules",
 ]  # fmt: skip

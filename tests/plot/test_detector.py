@@ -1,0 +1,45 @@
+"""The figures of a detector draw what the survey holds."""
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose
+
+from mucal.detector import barrel, survey
+from mucal.plot.detector import hits_figure, layout_figure, material_figure
+from mucal.plot.style import to_svg
+
+EDGES = np.linspace(-1.0, 1.0, 11)
+
+
+@pytest.fixture(scope="module")
+def surveyed():
+    return survey(barrel(), EDGES, n_per_bin=50)
+
+
+def test_material_is_stacked_to_its_total(surveyed):
+    axes = material_figure(surveyed).axes[0]
+    assert [patch.get_label() for patch in axes.patches] == ["services", "pixel", "strips"]
+    top = axes.patches[-1].get_data()
+    assert_allclose(top.values, surveyed.x_over_x0.sum(axis=1))
+    assert_allclose(top.baseline, surveyed.x_over_x0[:, :2].sum(axis=1))
+    assert axes.get_ylim()[0] == 0.0
+
+
+def test_hits_show_modules_above_layers_and_the_other_detector_as_a_line(surveyed):
+    figure = hits_figure([surveyed, surveyed])
+    modules, layers = figure.axes
+    assert_allclose(modules.patches[-1].get_data().values, surveyed.modules.sum(axis=1))
+    assert_allclose(layers.patches[1].get_data().values, surveyed.layers.sum(axis=1))
+    assert not modules.patches[-1].get_fill()
+
+
+def test_the_layout_has_every_module_and_wall():
+    detector = barrel()
+    axes = layout_figure(detector).axes[0]
+    drawn = [len(collection.get_segments()) for collection in axes.collections]
+    assert drawn == [detector.passive.n_surfaces, 288, 1000]
+
+
+def test_figures_become_svg(surveyed):
+    for figure in (material_figure(surveyed, note="note"), hits_figure([surveyed]), layout_figure(barrel())):
+        assert to_svg(figure).startswith("<svg")
