@@ -59,7 +59,7 @@ class SpectrumConfig:
     n_bins: int = 80
     signal: Literal["gaussian", "double_gaussian", "dscb"] = "double_gaussian"
     radiation: bool = True
-    luminosity_power: float = 2.5
+    luminosity_power: float = 3.0
     background: Literal["exponential", "chebyshev", "bernstein", "cms_shape", "none"] = "exponential"
     degree: int = 2
     engine: Literal["iminuit", "zfit"] = "iminuit"

@@ -70,14 +70,14 @@ class DrellYan:
     """qq̄ -> gamma*/Z -> mu mu at leading order, times a falling parton luminosity.
 
     peak, width      : GeV, of the Z, running-width convention
-    luminosity_power : n of the parton luminosity dL/ds ~ m^-n; 2.5 has the slope of exp(-m / 60 GeV) at the Z on top
-                       of a Breit-Wigner in m
+    luminosity_power : n of the parton luminosity dL/ds ~ m^-n: 2 because dL/ds = (tau dL/dtau) / s, and 1 because the
+                       product of x f(x) falls about as tau^-1/2; derived in docs/physics/lineshapes.md
     up_fraction      : share of up-type quarks in that luminosity
     """
 
     peak: float = resonance("z").mass
     width: float = resonance("z").width
-    luminosity_power: float = 2.5
+    luminosity_power: float = 3.0
     up_fraction: float = 0.55
 
 

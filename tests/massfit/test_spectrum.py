@@ -2,6 +2,7 @@
 
 import sys
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -238,3 +239,31 @@ def test_recorded_z_is_not_described_without_radiation(recorded):
     masses, config = read_example(SPECTRA[0].with_name("z_2011.toml"), recorded)
     bare = SpectrumConfig(resonance="z", window=config.window, n_bins=config.n_bins, signal="gaussian", radiation=False)
     assert fit_spectrum(masses, bare).quality.deviance > fit_spectrum(masses, config).quality.deviance + 25
+
+
+VARIATIONS = [
+    ("jpsi_2010", {"signal": "dscb"}),
+    ("jpsi_2010", {"background": "chebyshev"}),
+    ("psi2s_2011", {"signal": "gaussian"}),
+    ("psi2s_2011", {"background": "chebyshev"}),
+    ("upsilon_2011", {"signal": "gaussian"}),
+    ("upsilon_2011", {"degree": 3}),
+    ("z_2011", {"signal": "double_gaussian"}),
+    ("z_2011", {"signal": "dscb"}),
+    ("z_2011", {"background": "chebyshev"}),
+    ("z_2011", {"window": (75.0, 110.0), "n_bins": 70}),
+]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "change"), VARIATIONS, ids=lambda v: v if isinstance(v, str) else "-".join(map(str, v))
+)
+def test_recorded_mass_moves_with_the_model_no_more_than_the_model_adds_in_error(name, change, recorded):
+    masses, config = read_example(SPECTRA[0].with_name(f"{name}.toml"), recorded)
+    fit, other = fit_spectrum(masses, config), fit_spectrum(masses, replace(config, **change))
+    shift, error = other.masses[0] - fit.masses[0], fit.mass_errors[0]
+    print(f"\n{name} {change}: {1e3 * shift:+.2f} MeV of {1e3 * error:.2f}, p = {other.quality.p_value:.2f}")
+    assert other.status == Status.OK
+    # two estimators on one sample differ by the root of the difference of their variances; 0.3 sigma for the models
+    assert abs(shift) < 2 * np.sqrt(abs(other.mass_errors[0] ** 2 - error**2)) + 0.3 * error

@@ -126,6 +126,29 @@ def test_sample_agrees_with_accept_and_reject():
     assert chi2 < 14 + 3 * np.sqrt(2 * 14)
 
 
+@pytest.mark.oracle
+def test_losses_agree_with_the_qed_shower_of_pythia():
+    pythia8mc = pytest.importorskip("pythia8mc")
+    pythia = pythia8mc.Pythia("", False)
+    for line in (
+        "Print:quiet = on", "ProcessLevel:all = off", "HadronLevel:QED = on", "443:onMode = off", "443:onIfAny = 13",
+        "Random:setSeed = on", "Random:seed = 3",
+    ):  # fmt: skip
+        pythia.readString(line)
+    pythia.init()
+    n, masses = 60_000, []
+    for _ in range(n):
+        pythia.event.reset()
+        pythia.event.append(443, 1, 0, 0, 0.0, 0.0, 0.0, JPSI, JPSI)
+        assert pythia.next()
+        pair = [p.p() for p in pythia.event if p.isFinal() and abs(p.id()) == 13]
+        masses.append((pair[0] + pair[1]).mCalc())
+    shower = np.array([np.mean(np.array(masses) < JPSI - loss) for loss in (0.03, 0.1, 0.3)])
+    ours = fsr.cumulative(JPSI - np.array([0.03, 0.1, 0.3]), JPSI)
+    # a leading-logarithmic shower against an exponentiated radiator: 10 % apart at most, and 4 standard errors
+    assert np.all(np.abs(shower / ours - 1) < 0.10 + 4 / np.sqrt(n * ours))
+
+
 def test_hard_photons_agree_with_fixed_order_to_the_order_that_is_left_out():
     m = np.array([2.2, 2.6, 2.9, 3.0])
     exponentiated = (fsr.cumulative(m + 1e-5, JPSI) - fsr.cumulative(m - 1e-5, JPSI)) / 2e-5
