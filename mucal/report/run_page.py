@@ -79,15 +79,20 @@ def headline(run: RunResults) -> list[str]:
     if run.recovery is not None:
         r = run.recovery
         lines.append(
-            f"Recovered against injected: chi2 = {r.chi2:.1f} for {r.ndf} parameters, p = {probability(r.p_value)}."
+            f"Recovered against injected: chi2 = {r.chi2:.1f} for {r.ndf} parameters, {p_text(r.p_value)}."
         )
     for points in run.shifts.series:
         against = points.name.replace("_", " ")
         lines.append(
-            f"Mass shift against {against}, on events not used: flat at zero with p = {probability(points.p_before)} "
-            f"before and {probability(points.p_after)} after."
+            f"Mass shift against {against}, on events not used: zero everywhere with {p_text(points.p_before)} "
+            f"before and {p_text(points.p_after)} after."
         )
     return [*lines, *(f"{note[:1].upper()}{note[1:]}." for note in run.notes)]
+
+
+def p_text(p: float) -> str:
+    """A probability in a sentence."""
+    return "p < 1e-20" if p < 1e-20 else f"p = {p:.2g}"
 
 
 def probability(p: float) -> str:
@@ -128,7 +133,7 @@ def recovery_section(recovery: Recovery) -> Section:
         items=(
             Text(
                 text=f"All parameters together: chi2 = {recovery.chi2:.1f} for {recovery.ndf}, "
-                f"p = {probability(recovery.p_value)}. A pull is (recovered − injected) / error; its mean should be 0, "
+                f"{p_text(recovery.p_value)}. A pull is (recovered − injected) / error; its mean should be 0, "
                 "its width 1."
             ),
             Table(

@@ -11,7 +11,7 @@ from mucal.errors import ConfigError, nearest
 from mucal.io.column_writer import write_columns
 from mucal.ledger import Ledger
 from mucal.track import Dimuons
-from mucal.workflow.chain import sources
+from mucal.workflow.chain import ledgers_of, sources
 from mucal.workflow.config import Analysis
 from mucal.workflow.progress import Event, Tell, silent
 
@@ -51,7 +51,8 @@ def apply(
             yield columns(calibration, pairs, sample, names)
 
     write_columns(out, chunks(), overwrite=overwrite)
-    tell(Event(stage="read", text=data.ledger.line()))
+    for name, counts in ledgers_of(data).items():
+        tell(Event(stage=name, text=counts.line()))
     return ledger
 
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from mucal.errors import ConfigError, NotCertified
 from mucal.io import open_dimuons
+from mucal.ledger import Ledger
 from mucal.massfit import MassFits, MassHistograms, SpectrumFit, Status, fit_bins, fit_spectrum
 from mucal.plot.masses import MassShifts
 from mucal.scale import (
@@ -43,6 +44,7 @@ class Chain:
     shifts           : of events that did not derive the table
     recovery         : against the truth, where it is known
     spectra          : name -> fits before and after
+    simulation_ledgers : of the reading of simulation
     notes            : what a reader should know
     """
 
@@ -57,6 +59,7 @@ class Chain:
     shifts: MassShifts
     recovery: Recovery | None
     spectra: Mapping[str, tuple[SpectrumFit, SpectrumFit]]
+    simulation_ledgers: Mapping[str, Ledger]
     notes: tuple[str, ...]
 
 
@@ -86,6 +89,12 @@ def inputs_of(source: Source | None) -> dict[str, str]:
     return dict(getattr(source, "digests", {}))
 
 
+def ledgers_of(source: Source) -> dict[str, Ledger]:
+    """What a source counted: its files, if it reads any, and the events or pairs in them."""
+    files = getattr(source, "file_ledger", None)
+    return ({"files": files} if isinstance(files, Ledger) else {}) | {"read": source.ledger}
+
+
 def join(analysis: Analysis, folder: Folder, data: Source, simulation: Source | None, tell: Tell) -> Chain:
     """Run all stages of an analysis; each is saved in the folder, and taken up from it where that is allowed."""
     plain = analysis.plain
@@ -94,7 +103,8 @@ def join(analysis: Analysis, folder: Folder, data: Source, simulation: Source | 
     fitting = {key: plain.get(key) for key in ("massfit", "reference", "scale")}
     notes: list[str] = [note for source in (data, simulation) for note in getattr(source, "notes", ())]
 
-    simulated, simulation_key = _simulation(analysis, folder, simulation, reading, tell)
+    simulation_pass, simulation_key = _simulation(analysis, folder, simulation, reading, tell)
+    simulated = None if simulation_pass is None else simulation_pass.derive
     table: ScaleTable | None = None
     table_key = ""
     passes: list[Pass] = []
@@ -106,7 +116,8 @@ def join(analysis: Analysis, folder: Folder, data: Source, simulation: Source | 
             f"stages/pass_{number}.h5", Pass, made_from, partial(_collect, analysis, data, table, number, tell)
         )
         passes.append(found)
-        tell(Event(stage=f"pass {number}", text=found.ledger.line()))
+        for name, ledger in found.provenance.ledgers.items() if number == 0 else ():
+            tell(Event(stage=name, text=ledger.line()))
         if number == analysis.general.passes:
             break
         fits.append(fit_histograms(found.derive, analysis))
@@ -146,13 +157,14 @@ def join(analysis: Analysis, folder: Folder, data: Source, simulation: Source | 
         shifts=shifts,
         recovery=None if injected is None else compare(table, injected.table()),
         spectra=_spectra(analysis, before, after, tell),
+        simulation_ledgers={} if simulation_pass is None else simulation_pass.provenance.ledgers,
         notes=tuple(notes),
     )
 
 
 def _simulation(
     analysis: Analysis, folder: Folder, source: Source | None, made_from: Mapping[str, Any], tell: Tell
-) -> tuple[MassHistograms | None, str]:
+) -> tuple[Pass | None, str]:
     """Mass histograms of the simulation, if there is one."""
     if source is None:
         return None, ""
@@ -160,12 +172,13 @@ def _simulation(
     def make() -> Pass:
         found = collect(source, analysis.bins.binning(), tell=tell, stage="simulation")
         return found.with_provenance(
-            Provenance(ledgers={"simulation read": source.ledger, "simulation bins": found.ledger})
+            Provenance(ledgers={f"simulation {k}": v for k, v in (ledgers_of(source) | {"bins": found.ledger}).items()})
         )
 
     found, key = folder.once("stages/simulation.h5", Pass, made_from, make)
-    tell(Event(stage="simulation", text=found.ledger.line()))
-    return found.derive, key
+    for name, ledger in found.provenance.ledgers.items():
+        tell(Event(stage=name, text=ledger.line()))
+    return found, key
 
 
 def _beside(simulation: MassHistograms, data: MassFits, analysis: Analysis) -> MassHistograms:
@@ -185,7 +198,7 @@ def _collect(analysis: Analysis, data: Source, table: ScaleTable | None, number:
         tell=tell,
         stage=f"pass {number}",
     )
-    return found.with_provenance(Provenance(ledgers={"read": data.ledger, "bins": found.ledger}))
+    return found.with_provenance(Provenance(ledgers={**ledgers_of(data), "bins": found.ledger}))
 
 
 def fit_histograms(histograms: MassHistograms, analysis: Analysis) -> MassFits:

@@ -130,7 +130,7 @@ def summary(chain: Chain) -> list[str]:
         after, after_error = weighted_mean(points.after, points.after_error)
         lines.append(
             f"mass shift against {points.name}: {1e3 * before:+.3f} +- {1e3 * before_error:.3f} -> {1e3 * after:+.3f} "
-            f"+- {1e3 * after_error:.3f} (1e-3); flat with p = {points.p_before:.2g} -> {points.p_after:.2g}"
+            f"+- {1e3 * after_error:.3f} (1e-3); zero everywhere with p = {points.p_before:.2g} -> {points.p_after:.2g}"
         )
     return lines
 

@@ -109,7 +109,7 @@ def save(chain: Chain, folder: Folder) -> list[str]:
     }
     for i, (before, after) in enumerate(chain.spectra.values()):
         results |= {f"spectra/{i}_before.h5": before, f"spectra/{i}_after.h5": after}
-    read = chain.before.provenance.ledgers
+    read = {**chain.before.provenance.ledgers, **chain.simulation_ledgers}
     for name, result in results.items():
         if result is None:
             (folder.path / name).unlink(missing_ok=True)

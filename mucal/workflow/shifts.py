@@ -65,6 +65,8 @@ def _shift(
 ) -> tuple[FloatArray, FloatArray]:
     """(E,) ln s of each category, less that of simulation, and its error; NaN where there is no good fit."""
     n = histograms.eta_edges.size - 1
+    # one Gaussian cannot describe many pT bins at once; what it leaves moves data and simulation alike
+    config = replace(config, min_p_value=0.0)
     fits = fit_bins(histograms, config)
     shift, error = _spread(fits, fits.value("ln_s"), n), _spread(fits, fits.error("ln_s"), n)
     if simulation is None:

@@ -13,7 +13,7 @@ from mucal.massfit import MassFits
 from mucal.scale import ScaleTable
 from mucal.store import Provenance
 from mucal.track import Dimuons
-from mucal.workflow.chain import fit_histograms, inputs_of, quality_line, solve, sources
+from mucal.workflow.chain import fit_histograms, inputs_of, ledgers_of, quality_line, solve, sources
 from mucal.workflow.config import Analysis
 from mucal.workflow.generated import GeneratedSource
 from mucal.workflow.passes import Source, collect
@@ -25,9 +25,9 @@ def fit_masses(analysis: Analysis, *, sample: str = "data", tell: Tell = silent)
     source = _source(analysis, sample)
     found = collect(source, analysis.bins.binning(), tell=tell, stage="massfit")
     fits = fit_histograms(found.derive, analysis)
-    ledgers = {"read": source.ledger, "bins": found.ledger}
-    for ledger in ledgers.values():
-        tell(Event(stage="massfit", text=ledger.line()))
+    ledgers = {**ledgers_of(source), "bins": found.ledger}
+    for name, ledger in ledgers.items():
+        tell(Event(stage=name, text=ledger.line()))
     tell(Event(stage="massfit", text=quality_line(fits)))
     return fits.with_provenance(
         Provenance(
@@ -95,7 +95,7 @@ def check(analysis: Analysis) -> tuple[dict[str, Any], list[str]]:
     lines, plain = [], {}
     problems: list[InputError] = []
     for name, sample in samples.items():
-        if sample is None:
+        if sample is None or not sample.files:
             continue
         report = check_dimuons(sample.files, sample.input)
         lines += [f"[{name}]", *report.lines()]

@@ -46,8 +46,8 @@ def build(kind: type[T], values: object, document: TomlText, path: str) -> T:
     except ValidationError as error:
         raise _explain(error, values, document, path) from error
     except ConfigError as error:
-        if "key" not in error.where:
-            error.where = {"asked": f"{document.place(path)} {path}", **error.where}
+        full = f"{path}.{error.where['key']}" if "key" in error.where else path
+        error.where = {**error.where, "asked": f"{document.place(full)} {full}"}
         raise
     return result
 

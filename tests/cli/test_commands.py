@@ -1,0 +1,153 @@
+"""Each command does its stage and nothing else."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from mucal import load
+from mucal.massfit import MassFits
+from mucal.scale import ScaleTable
+
+
+def test_run_without_a_configuration_recovers_what_it_injected(closure: Path):
+    ended = json.loads((closure / "result.json").read_text())
+    assert ended["status"] == "ok"
+    # 18 parameters: chi2 has a mean of 18 and a width of 6
+    assert abs(ended["headline"]["recovery_chi2"] - ended["headline"]["recovery_ndf"]) < 5 * 6
+    assert abs(ended["headline"]["recovery_even_8gev"]) < 4 * ended["headline"]["recovery_even_8gev_error"]
+
+
+def test_run_shows_the_correction_flat_on_other_events(closure: Path):
+    headline = json.loads((closure / "result.json").read_text())["headline"]
+    for name in ("eta_plus", "eta_minus"):
+        assert headline[f"shift_{name}_p_before"] < 1e-10
+        assert headline[f"shift_{name}_p_after"] > 1e-3
+
+
+def test_run_leaves_a_calibration_that_loads_and_a_page_without_network(closure: Path):
+    calibration = load(closure / "calibration")
+    assert calibration.nuisances("scale")
+    page = (closure / "report.html").read_text()
+    assert "Injected against recovered" in page
+    assert "http" not in page.replace("http://www.w3.org", "")
+
+
+def test_run_refuses_a_folder_that_holds_something(mucal, closure: Path):
+    ended = mucal("run", "-o", closure)
+    assert ended.code == 2
+    assert "--overwrite" in ended.err
+
+
+def test_massfit_then_scale(mucal, events, config, tmp_path: Path):
+    fits, table = tmp_path / "massfit.h5", tmp_path / "scale.h5"
+    ended = mucal("massfit", events, "--config", config, "-o", fits)
+    assert ended.code == 0
+    assert "read 40 000 pairs = used" in ended.out
+    assert MassFits.load(fits).provenance.inputs
+    assert mucal("scale", fits, "--config", config, "-o", table).code == 0
+    found = ScaleTable.load(table)
+    assert found.provenance.inputs == MassFits.load(fits).provenance.inputs
+    assert mucal("scale", fits, "--config", config, "-o", table).code == 2
+    assert mucal("scale", fits, "--config", config, "-o", table, "--overwrite").code == 0
+
+
+def test_json_is_one_object_on_standard_output(mucal, events, config, tmp_path: Path):
+    ended = mucal("massfit", events, "--config", config, "-o", tmp_path / "massfit.h5", "--json")
+    assert json.loads(ended.out)["type"] == "MassFits"
+    assert "40 000" in ended.err
+
+
+def test_apply_adds_corrected_momenta_and_variations(mucal, closure: Path, events, config, tmp_path: Path):
+    out = tmp_path / "corrected.parquet"
+    ended = mucal("apply", closure, events, "--config", config, "--vary", "reference_mass", "-o", out)
+    assert ended.code == 0
+    table = pq.read_table(out)
+    assert table.num_rows == 40_000
+    calibration = load(closure / "calibration")
+    columns = [np.asarray(table[name]) for name in ("pt1", "eta1", "phi1", "charge1")]
+    expected = calibration.correct(*columns, outside="nan")
+    np.testing.assert_array_equal(np.asarray(table["ptcorr1"]), expected)
+    name = calibration.nuisances("reference_mass")[0]
+    up, down = calibration.vary(*columns, name, outside="nan")
+    np.testing.assert_array_equal(np.asarray(table[f"ptcorr1_{name}_up"]), up)
+    np.testing.assert_array_equal(np.asarray(table[f"ptcorr1_{name}_down"]), down)
+
+
+def test_apply_counts_what_it_cannot_correct(mucal, closure: Path, events, config, tmp_path: Path):
+    ended = mucal("apply", closure, events, "--config", config, "-o", tmp_path / "c.parquet", "--json")
+    ledger = json.loads(ended.out)["ledger"]
+    table = pq.read_table(tmp_path / "c.parquet")
+    missing = sum(int(np.isnan(np.asarray(table[f"ptcorr{i}"])).sum()) for i in (1, 2))
+    assert ledger["rejected"].get("range:pt", 0) == missing > 0
+
+
+def test_apply_names_the_nearest_nuisance(mucal, closure: Path, events, config, tmp_path: Path):
+    ended = mucal("apply", closure, events, "--config", config, "--vary", "jpsi_sta", "-o", tmp_path / "c.parquet")
+    assert ended.code == 2
+    assert "jpsi_stat" in ended.err
+
+
+def test_simulate_gives_the_same_bytes_for_the_same_seed(mucal, tmp_path: Path):
+    one, two, other = (tmp_path / f"{name}.parquet" for name in ("one", "two", "other"))
+    for path, seed in ((one, 3), (two, 3), (other, 4)):
+        assert mucal("simulate", "-n", 5000, "--seed", seed, "-o", path).code == 0
+    assert one.read_bytes() == two.read_bytes() != other.read_bytes()
+
+
+def test_export_writes_the_release_again(mucal, closure: Path, tmp_path: Path):
+    assert mucal("export", closure, "-o", tmp_path / "release").code == 0
+    assert mucal("verify", tmp_path / "release").code == 0
+
+
+@pytest.mark.parametrize("name", ["", "scale.h5", "massfit.h5", "recovery.h5", "resolution.h5", "calibration",
+                                  "spectra/0_after.h5", "shifts.h5", "result.json", "calibration/calibration.h5",
+                                  "calibration/corrections.json.gz"])  # fmt: skip
+def test_show_describes_whatever_a_run_leaves(mucal, closure: Path, name: str):
+    ended = mucal("show", closure / name)
+    assert ended.code == 0
+    assert len(ended.out) > 40
+    assert json.loads(mucal("show", closure / name, "--json").out)
+
+
+def test_show_describes_a_file_of_events(mucal, events):
+    ended = mucal("show", events)
+    assert ended.code == 0
+    assert "40000 rows" in ended.out
+
+
+def test_verify_finds_a_changed_bit(mucal, closure: Path, tmp_path: Path):
+    assert mucal("verify", closure).code == 0
+    damaged = tmp_path / "scale.h5"
+    content = bytearray((closure / "scale.h5").read_bytes())
+    content[len(content) // 2] ^= 1
+    damaged.write_bytes(content)
+    ended = mucal("verify", closure / "scale.h5", damaged)
+    assert ended.code == 7
+    assert "scale.h5" in ended.err
+
+
+def test_report_writes_the_same_page_again(mucal, closure: Path):
+    before = (closure / "report.html").read_bytes()
+    assert mucal("report", closure).code == 0
+    assert (closure / "report.html").read_bytes() == before
+
+
+def test_report_refuses_what_is_not_a_run(mucal, tmp_path: Path):
+    assert mucal("report", tmp_path).code == 3
+
+
+def test_check_describes_the_inputs(mucal, events, config):
+    ended = mucal("check", events, "--config", config)
+    assert ended.code == 0
+    assert "1 of 1 files can be read" in ended.out
+
+
+def test_output_in_a_closed_pipe_is_no_traceback(closure: Path):
+    command = f"{sys.executable} -c 'import sys; from mucal.cli import main; sys.exit(main())' show {closure}/scale.h5"
+    ended = subprocess.run(["bash", "-c", f"{command} | head -c 1"], capture_output=True, text=True, check=False)
+    assert "Traceback" not in ended.stderr

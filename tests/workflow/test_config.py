@@ -1,0 +1,158 @@
+"""B42 and B45: whatever is wrong in a configuration is said with its file, its line and what was meant."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mucal.errors import ConfigError, InputError
+from mucal.workflow.config import Analysis, analysis_of, load_analysis
+from mucal.workflow.toml_text import parse_toml
+
+INPUT = """[input]
+files = ["a.parquet"]
+[input.columns]
+pt = ["pt1", "pt2"]
+eta = ["eta1", "eta2"]
+phi = ["phi1", "phi2"]
+charge = ["q1", "q2"]
+"""
+
+
+def load(text: str) -> Analysis:
+    return analysis_of(parse_toml(text, "c.toml", Path("folder")))
+
+
+def test_an_empty_configuration_is_all_defaults():
+    analysis = load("")
+    assert analysis.bins.binning().mass_edges.size == 81
+    assert analysis.data is None
+
+
+def test_the_built_in_configuration_loads_and_injects():
+    analysis = load_analysis()
+    assert analysis.generate is not None
+    assert analysis.generate.inject is not None
+    assert np.any(analysis.generate.inject.table().A)
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "words"),
+    [
+        ("[bins]\nmass_windw = [2.9, 3.3]\n", 2, "did you mean 'mass_window'"),
+        ("[massfit]\n\nresonanse = 'jpsi'\n", 3, "did you mean 'resonance'"),
+        ("[masfit]\n", 1, "did you mean 'massfit'"),
+        (INPUT.replace("phi =", "fi ="), 6, "unknown key 'fi'"),
+        (INPUT + "[input.colums]\n", 8, "did you mean 'columns'"),
+        ("[[spectra]]\nname = 'a'\n[[spectra]]\nwindow = [2.0, 3.0]\nwidth = 3\n", 5, "unknown key 'width'"),
+        ("[generate]\n[generate.inject]\nAA = []\n", 3, "did you mean 'A'"),
+    ],
+)
+def test_an_unknown_key_names_its_line_and_the_nearest_key(text: str, line: int, words: str):
+    with pytest.raises(ConfigError) as error:
+        load(text)
+    assert error.value.what.startswith(f"c.toml:{line} ")
+    assert words in error.value.what
+    assert error.value.kind == "config.unknown_key"
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "words"),
+    [
+        ("[bins]\nmass_bins = '80'\n", 2, 'mass_bins = "80" is text, expected a whole number'),
+        ("[bins]\nmass_bins = 80.0\n", 2, "expected a whole number"),
+        ("[bins]\nmass_bins = true\n", 2, "expected a whole number"),
+        ("[bins]\neta_edges = 3\n", 2, "expected a list"),
+        ("[bins]\neta_edges = [0.0, '1']\n", 2, "expected a number"),
+        ("[bins]\nabs_eta = 1\n", 2, "expected true or false"),
+        ("[massfit]\nmodel = 'gauss'\n", 2, "expected one of 'template' or 'dscb'"),
+        ("[scale]\nfree = 'A'\n", 2, "expected a list"),
+        ("bins = 3\n", 1, "expected a table"),
+        ("input = 3\n", 1, "expected a table"),
+        (INPUT.replace('files = ["a.parquet"]', "files = 'a.parquet'"), 2, "expected a list of file names"),
+        ("spectra = 3\n", 1, "[[spectra]]"),
+        ("[bins]\nmass_window = [2.9, 3.1, 3.3]\n", 2, "at most 2"),
+    ],
+)
+def test_a_wrong_type_names_its_line_and_the_expected_one(text: str, line: int, words: str):
+    with pytest.raises(ConfigError) as error:
+        load(text)
+    assert error.value.what.startswith(f"c.toml:{line} ")
+    assert words in error.value.what
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("[bins]\nmass_window = [3.3, 2.9]\n", "low < high"),
+        ("[bins]\npt_edges = [5.0, 4.0]\n", "increase strictly"),
+        ("[analysis]\nderive_fraction = 1.5\n", "derive_fraction = 1.5"),
+        ("[massfit]\nresonance = 'jpsy'\n", "jpsi"),
+        ("[massfit]\nfixed = { slop = 1.0 }\n", "slope"),
+        ("[scale]\nfree = ['A', 'B']\n", "'B'"),
+        ("[calibration]\nreference_mass = 3.0969\n", "without reference_mass_error"),
+    ],
+)
+def test_a_value_that_makes_no_sense_is_refused_with_its_section(text: str, words: str):
+    with pytest.raises(ConfigError) as error:
+        load(text)
+    assert words in str(error.value)
+    assert "c.toml:" in str(error.value)
+
+
+def test_a_missing_key_is_named():
+    with pytest.raises(ConfigError, match="'charge' is missing"):
+        load(INPUT.replace('charge = ["q1", "q2"]\n', ""))
+
+
+REFERENCE = "[reference.jpsi]\nmass = 3096.9\nuncertainty = 0.006\nunit = 'MeV'\nedition = 2026\n"
+
+
+@pytest.mark.parametrize("key", ["uncertainty", "unit", "edition", "mass"])
+def test_a_reference_mass_without_uncertainty_unit_or_edition_is_refused(key: str):
+    text = "\n".join(line for line in REFERENCE.splitlines() if not line.startswith(key))
+    with pytest.raises(ConfigError, match=rf"c\.toml:1 the reference mass of jpsi has no {key}"):
+        load(text)
+
+
+def test_a_bare_reference_mass_is_refused():
+    with pytest.raises(ConfigError, match="no uncertainty, unit and edition"):
+        load("[reference]\njpsi = 3.0969\n")
+
+
+def test_a_reference_mass_of_an_unknown_state_names_the_nearest():
+    with pytest.raises(ConfigError, match="jpsi"):
+        load(REFERENCE.replace("jpsi", "jpsy"))
+
+
+def test_a_complete_reference_mass_is_in_gev():
+    assert load(REFERENCE).references["jpsi"].in_gev == pytest.approx((3.0969, 6e-6), rel=1e-12)
+
+
+def test_files_are_relative_to_the_configuration():
+    data = load(INPUT).data
+    assert data is not None
+    assert data.files == (Path("folder/a.parquet"),)
+
+
+def test_files_of_the_command_line_stand_in_for_those_of_the_configuration():
+    data = analysis_of(parse_toml(INPUT, "c.toml", Path("folder")), (Path("b.parquet"),)).data
+    assert data is not None
+    assert data.files == (Path("b.parquet"),)
+
+
+def test_wildcards_find_files_in_order_and_complain_when_there_are_none(tmp_path: Path):
+    for name in ("b.csv", "a.csv"):
+        (tmp_path / name).touch()
+    text = INPUT.replace("a.parquet", "*.csv")
+    data = analysis_of(parse_toml(text, "c.toml", tmp_path)).data
+    assert data is not None
+    assert [path.name for path in data.files] == ["a.csv", "b.csv"]
+    with pytest.raises(InputError, match=r"no file matches '\*\.root'"):
+        analysis_of(parse_toml(INPUT.replace("a.parquet", "*.root"), "c.toml", tmp_path))
+
+
+def test_the_reader_knows_where_its_columns_are_asked_for():
+    data = load(INPUT).data
+    assert data is not None
+    assert data.input.places["columns.pt"] == "c.toml:4"
