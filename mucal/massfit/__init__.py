@@ -7,7 +7,8 @@ density at its centre (that would bias the squared width by w^2 / 12).  The sign
 Conventions.  Masses in GeV.  The scale s of a bin is reconstructed over reference mass, so the peak sits at s m_ref:
 s > 1 means reconstructed momenta too high, and ln s^2 = sum_i 2 w_i (A_i - e_i k_i + q_i M_i / k_i) is directly the
 curvature correction that `scale` solves for.  The width is sigma = relative mass resolution, sigma_m / (s m_ref).
-Every parameter that is minimised is an unbounded map: ln s, ln sigma, logit f (f: background fraction), ln N.
+`fit_bins` minimises unbounded maps: ln s, ln sigma, logit f (f: background fraction), ln N.  `fit_spectrum` minimises
+s, sigma and the yields themselves, which people read; a parameter that ends at the edge of its domain is no result.
 
 A bin that cannot be fitted says why in `status`; its values are NaN, never a guess.
 """

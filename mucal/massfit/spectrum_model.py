@@ -86,7 +86,8 @@ class Model:
 def build(config: SpectrumConfig, counts: FloatArray, edges: FloatArray) -> Model:
     """The model that `config` asks for, with starting values taken from the counts.
 
-    Raises ConfigError if `start`, `fixed` or `constraints` name a parameter that the model does not have.
+    Raises ConfigError if `start`, `fixed` or `constraints` name a parameter that the model does not have, or `start`
+    or `fixed` a value outside its domain.
     """
     lines = tuple(_line(config, state, edges) for state in config.family.states)
     parameters = (
@@ -96,17 +97,26 @@ def build(config: SpectrumConfig, counts: FloatArray, edges: FloatArray) -> Mode
         *_yields(config, counts, edges),
         *_background_parameters(config, edges),
     )
-    names = [p.name for p in parameters]
+    _check_names(config, parameters)
+    return Model(config=config, edges=edges, lines=lines, parameters=parameters)
+
+
+def _check_names(config: SpectrumConfig, parameters: tuple[Parameter, ...]) -> None:
+    domains = {p.name: p for p in parameters}
     for key in ("start", "fixed", "constraints"):
-        for name in getattr(config, key):
-            if name not in names:
+        for name, value in getattr(config, key).items():
+            if name not in domains:
                 raise ConfigError(
                     f"{key} names '{name}', which this model does not have; the nearest are "
-                    f"{', '.join(nearest(name, names) or names)}",
+                    f"{', '.join(nearest(name, domains) or domains)}",
                     kind="config.unknown_parameter",
-                    where={"known": ", ".join(names)},
+                    where={"known": ", ".join(domains)},
                 )
-    return Model(config=config, edges=edges, lines=lines, parameters=parameters)
+            p = domains[name]
+            if key != "constraints" and not p.low <= value <= p.high:
+                raise ConfigError(
+                    f"{key}.{name} = {value}, expected between {p.low:g} and {p.high:g}", kind="config.value"
+                )
 
 
 RESOLUTION: Final[dict[str, tuple[Parameter, ...]]] = {

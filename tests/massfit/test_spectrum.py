@@ -196,6 +196,11 @@ def test_a_fixed_parameter_that_does_not_exist_names_the_nearest():
         fit_spectrum(toy(1), SpectrumConfig(signal="gaussian", fixed={"sigm": 0.01}))
 
 
+def test_a_value_outside_the_domain_is_refused():
+    with pytest.raises(ConfigError, match=r"fixed\.sigma = -0\.01, expected between 0\.0005 and 0\.2"):
+        fit_spectrum(toy(1), SpectrumConfig(signal="gaussian", fixed={"sigma": -0.01}))
+
+
 def test_an_engine_that_is_not_installed_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "zfit", None)
     monkeypatch.setitem(sys.modules, "tensorflow", None)
