@@ -284,25 +284,22 @@ def _damage(path: Path) -> str:
 
 
 def _read_header(file: h5py.File, path: Path) -> dict[str, Any]:
+    unreadable = InputError(f"{path.name} has no readable header", kind="input.foreign_file", where={"file": path})
     link = file.get(HEADER, getlink=True)
     dataset = file[HEADER] if isinstance(link, h5py.HardLink) else None
-    if (
-        not isinstance(dataset, h5py.Dataset)
-        or dataset.external
-        or dataset.is_virtual
-        or dataset.dtype != np.uint8
-        or dataset.size > min(MAX_HEADER_BYTES, path.stat().st_size)
-    ):
-        raise InputError(f"{path.name} has no readable header", kind="input.foreign_file", where={"file": path})
+    if not isinstance(dataset, h5py.Dataset) or dataset.external or dataset.is_virtual or dataset.dtype != np.uint8:
+        raise unreadable
+    if dataset.size > min(MAX_HEADER_BYTES, path.stat().st_size):
+        raise unreadable
     try:
         header: dict[str, Any] = json.loads(dataset[()].tobytes())
         known = isinstance(header["type"], str) and all(
             {"shape", "dtype"} <= e.keys() for e in header["arrays"].values()
         )
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        known = False
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise unreadable from error
     if not known:
-        raise InputError(f"{path.name} has no readable header", kind="input.foreign_file", where={"file": path})
+        raise unreadable
     return header
 
 

@@ -2,6 +2,8 @@
 
 Dimuons come from ROOT (TTree, RNTuple), Parquet, CSV and HDF5 through one column map, `DimuonInput`; they are
 streamed in chunks, the muons ordered PLUS, MINUS, and every event that is read is used or rejected under a reason.
+
+A calibration leaves through `write_bundle`: one folder of HDF5, correctionlib, ROOT and JSON under one manifest.
 """
 
 from mucal.calibration import verify_bundle
