@@ -188,3 +188,15 @@ def test_injection_itself_adds_no_bias(pattern):
         f"{', '.join(f'{s:.4f}' for s in slopes)}; largest bias {np.max(np.abs(in_errors)):.2f} errors"
     )
     assert abs(shift.even[0]) < 5e-6
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "size"), [("A", 5e-3), ("e", 1e-2), ("M", 1e-4)])
+def test_recovered_over_injected_is_one(name, size):
+    """Uniform distortions of both signs, 4 10^6 pairs each with the same seed: half their difference over the size."""
+    seed, n, none = 800, 4_000_000, {"A": 0.0, "e": 0.0, "M": 0.0}
+    up, down = (closure(injected_table("uniform", ETA, **(none | {name: s * size})), seed, n) for s in (1.0, -1.0))
+    slope = np.mean(getattr(up.found, name) - getattr(down.found, name)) / (2.0 * size)
+    others = {o: np.mean(getattr(up.found, o) - getattr(down.found, o)) / 2.0 for o in none if o != name}
+    print(f"\n{name} = +-{size:g}: slope {slope:.4f}; leaks {', '.join(f'{o} {v:+.1e}' for o, v in others.items())}")
+    assert abs(slope - 1.0) < 0.002
