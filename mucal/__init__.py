@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from mucal import (
         arrays,
         calibration,
+        detector,
         errors,
         io,
         ledger,
@@ -31,13 +32,13 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _ROOMS = (
-    "arrays", "calibration", "errors", "io", "ledger", "massfit", "numerics", "plot", "report", "scale",
+    "arrays", "calibration", "detector", "errors", "io", "ledger", "massfit", "numerics", "plot", "report", "scale",
     "simulation", "store", "theory", "track", "units", "workflow",
 )  # fmt: skip
 _NAMES = {"load": "mucal.calibration", "Calibration": "mucal.calibration"}
 
 __all__ = [
-    "Calibration", "arrays", "calibration", "errors", "io", "ledger", "load", "massfit", "numerics", "plot",
+    "Calibration", "arrays", "calibration", "detector", "errors", "io", "ledger", "load", "massfit", "numerics", "plot",
     "report", "scale", "simulation", "store", "theory", "track", "units", "workflow",
 ]  # fmt: skip
 

@@ -6,8 +6,8 @@ from enum import IntEnum
 import numpy as np
 
 from mucal.arrays import BoolArray, FloatArray, IntArray, check_shapes
-from mucal.detector.navigation import kernels
 from mucal.detector.navigation.index import NavigationIndex
+from mucal.detector.navigation.kernels import crossings as kernels
 from mucal.store import Result
 from mucal.units import CURVATURE
 

@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 
 from mucal.arrays import BoolArray, FloatArray, IntArray
-from mucal.detector.navigation.kernels import MARGIN
+from mucal.detector.navigation.kernels.crossings import MARGIN
 from mucal.detector.table import DISC, Detector, Modules, Passive
 
 MAX_BINS: Final = 4096
