@@ -6,11 +6,12 @@ Scale.  With k = 1/pT, a muon's corrected curvature is
 
 A (relative) acts like the magnetic field: A > 0 raises k and lowers pT.  e (GeV) acts like energy loss: positive e
 gives back e of pT at every pT.  M (1/GeV) acts like a sagitta bias, odd in charge: M > 0 lowers the pT of mu+.
-A reconstructed pair obeys m_reco^2 / m_ref^2 = prod_i (1 + A_i - e_i k_i + q_i M_i / k_i) to the power 2 w_i, so the
-fitted mass scale *is* the curvature correction: there is no sign flip between fit and correction.
+A reconstructed pair obeys ln (m_reco^2 / m_ref^2) = sum_i 2 w_i ln (1 + A_i - e_i k_i + q_i M_i / k_i), so the fitted
+mass scale *is* the curvature correction: there is no sign flip between fit and correction.
 
-What is minimised: chi2 = sum_b (y_b - X_b p)^2 / V_b with y_b = ln s_b^2 (less that of simulation in the same bin, if
-there is one) and X_b the averages of 2 w, -2 w k, 2 q w pT over the bin's events.
+What is minimised: chi2 = sum_b (y_b - f_b)^2 / V_b + priors, with y_b = ln s_b^2 (less that of simulation in the same
+bin, if there is one) and f_b that sum with <w>, <k>, <pT> averaged over the bin's events.  Data and simulation are to be
+fitted under the same background (`add_fitted_background`).  Derived in docs/physics/scale.md.
 
 Resolution.  (sigma_k / k)^2 = a + c pT^2 + b / (1 + d / pT^2); sigma_m^2 / m^2 = sum_i w_i^2 (sigma_k / k)_i^2.
 """
