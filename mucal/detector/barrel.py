@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from mucal.detector.field import uniform_field
 from mucal.detector.layers import Surface, barrel_layer, cylinder, passive_of
 from mucal.detector.rings import Ring, Sensor, modules_of
 from mucal.detector.table import Detector
@@ -32,7 +33,7 @@ OUTER_RADIUS: Final = 116.0
 
 
 def barrel() -> Detector:
-    """A tracker of barrel layers only, for abs(eta) < 0.8; the same bytes every time."""
+    """A tracker of barrel layers in a uniform field of 3.8 T, for abs(eta) < 0.8; the same bytes every time."""
     rings: list[Ring] = []
     surfaces: list[Surface] = cylinder(SERVICES, *BEAM_PIPE)
     for i, (subdet, layer, radius, ladders, rows, pitch, sensor, stagger) in enumerate(LAYERS):
@@ -46,4 +47,10 @@ def barrel() -> Detector:
         loaded, rest = barrel_layer(ring, radius, following, ((extent, LAYER_MATERIAL),), 2.0 * extent)
         rings += loaded
         surfaces += rest
-    return Detector(name="barrel", subdet_names=SUBDETECTORS, modules=modules_of(rings), passive=passive_of(surfaces))
+    return Detector(
+        name="barrel",
+        subdet_names=SUBDETECTORS,
+        modules=modules_of(rings),
+        passive=passive_of(surfaces),
+        field=uniform_field(3.8),
+    )

@@ -12,6 +12,7 @@ from dataclasses import replace
 from math import pi, tan
 from typing import Final
 
+from mucal.detector.field import harmonic_field
 from mucal.detector.layers import Part, Steps, Surface, barrel_layer, cylinder, disc, disc_layer, passive_of
 from mucal.detector.rings import Ring, Sensor, modules_of
 from mucal.detector.table import Detector
@@ -108,7 +109,7 @@ DISCS: Final[tuple[tuple[int, float, float, Steps], ...]] = (
 
 
 def cms_like() -> Detector:
-    """A tracker with the layers, modules and material of the CMS tracker of 2016; the same bytes every time."""
+    """A tracker with the layers, modules, material and field of the CMS tracker of 2016; the same bytes every time."""
     rings: list[Ring] = []
     surfaces: list[Surface] = [s for subdet, r, steps in CYLINDERS for s in cylinder(subdet, r, steps)]
     surfaces += [s for subdet, z, inner, steps in DISCS for s in disc(subdet, z, inner, steps)]
@@ -116,7 +117,13 @@ def cms_like() -> Detector:
         more_rings, more_surfaces = part()
         rings += more_rings
         surfaces += more_surfaces
-    return Detector(name="cms-like", subdet_names=SUBDETECTORS, modules=modules_of(rings), passive=passive_of(surfaces))
+    return Detector(
+        name="cms-like",
+        subdet_names=SUBDETECTORS,
+        modules=modules_of(rings),
+        passive=passive_of(surfaces),
+        field=harmonic_field(),
+    )
 
 
 def _pixel_barrel() -> Part:

@@ -7,6 +7,7 @@ from typing import Any, Final
 import numpy as np
 
 from mucal.arrays import BoolArray, FloatArray, IntArray, check_shapes
+from mucal.detector.field import MagneticField
 from mucal.store import Result
 
 STRIP: Final = 1
@@ -144,18 +145,20 @@ class Passive(Result):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Detector(Result):
-    """Everything a track can meet: the modules, the passive surfaces, and what the subdetectors are called.
+    """Everything a track can meet: the modules, the passive surfaces, and the field between them.
 
     An *element* is a module or a passive surface: elements 0 .. M-1 are the modules, M .. M+P-1 the passive surfaces.
 
     name         :  of the detector
     subdet_names :  indexed by the columns `subdet`; number 0 is what belongs to none
+    field        :  the magnetic field it stands in, if it is known
     """
 
     name: str
     subdet_names: tuple[str, ...]
     modules: Modules
     passive: Passive
+    field: MagneticField | None = None
 
     def __post_init__(self) -> None:
         known = len(self.subdet_names)

@@ -20,7 +20,8 @@ from mucal.store import replace_file
 
 Columns = dict[str, np.ndarray]
 ABOUT: Final = "detector.json"
-TABLES: Final = ("modules", "passive")
+TABLES: Final = ("modules", "passive", "field")
+FIELD: Final = "field.h5"
 MAX_ROWS: Final = 5_000_000
 """Of a table; no tracker has more sensors, and a file that claims more is not believed."""
 

@@ -4,6 +4,8 @@ One `.h5` file holds the groups `modules` and `passive` with one dataset a colum
 (M, 3, 3), `half_u` (M, 2)); a file with the columns of the modules at its root is read too.  A directory holds
 `modules.parquet` or `modules.csv`, the same for `passive` if there is any, and `detector.json` with `name` and
 `subdet_names`; there a vector is spread over columns: `centre_x ...`, `u_x ... w_z`, `half_u_low`, `half_u_high`.
+A table `field` with one row a grid point (`r, z, br, bz` or `x, y, z, bx, by, bz`) gives the field; in a directory it
+may be `field.h5` instead, a `MagneticField` that was saved.
 The columns and their units are those of `detector.Modules` and `detector.Passive`.  What a table of modules may leave
 out, and what then takes its place, is listed in `MAY_LACK`.
 """
@@ -17,9 +19,10 @@ import numpy as np
 
 from mucal.arrays import FloatArray
 from mucal.detector import PIXEL, SILICON, STRIP, Detector, Modules, Passive, require_no_overlaps
+from mucal.detector.field import MagneticField, field_from_rows
 from mucal.detector.table import ORTHONORMAL
 from mucal.errors import ConfigError, InputError, nearest
-from mucal.io.detector_files import Columns, read_directory, read_hdf5, write_directory
+from mucal.io.detector_files import FIELD, Columns, read_directory, read_hdf5, write_directory
 from mucal.store import is_result
 from mucal.units import GeV, MeV
 
@@ -87,7 +90,9 @@ def read_detector(path: str | Path, config: DetectorInput | None = None) -> Dete
         modules = _modules(_renamed(tables["modules"], path, config), names, path, config)
         passive = _passive(tables.get("passive"), path)
         names = names or tuple(f"subdetector {i}" for i in range(int(modules.subdet.max(initial=0)) + 1))
+        field = _field(tables.get("field"), path)
         detector = Detector(
+            field=field,
             name=str(about.get("name") or config.name or path.stem),
             subdet_names=names,
             modules=modules,
@@ -128,7 +133,10 @@ def write_detector(detector: Detector, path: str | Path, *, format: str = "parqu
     flat |= {"half_u_low": m.half_u[:, 0], "half_u_high": m.half_u[:, 1]}
     tables = {"modules": flat, "passive": {name: getattr(p, name) for name in _PASSIVE}}
     about = {"name": detector.name, "subdet_names": list(detector.subdet_names)}
-    return write_directory(path, tables, about, format, overwrite=overwrite)
+    write_directory(path, tables, about, format, overwrite=overwrite)
+    if detector.field is not None:
+        detector.field.save(path / FIELD, overwrite=overwrite)
+    return path
 
 
 # ------------------------------------------------------------------------------------------------ modules
@@ -289,6 +297,19 @@ def _passive(columns: Columns | None, path: Path) -> Passive:
 
 def _all(read: Callable[[Columns, str], Any], columns: Columns, names: tuple[str, ...]) -> dict[str, Any]:
     return {name: read(columns, name) for name in names}
+
+
+def _field(columns: Columns | None, path: Path) -> MagneticField | None:
+    saved = path / FIELD
+    if path.is_dir() and saved.is_file():
+        return MagneticField.load(saved)
+    if columns is None:
+        return None
+    try:
+        return field_from_rows(columns)
+    except InputError as error:
+        error.where = {"file": str(path), **error.where}
+        raise
 
 
 def _real(columns: Columns, name: str) -> Any:

@@ -1,15 +1,17 @@
 """Detectors through files: there and back without loss, foreign tables completed as documented, errors naming rows."""
 
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import h5py
 import numpy as np
+import pyarrow as pa
 import pyarrow.csv as pc
 import pyarrow.parquet as pq
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 from mucal.detector import SILICON, Detector, barrel, cms_like, cross, navigation_index
+from mucal.detector.field import evaluate
 from mucal.errors import ConfigError, InputError
 from mucal.io.detector_tables import DetectorInput, read_detector, write_detector
 
@@ -37,6 +39,8 @@ def assert_same(one: Detector, two: Detector):
     for a, b in ((one.modules, two.modules), (one.passive, two.passive)):
         for name in columns_of(a):
             assert_array_equal(getattr(a, name), getattr(b, name), err_msg=name)
+    if one.field is not None and two.field is not None:
+        assert_array_equal(one.field.packed, two.field.packed)
 
 
 @pytest.mark.parametrize("form", ["parquet", "csv"])
@@ -52,6 +56,27 @@ def test_a_result_file_gives_the_same_detector_back(small, tmp_path):
 def test_wedges_and_stereo_survive_a_directory(tmp_path):
     tracker = cms_like()
     assert_same(read_detector(write_detector(tracker, tmp_path / "tracker")), tracker)
+
+
+def test_the_field_comes_back_with_the_detector(small, tmp_path):
+    for path in (tmp_path / "tracker", tmp_path / "tracker.h5"):
+        field = read_detector(write_detector(small, path)).field
+        assert field is not None
+        assert_array_equal(field.packed, small.field.packed)
+
+
+def test_a_field_table_in_the_directory_is_read(small, tmp_path):
+    directory = write_detector(replace(small, field=None), tmp_path / "tracker")
+    assert read_detector(directory).field is None
+    r, z = (a.ravel() for a in np.meshgrid(np.linspace(0, 120, 7), np.linspace(-150, 150, 9)))
+    rows = {"r": r, "z": z, "br": 0 * r, "bz": np.full(r.size, 3.8)}
+    pq.write_table(pa.table(rows), directory / "field.parquet")
+    values = evaluate(read_detector(directory).field, np.array([[30.0, 20.0, 50.0]]))
+    assert_allclose(values.bfield, [[0.0, 0.0, 3.8]], atol=1e-12)
+    pq.write_table(pa.table({name: column[1:] for name, column in rows.items()}), directory / "field.parquet")
+    with pytest.raises(InputError, match="field map has gaps: 1 of 63") as error:
+        read_detector(directory)
+    assert error.value.where["file"] == str(directory)
 
 
 def plain_hdf5(path, detector, **changes):
