@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 
@@ -80,6 +81,10 @@ class Generate:
         return DimuonSimulation(resonance=self.resonance, seed=self.seed + 1, run=2)
 
 
+CHUNK: Final = 2**20
+"""Events generated at a time; about one in five is accepted."""
+
+
 class GeneratedSource:
     """Generated pairs, read like files: every iteration gives the same chunks and counts them anew."""
 
@@ -90,6 +95,7 @@ class GeneratedSource:
 
     def __iter__(self) -> Iterator[Dimuons]:
         self.ledger = Ledger(unit="pairs")
-        for part in stream_dimuons(self.simulation, self.n):
+        # the pairs do not depend on the chunk: a small sample need not generate a large one
+        for part in stream_dimuons(self.simulation, self.n, chunk=min(CHUNK, 4 * self.n)):
             self.ledger = self.ledger + Ledger(unit="pairs", read=len(part), used=len(part))
             yield part.dimuons

@@ -92,7 +92,7 @@ def test_b13_duplicates_across_files_are_3_unless_the_first_is_asked_for(mucal, 
     ended = mucal("massfit", *arguments)
     assert ended.code == 3
     assert "1000 of 41000 pairs come twice" in ended.err
-    assert "again.parquet entry 0 repeats jpsi.parquet entry 0" in ended.err
+    assert "again.parquet entry 0 repeats" in ended.err
     assert not (tmp_path / "x.h5").exists()
     first = mucal("massfit", *arguments, "--set", "input.duplicates='first'")
     assert first.code == 0
