@@ -12,12 +12,13 @@ from scipy.special import gammaincc
 
 from mucal.arrays import FloatArray, IntArray
 from mucal.errors import ConfigError
-from mucal.massfit import kernels
 from mucal.massfit.bins import MassHistograms
 from mucal.massfit.config import BatchConfig
 from mucal.massfit.fits import MassFits
+from mucal.massfit.kernels.rows import Levels, fit_rows
+from mucal.massfit.kernels.scoring import Prior
 from mucal.massfit.status import Status
-from mucal.massfit.template import Nodes, Template, compress, levels, resonance_points
+from mucal.massfit.template import Template, compress, levels, resonance_points
 from mucal.store import Provenance
 from mucal.theory import resonance
 
@@ -57,20 +58,18 @@ def fit_bins(
     tables = _tables(edges, config, template)
     reference = resonance(config.resonance)
     tails = np.array([config.n_l, config.n_r])
+    start, prior = _start_and_prior(config)
 
     def work(rows: IntArray) -> None:
-        nodes = tables if isinstance(tables, Nodes) else compress(tables[0], tables[1][rows], edges, levels(edges))
-        found = kernels.fit_rows(
+        nodes = tables if isinstance(tables, Levels) else compress(tables[0], tables[1][rows], edges, levels(edges))
+        found = fit_rows(
             np.ascontiguousarray(histograms.counts[rows], dtype=np.float64),
             edges,
             reference.mass,
-            nodes.level_sigma,
-            nodes.offsets,
-            nodes.nodes,
-            nodes.weights,
-            nodes.n_nodes,
+            nodes,
             tails,
-            *_start_and_constraints(config),
+            start,
+            prior,
             config.tolerance,
             config.max_steps,
             config.max_attempts,
@@ -143,11 +142,13 @@ def _status_before(histograms: MassHistograms, config: BatchConfig, template: Te
     return status
 
 
-def _tables(edges: FloatArray, config: BatchConfig, template: Template | None) -> Nodes | tuple[FloatArray, FloatArray]:
+def _tables(
+    edges: FloatArray, config: BatchConfig, template: Template | None
+) -> Levels | tuple[FloatArray, FloatArray]:
     """Nodes common to all bins, or the points and weights (B, K) of templates per bin."""
     if config.model != "template":
         none = np.zeros((1, 0))
-        return Nodes(
+        return Levels(
             level_sigma=np.zeros(0),
             offsets=np.zeros(0, np.int64),
             nodes=none,
@@ -161,8 +162,8 @@ def _tables(edges: FloatArray, config: BatchConfig, template: Template | None) -
     return compress(points[0], points[1][None, :], edges, level_sigma)
 
 
-def _start_and_constraints(config: BatchConfig) -> tuple[FloatArray, IntArray, FloatArray, FloatArray]:
-    """Start (NaN: from the spectrum), free, and mean and precision of the constraints, each (P,)."""
+def _start_and_prior(config: BatchConfig) -> tuple[FloatArray, Prior]:
+    """(P,) start (NaN: from the spectrum), and what is free and constrained."""
     p = len(config.parameters)
     start, free = np.full(p, np.nan), np.ones(p, np.int64)
     mean, precision = np.zeros(p), np.zeros(p)
@@ -173,7 +174,7 @@ def _start_and_constraints(config: BatchConfig) -> tuple[FloatArray, IntArray, F
         elif constraint is not None:
             mean[j], precision[j] = constraint[0], 1.0 / constraint[1] ** 2
             start[j] = mean[j] if name in config.constraints else math.nan
-    return start, free, mean, precision
+    return start, Prior(free, mean, precision)
 
 
 def _chunks(rows: IntArray) -> Iterator[IntArray]:

@@ -6,7 +6,8 @@ from typing import Final
 import numpy as np
 
 from mucal.arrays import FloatArray, IntArray, check_edges
-from mucal.massfit import kernels
+from mucal.massfit.kernels import models
+from mucal.massfit.kernels.rows import NARROWEST, Levels
 from mucal.theory import resonance
 from mucal.theory.fsr import line
 
@@ -52,23 +53,6 @@ class Template:
         return mass, 0.5 * np.repeat(self.weights, 2, axis=-1)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Nodes:
-    """Quadrature nodes of a template for falling Gaussian widths, ready for the kernel.
-
-    level_sigma     : (L,)    smallest relative width that a level serves
-    offsets         : (L,)    first column of a level
-    nodes, weights  : (R, K)  GeV, increasing within a level
-    n_nodes         : (R, L)  used columns of a level
-    """
-
-    level_sigma: FloatArray
-    offsets: IntArray
-    nodes: FloatArray
-    weights: FloatArray
-    n_nodes: IntArray
-
-
 def resonance_points(name: str, mass_edges: FloatArray, finest: float) -> tuple[FloatArray, FloatArray]:
     """Masses (K,) GeV and weights (K,) of the post-radiation spectrum of a resonance, from `theory.fsr.line`.
 
@@ -84,13 +68,13 @@ def resonance_points(name: str, mass_edges: FloatArray, finest: float) -> tuple[
 def levels(mass_edges: FloatArray) -> FloatArray:
     """(L,) relative widths by factors of two, from an eighth of the window to a quarter of the narrowest mass bin."""
     coarsest = (mass_edges[-1] - mass_edges[0]) / mass_edges[0] / 8.0
-    finest = kernels.NARROWEST * np.min(np.diff(mass_edges)) / mass_edges[-1]
+    finest = NARROWEST * np.min(np.diff(mass_edges)) / mass_edges[-1]
     n_levels = max(int(np.ceil(np.log2(coarsest / finest))), 0) + 1
     result: FloatArray = finest * 2.0 ** np.arange(n_levels - 1, -1, -1)
     return result
 
 
-def compress(mass: FloatArray, weights: FloatArray, mass_edges: FloatArray, level_sigma: FloatArray) -> Nodes:
+def compress(mass: FloatArray, weights: FloatArray, mass_edges: FloatArray, level_sigma: FloatArray) -> Levels:
     """Three Gauss nodes in every cell of CELL widths, for each level.
 
     mass        : (K,) GeV, increasing
@@ -108,8 +92,8 @@ def compress(mass: FloatArray, weights: FloatArray, mass_edges: FloatArray, leve
     starts = np.concatenate([c[:-1] for c in cells])
     stops = np.concatenate([c[1:] for c in cells])
     n_cells = np.array([c.size - 1 for c in cells], dtype=np.int64)
-    nodes, node_weights, n_nodes = kernels.compress(mass, weights, starts, stops, n_cells)
-    return Nodes(
+    nodes, node_weights, n_nodes = models.compress(mass, weights, starts, stops, n_cells)
+    return Levels(
         level_sigma=level_sigma,
         offsets=3 * (np.cumsum(n_cells) - n_cells),
         nodes=nodes,

@@ -10,7 +10,7 @@ from numpy.testing import assert_allclose
 from scipy.integrate import quad
 
 from mucal.arrays import FloatArray
-from mucal.massfit import kernels
+from mucal.massfit.kernels import models, rows, scoring
 
 MASS = 3.0969
 EDGES = np.concatenate([np.linspace(2.9, 3.2, 41), np.linspace(3.21, 3.3, 7)])  # bins of two widths
@@ -31,17 +31,18 @@ DSCB_POINTS = [
 POINTS = TEMPLATE_POINTS + DSCB_POINTS
 
 
-def predicted(theta: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Expected events (M,) and derivatives (P, M) of the kernel; the length of theta says which model."""
-    m, p = EDGES.size - 1, theta.size
+def model_and_point(p: int) -> tuple[models.Model, models.Point]:
     window = EDGES[-1] - EDGES[0]
     middle = (0.5 * (EDGES[1:] + EDGES[:-1]) - EDGES[0]) / window - 0.5
-    mu, dmu = np.empty(m), np.empty((p, m))
-    work = np.empty((p - 2, m + 1)), np.empty((2, m))
-    assert kernels.predict(
-        theta, EDGES, middle, 0.5 * np.diff(EDGES) / window, MASS, NODES, WEIGHTS, TAILS, *work, mu, dmu
-    )
-    return mu, dmu
+    model = models.Model(EDGES, middle, 0.5 * np.diff(EDGES) / window, MASS, NODES, WEIGHTS, TAILS)
+    return model, models.new_point(p, EDGES.size - 1)
+
+
+def predicted(theta: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Expected events (M,) and derivatives (P, M) of the kernel; the length of theta says which model."""
+    model, point = model_and_point(theta.size)
+    assert models.predict(theta, model, point)
+    return point.mu, point.dmu
 
 
 def template_density(theta: FloatArray) -> Callable[[float], float]:
@@ -130,7 +131,7 @@ def test_gradient_is_that_of_the_likelihood():
 
     mu, dmu = predicted(at)
     gradient, information = np.empty(7), np.empty((7, 7))
-    kernels.gradient_and_information(counts, mu, dmu, np.empty((3, mu.size)), gradient, information)
+    scoring.gradient_and_information(counts, mu, dmu, np.empty((3, mu.size)), gradient, information)
     for a in range(7):
         step = 1e-4 * np.eye(7)[a]
         f = [minus_ln_l(at + k * step) for k in (-2, -1, 1, 2)]
@@ -145,13 +146,13 @@ def test_likelihood_change_is_the_difference_of_likelihoods():
     counts = rng.poisson(before).astype(float)
     counts[3] = 0.0
     expected = (after - counts * np.log(after)).sum() - (before - counts * np.log(before)).sum()
-    assert_allclose(kernels.likelihood_change(counts, before, after), expected, rtol=1e-11)
+    assert_allclose(scoring.likelihood_change(counts, before, after), expected, rtol=1e-11)
 
 
 def test_likelihood_change_keeps_small_differences():
     # two points 1e-9 apart on a likelihood of 1e9: the difference of the sums would be lost
     counts, mu = np.full(100, 1e7), np.full(100, 1e7)
-    change = kernels.likelihood_change(counts, mu, mu * (1 + 1e-7))
+    change = scoring.likelihood_change(counts, mu, mu * (1 + 1e-7))
     assert_allclose(change, 100 * 1e7 * 0.5e-14, rtol=2e-2)  # n x^2 / 2; ln rounds at 1e-16 of each term
 
 
@@ -161,7 +162,7 @@ def test_secant_update_maps_the_step_on_the_change_of_gradient():
     information, excess = root @ root.T, np.tril(0.1 * rng.normal(size=(5, 5)))
     delta, turned = rng.normal(size=5), np.zeros(5)
     turned = 1.7 * information @ delta
-    kernels.update_excess(excess, np.tril(information), delta, turned, np.empty((3, 5)))
+    scoring.update_excess(excess, np.tril(information), delta, turned, np.empty((3, 5)))
     full = excess + np.tril(excess, -1).T
     assert_allclose((information + full) @ delta, turned, rtol=1e-10)
 
@@ -170,16 +171,13 @@ def test_deviance_merges_to_five_expected_events():
     # 1 + 1 + 3 = 5 | 6 | 7 + 2, since the last 2 alone would be too few
     mu = np.array([1.0, 1.0, 3.0, 6.0, 7.0, 2.0])
     counts = np.array([0.0, 2.0, 5.0, 6.0, 0.0, 0.0])
-    deviance, expectation, n_merged = kernels.merged_deviance(counts, mu)
+    deviance, expectation, n_merged = rows.merged_deviance(counts, mu)
     assert n_merged == 3
     assert_allclose(deviance, 2 * (5 - 7 + 7 * math.log(7 / 5)) + 2 * 9)
     assert_allclose(expectation, 3 + (1 / 5 + 1 / 6 + 1 / 9) / 6 + (1 / 25 + 1 / 36 + 1 / 81) / 6)
 
 
 def test_unusable_parameters_are_refused():
-    m = EDGES.size - 1
     theta = TEMPLATE_POINTS[0].copy()
     theta[2] = math.nan
-    work = np.empty((3, m + 1)), np.empty((2, m)), np.empty(m), np.empty((5, m))
-    grid = np.linspace(-0.5, 0.5, m)
-    assert not kernels.predict(theta, EDGES, grid, np.full(m, 0.01), MASS, NODES, WEIGHTS, TAILS, *work)
+    assert not models.predict(theta, *model_and_point(5))
