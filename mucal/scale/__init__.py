@@ -10,8 +10,8 @@ A reconstructed pair obeys ln (m_reco^2 / m_ref^2) = sum_i 2 w_i ln (1 + A_i - e
 mass scale *is* the curvature correction: there is no sign flip between fit and correction.
 
 What is minimised: chi2 = sum_b (y_b - f_b)^2 / V_b + priors, with y_b = ln s_b^2 (less that of simulation in the same
-bin, if there is one) and f_b that sum with <w>, <k>, <pT> averaged over the bin's events.  Data and simulation are to be
-fitted under the same background (`add_fitted_background`).  Derived in docs/physics/scale.md.
+bin, if there is one) and f_b that sum with <w>, <k>, <pT> averaged over the bin's events.  Data and simulation are to
+be fitted under the same background (`add_fitted_background`).  Derived in docs/physics/scale.md.
 
 Resolution.  (sigma_k / k)^2 = a + c pT^2 + b / (1 + d / pT^2); sigma_m^2 / m^2 = sum_i w_i^2 (sigma_k / k)_i^2.
 """
