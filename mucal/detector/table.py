@@ -241,7 +241,7 @@ def _short(value: np.ndarray) -> str:
 
 def _module_faults(m: Modules) -> list[Fault]:
     finite = {
-        name: (~np.isfinite(values.reshape(m.n_modules, -1)).all(axis=1), values)
+        name: (~np.isfinite(values).all(axis=tuple(range(1, values.ndim))), values)
         for name in ("centre", "rotation", "half_u", "half_v", "sigma_u", "strip_angle", "focus", "x_over_x0", "xi_mev")
         for values in [np.asarray(getattr(m, name), dtype=np.float64)]
     }

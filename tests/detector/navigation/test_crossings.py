@@ -1,6 +1,6 @@
 """Navigation against a brute-force search of every module, and against what a straight line or a circle must do."""
 
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
@@ -9,7 +9,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from mucal.detector import barrel, cms_like
 from mucal.detector.navigation import NavigationStatus, cross, navigation_index
-from mucal.detector.table import CYLINDER, DISC
+from mucal.detector.table import CYLINDER, DISC, Detector, Modules, Passive
 from mucal.units import CURVATURE
 
 BZ = 3.8
@@ -270,3 +270,65 @@ def test_a_turned_tracker_is_crossed_in_the_same_places(trackers):
     two = cross(other, position @ turn.T, direction @ turn.T, qop, BZ)
     assert_array_equal(one.element, two.element)
     assert_allclose(one.path, two.path, atol=1e-9)
+
+
+def test_layers_are_only_for_speed(trackers):
+    detector, index = trackers["cms-like"]
+    one = np.ones(detector.n_modules, dtype=np.int64)
+    heap = navigation_index(replace(detector, modules=replace(detector.modules, subdet=one, layer=one, side=0 * one)))
+    position, direction, qop = muons(150, 13)
+    a, b = cross(index, position, direction, qop, BZ), cross(heap, position, direction, qop, BZ)
+    assert_array_equal(a.element, b.element)
+    assert_allclose(a.path, b.path, atol=1e-9)
+
+
+@pytest.fixture(scope="module")
+def telescope():
+    """Seven planes across the beam, the beam through their middle, as in a test beam."""
+    n = 7
+    whole = {name: np.zeros(n, dtype=np.int64) for name in ("subdet", "side", "ladder")}
+    real = {"sigma_u": 0.001, "sigma_v": 0.001, "strip_angle": 0.0, "focus": 0.0, "x_over_x0": 0.003, "xi_mev": 0.005}
+    modules = Modules(
+        module_id=np.arange(n), layer=np.arange(n), **whole, stereo=np.zeros(n, dtype=bool),
+        centre=np.column_stack([np.zeros(n), np.zeros(n), 10.0 * np.arange(n) - 20.0]),
+        rotation=np.tile(np.eye(3), (n, 1, 1)), half_u=np.full((n, 2), 2.0), half_v=np.full(n, 1.0),
+        n_meas=np.full(n, 2), **{name: np.full(n, value) for name, value in real.items()},
+    )  # fmt: skip
+    empty = {name: np.zeros(0) for name in ("position", "low", "high", "x_over_x0", "xi_mev")}
+    passive = Passive(subdet=np.zeros(0, dtype=np.int64), kind=np.zeros(0, dtype=np.int64), **empty)
+    return Detector(name="telescope", subdet_names=("planes",), modules=modules, passive=passive)
+
+
+def test_planes_about_the_beam_are_crossed_in_their_middle(telescope):
+    # along the beam, and aimed at the very middle of each plane from the side
+    targets = np.column_stack([np.zeros(7), np.zeros(7), 10.0 * np.arange(7) - 20.0])
+    start = np.tile([-0.5, 0.3, -30.0], (7, 1))
+    index = navigation_index(telescope)
+    aimed = cross(index, start, targets - start, np.zeros(7), BZ)
+    for i in range(7):
+        mine = slice(aimed.offsets[i], aimed.offsets[i + 1])
+        at = np.flatnonzero(aimed.element[mine] == i)
+        assert at.size == 1
+        assert_allclose([aimed.u[mine][at], aimed.v[mine][at]], 0.0, atol=1e-12)
+    along = cross(index, np.array([[0.0, 0.0, -30.0]]), np.array([[0.0, 0.0, 1.0]]), np.zeros(1), BZ)
+    assert_array_equal(along.element, np.arange(7))
+    assert_allclose(along.path, 10.0 + 10.0 * np.arange(7))
+
+
+def test_a_telescope_agrees_with_a_search_of_all_planes(telescope):
+    rng = np.random.default_rng(14)
+    n = 500
+    position = np.column_stack([rng.uniform(-3, 3, n), rng.uniform(-2, 2, n), np.full(n, -31.37)])
+    direction = np.column_stack([rng.normal(0, 0.05, n), rng.normal(0, 0.03, n), np.ones(n)])
+    qop = rng.choice([-1.0, 1.0], n) / rng.uniform(0.5, 5.0, n)
+    crossings = cross(navigation_index(telescope), position, direction, qop, BZ)
+    for i in range(n):
+        elements, _ = brute_force(telescope, position[i], direction[i], qop[i], BZ)
+        assert_array_equal(crossings.element[crossings.offsets[i] : crossings.offsets[i + 1]], elements)
+
+
+def test_a_detector_without_modules_is_crossed_without_hits(telescope):
+    nothing = {f.name: getattr(telescope.modules, f.name)[:0] for f in fields(Modules) if f.name != "provenance"}
+    empty = replace(telescope, modules=Modules(**nothing))
+    crossings = cross(navigation_index(empty), *muons(3, 1), BZ)
+    assert crossings.element.size == 0

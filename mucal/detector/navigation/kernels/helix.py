@@ -90,7 +90,9 @@ def box_intervals(start: FloatArray, k: float, box: FloatArray, slack: float, fo
         s_low, s_high = max(s_low, z_high / tz), min(s_high, z_low / tz)
     if s_low >= s_high:
         return 0
-    a_in, b_in, c_in = radius_quadratic(start, k, max(0.0, box[0] - slack))
+    a_in, b_in, c_in = 0.0, 0.0, 1.0  # nothing is nearer to the beam than a box that holds it
+    if box[0] > slack:
+        a_in, b_in, c_in = radius_quadratic(start, k, box[0] - slack)
     a_out, b_out, c_out = radius_quadratic(start, k, box[1] + slack)
     q_low, q_high = q_of_path(k, s_low), q_of_path(k, s_high)
     breaks = np.empty(6)
