@@ -2,6 +2,8 @@
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 from scipy.integrate import quad
 
@@ -138,3 +140,27 @@ def test_radiative_loss_is_a_few_percent_of_ionisation_at_50_gev():
 
 def test_radiative_loss_over_20_g_is_3e_5_of_the_momentum():
     assert_allclose(radiative_loss(np.array([40.0]), np.array([20.0])) / 40.0, 3.2e-5, rtol=0.01)
+
+
+@given(p=st.floats(0.5, 500.0), xi=st.floats(1e-6, 1e-2), alpha=st.floats(0.5, 1.0))
+def test_twice_the_material_loses_twice_and_fluctuates_more(p, xi, alpha):
+    one, two = (straggling(np.array([p]), np.array([f * xi]), alpha=alpha) for f in (1.0, 2.0))
+    assert_allclose(
+        mean_loss(np.array([p]), np.array([2 * xi])), 2 * mean_loss(np.array([p]), np.array([xi])), rtol=1e-14
+    )
+    assert two[1] > one[1]
+    assert two[0] > 2 * one[0] * (1 - 1e-14)  # truncation moves up with the thickness
+
+
+@given(p=st.floats(0.5, 500.0), x=st.floats(1e-5, 0.5))
+def test_no_material_no_scattering_and_stiffer_muons_scatter_less(p, x):
+    assert scattering_variance(np.array([p]), np.zeros(1), 0.4)[0] == 0.0
+    soft, stiff = (scattering_variance(np.array([q]), np.array([x]), 0.4)[0] for q in (p, 1.1 * p))
+    assert soft > stiff > 0
+
+
+@given(p=st.floats(0.2, 1000.0), xi=st.floats(1e-6, 1e-3))
+def test_the_truncated_mean_lies_below_the_mean(p, xi):
+    full, cut = (straggling(np.array([p]), np.array([xi]), alpha=a) for a in (1.0, 0.99))
+    assert cut[0] <= full[0]
+    assert cut[1] <= full[1]

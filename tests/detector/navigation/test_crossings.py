@@ -99,7 +99,7 @@ def brute_force(detector, position, direction, qop, bz, slack=0.0):
 @pytest.mark.parametrize(
     ("name", "n", "low", "high", "slack", "spread"),
     [
-        ("cms-like", 3000, 0.8, 100.0, 0.0, (0.5, 0.5, 4.0)),
+        ("cms-like", 2000, 0.8, 100.0, 0.0, (0.5, 0.5, 4.0)),
         ("cms-like", 400, 0.1, 0.8, 0.0, (0.5, 0.5, 4.0)),
         ("cms-like", 300, 1.0, 20.0, 0.0, (30.0, 30.0, 60.0)),
         ("cms-like", 200, 1.0, 20.0, 2.0, (0.5, 0.5, 4.0)),
