@@ -2,6 +2,7 @@
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import numpy as np
 
@@ -81,7 +82,7 @@ def propagate(
     *,
     offsets: FloatArray | None = None,
     ln_loss: FloatArray | None = None,
-    config: StepConfig = StepConfig(),  # noqa: B008  frozen
+    config: StepConfig = StepConfig(),
 ) -> Legs:
     """Muons through known surfaces, with the derivatives of every leg and its process noise.
 
@@ -141,7 +142,7 @@ def propagate(
     else:
         edges = np.linspace(0, n, config.n_threads + 1).astype(int)
         with ThreadPoolExecutor(config.n_threads) as pool:
-            list(pool.map(run, [slice(a, b) for a, b in zip(edges[:-1], edges[1:], strict=True)]))
+            list(pool.map(run, [slice(a, b) for a, b in pairwise(edges)]))
     return result
 
 

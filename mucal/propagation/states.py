@@ -86,9 +86,10 @@ def local_by_curvilinear(
     rotation = np.broadcast_to(np.asarray(rotation, dtype=np.float64), (n, 3, 3))
     bfield = np.broadcast_to(np.asarray(bfield, dtype=np.float64), (n, 3))
     loss = np.broadcast_to(np.asarray(dqop_ds, dtype=np.float64), (n,))
-    result, k, flat = np.empty((n, 5, 5)), np.empty(6), np.zeros(9)
+    result, k, field = np.empty((n, 5, 5)), np.empty(6), np.zeros(12)
     for i in range(n):
-        curvature(free[i], np.ascontiguousarray(bfield[i]), flat, k)
+        field[:3] = bfield[i]
+        curvature(free[i], field, k)
         axes = np.ascontiguousarray(rotation[i]).ravel()
         crossings.local_from_curvilinear(free[i], k, float(loss[i]), axes, result[i])
     return result

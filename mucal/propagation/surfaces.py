@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -130,18 +130,18 @@ def with_gaps(
 
 def join(first: Surfaces, second: Surfaces) -> Surfaces:
     """Both lists of surfaces, one after the other."""
-    media = np.concatenate([first.media, second.media])
-    values = {
-        name: np.concatenate([getattr(first, name), getattr(second, name)])
-        for name in ("is_cylinder", "radius", "centre", "rotation", "x_over_x0", "xi", "gap_x_over_x0", "gap_xi",
-                     "gap_cut")
-    }  # fmt: skip
     shift = first.media.shape[0]
+    pairs: dict[str, Any] = {
+        name: np.concatenate([getattr(first, name), getattr(second, name)])
+        for name in (
+            "is_cylinder", "radius", "centre", "rotation", "x_over_x0", "xi", "gap_x_over_x0", "gap_xi", "gap_cut",
+            "media",
+        )
+    }  # fmt: skip
     return Surfaces(
-        **values,
         medium=np.concatenate([first.medium, second.medium + shift]),
         gap_medium=np.concatenate([first.gap_medium, second.gap_medium + shift]),
-        media=media,
+        **pairs,
     )
 
 

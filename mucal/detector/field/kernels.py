@@ -1,8 +1,8 @@
 """Compiled field evaluation: one calling convention, `evaluate`, for every kind of field.
 
 A field is one flat array (`MagneticField.packed`), because numba passes one array for nothing, and a tuple of ten for
-ten times the cost of the evaluation.  `evaluate` writes B into b (3,) and G_ij = dB_i/dx_j into g (9,), row by row, and
-returns INSIDE or OUTSIDE.  Outside its domain a field is NaN: nothing is extrapolated.
+ten times the cost of the evaluation.  `evaluate` writes B and G_ij = dB_i/dx_j, row by row, into f (12,) and returns
+INSIDE or OUTSIDE.  Outside its domain a field is NaN: nothing is extrapolated.
 
 Solid harmonics are R_lm = r^l P_l^m(cos theta) exp(i m phi) / (l+m)! without the Condon-Shortley phase, for which
     d/dz R_lm = R_{l-1,m},   (d/dx - i d/dy) R_lm = R_{l-1,m-1},   (d/dx + i d/dy) R_lm = -R_{l-1,m+1},
@@ -16,6 +16,7 @@ import numpy as np
 from numba import njit
 
 from mucal.arrays import FloatArray, IntArray
+from mucal.numerics.borrowing import borrowing
 
 INSIDE: Final = 0
 OUTSIDE: Final = 1
@@ -35,8 +36,8 @@ MODE_WIDTH: Final = 5
 """A mode is l, m, phase (0 cos, 1 sin), scale, amplitude; see `modes.FieldModes`."""
 
 
-@njit(cache=True)
-def evaluate(field: FloatArray, x: float, y: float, z: float, b: FloatArray, g: FloatArray, table: FloatArray) -> int:
+@borrowing
+def evaluate(field: FloatArray, x: float, y: float, z: float, f: FloatArray, table: FloatArray) -> int:
     """Field and gradient at one point, cm -> T, T/cm; table is work space of `table_size(degree)` numbers."""
     kind = int(field[KIND])
     low, high = field[LOWER_0], field[UPPER_0]
@@ -46,41 +47,39 @@ def evaluate(field: FloatArray, x: float, y: float, z: float, b: FloatArray, g: 
         r2 = x * x + y * y
         inside = low * low <= r2 <= high * high
     if not (inside and field[LOWER_2] <= z <= field[UPPER_2]):
-        for i in range(3):
-            b[i] = np.nan
-        for i in range(9):
-            g[i] = np.nan
+        for i in range(12):
+            f[i] = np.nan
         return OUTSIDE
     if kind == HARMONIC:
-        _harmonic(field, x, y, z, b, g)
+        _harmonic(field, x, y, z, f)
     elif kind == MAP_RZ:
-        _map_rz(field, x, y, z, b, g)
+        _map_rz(field, x, y, z, f)
     elif kind == MAP_XYZ:
-        _map_xyz(field, x, y, z, b, g)
+        _map_xyz(field, x, y, z, f)
     elif kind == SOLENOID:
-        _solenoid(field, x, y, z, b, g)
+        _solenoid(field, x, y, z, f)
     else:
         for i in range(3):
-            b[i] = field[int(field[PARAMETERS]) + i]
+            f[i] = field[int(field[PARAMETERS]) + i]
         for i in range(9):
-            g[i] = 0.0
+            f[3 + i] = 0.0
     if field[CORRECTED] != 0.0:
-        _add_modes(field, x, y, z, b, g, table)
+        _add_modes(field, x, y, z, f, table)
     if field[N_R] > 0.0:
-        _add_region(field, x, y, z, b)
+        _add_region(field, x, y, z, f)
     return INSIDE
 
 
 @njit(cache=True)
-def evaluate_all(field: FloatArray, points: FloatArray, b: FloatArray, g: FloatArray, status: IntArray) -> None:
-    """`evaluate` at every point: points (N, 3) into b (N, 3), g (N, 9), status (N,)."""
+def evaluate_all(field: FloatArray, points: FloatArray, f: FloatArray, status: IntArray) -> None:
+    """`evaluate` at every point: points (N, 3) into f (N, 12), status (N,)."""
     table = np.empty(table_size(int(field[DEGREE])))
     for i in range(points.shape[0]):
-        status[i] = evaluate(field, points[i, 0], points[i, 1], points[i, 2], b[i], g[i], table)
+        status[i] = evaluate(field, points[i, 0], points[i, 1], points[i, 2], f[i], table)
 
 
-@njit(cache=True)
-def _harmonic(field: FloatArray, x: float, y: float, z: float, b: FloatArray, g: FloatArray) -> None:
+@borrowing
+def _harmonic(field: FloatArray, x: float, y: float, z: float, f: FloatArray) -> None:
     """Axisymmetric harmonics: potential sum_l c_l u_l, u_l = r^l P_l, c_l = a_{l-1} R^{1-l} / l.
 
     With v_l = (1/rho) du_l/drho, w_l = (1/rho) dv_l/drho the recurrence l u_l = (2l-1) z u_{l-1} - (l-1) r^2 u_{l-2}
@@ -93,9 +92,8 @@ def _harmonic(field: FloatArray, x: float, y: float, z: float, b: FloatArray, g:
     u1, v1, w1 = 1.0, 0.0, 0.0  # of degree l-1
     u2, v2, w2 = 0.0, 0.0, 0.0  # of degree l-2
     bz, sv, sw, bzz, szv = 0.0, 0.0, 0.0, 0.0, 0.0
-    for l in range(1, int(field[N_PARAMETERS])):
-        a = field[start + l]
-        inverse = 1.0 / l
+    for l in range(1, (int(field[N_PARAMETERS]) + 1) // 2):
+        a, inverse = field[start + 2 * l - 1], field[start + 2 * l]
         c1 = (2.0 - inverse) * zs
         c2 = 1.0 - inverse
         bz += a * u1
@@ -108,22 +106,22 @@ def _harmonic(field: FloatArray, x: float, y: float, z: float, b: FloatArray, g:
         sw += a * inverse * w0
         u2, v2, w2 = u1, v1, w1
         u1, v1, w1 = u0, v0, w0
-    b[0] = xs * sv
-    b[1] = ys * sv
-    b[2] = bz
-    g[0] = scale * (sv + xs * xs * sw)
-    g[1] = scale * xs * ys * sw
-    g[2] = scale * xs * szv
-    g[3] = g[1]
-    g[4] = scale * (sv + ys * ys * sw)
-    g[5] = scale * ys * szv
-    g[6] = g[2]
-    g[7] = g[5]
-    g[8] = scale * bzz
+    f[0] = xs * sv
+    f[1] = ys * sv
+    f[2] = bz
+    f[3] = scale * (sv + xs * xs * sw)
+    f[4] = scale * xs * ys * sw
+    f[5] = scale * xs * szv
+    f[6] = f[4]
+    f[7] = scale * (sv + ys * ys * sw)
+    f[8] = scale * ys * szv
+    f[9] = f[5]
+    f[10] = f[8]
+    f[11] = scale * bzz
 
 
-@njit(cache=True)
-def _solenoid(field: FloatArray, x: float, y: float, z: float, b: FloatArray, g: FloatArray) -> None:
+@borrowing
+def _solenoid(field: FloatArray, x: float, y: float, z: float, f: FloatArray) -> None:
     """Finite solenoid to order r^3: divergence-free exactly, curl-free to order r^3."""
     start = int(field[PARAMETERS])
     height, a, half_length, centre = field[start], field[start + 1], field[start + 2], field[start + 3]
@@ -142,21 +140,21 @@ def _solenoid(field: FloatArray, x: float, y: float, z: float, b: FloatArray, g:
     slope = -height * ia2 / (8.0 * a) * (f3u - f3v)  # (1/r) d(B_r/r)/dr
     radial_z = 0.5 * height * ia2 * (-f2u - f2v + (f4u + f4v) * r2 / 8.0)  # d(B_r/r)/dz
     axial_r = -0.5 * height * ia2 * (f2u + f2v)  # (1/r) dB_z/dr
-    b[0] = x * radial
-    b[1] = y * radial
-    b[2] = height * (u * su + v * sv - (f2u + f2v) * r2 / 4.0)
-    g[0] = radial + x * x * slope
-    g[1] = x * y * slope
-    g[2] = x * radial_z
-    g[3] = g[1]
-    g[4] = radial + y * y * slope
-    g[5] = y * radial_z
-    g[6] = x * axial_r
-    g[7] = y * axial_r
-    g[8] = height / a * (f1v - f1u - (f3v - f3u) * r2 / 4.0)
+    f[0] = x * radial
+    f[1] = y * radial
+    f[2] = height * (u * su + v * sv - (f2u + f2v) * r2 / 4.0)
+    f[3] = radial + x * x * slope
+    f[4] = x * y * slope
+    f[5] = x * radial_z
+    f[6] = f[4]
+    f[7] = radial + y * y * slope
+    f[8] = y * radial_z
+    f[9] = x * axial_r
+    f[10] = y * axial_r
+    f[11] = height / a * (f1v - f1u - (f3v - f3u) * r2 / 4.0)
 
 
-@njit(cache=True)
+@borrowing
 def _cell(value: float, lower: float, inverse_step: float, n_coefficients: int) -> tuple[int, float]:
     """The cell of a uniform grid that holds a value, and the position in it, 0 to 1."""
     position = (value - lower) * inverse_step
@@ -164,7 +162,7 @@ def _cell(value: float, lower: float, inverse_step: float, n_coefficients: int) 
     return cell, position - cell
 
 
-@njit(cache=True)
+@borrowing
 def _weights(t: float) -> tuple[float, float, float, float]:
     """Cubic B-splines at position t of a cell."""
     s = 1.0 - t
@@ -173,15 +171,15 @@ def _weights(t: float) -> tuple[float, float, float, float]:
     return w0, w1, 1.0 - w0 - w1 - w3, w3
 
 
-@njit(cache=True)
+@borrowing
 def _slopes(t: float) -> tuple[float, float, float, float]:
     """Derivatives of the cubic B-splines at position t of a cell."""
     s = 1.0 - t
     return -0.5 * s * s, t * (1.5 * t - 2.0), 0.5 + t - 1.5 * t * t, 0.5 * t * t
 
 
-@njit(cache=True)
-def _map_rz(field: FloatArray, x: float, y: float, z: float, b: FloatArray, g: FloatArray) -> None:
+@borrowing
+def _map_rz(field: FloatArray, x: float, y: float, z: float, f: FloatArray) -> None:
     """Bicubic spline of B_r and B_z, turned to x and y."""
     r = np.sqrt(x * x + y * y)
     hr, hz, nz = field[PER_STEP_0], field[PER_STEP_2], int(field[N_2])
@@ -207,22 +205,22 @@ def _map_rz(field: FloatArray, x: float, y: float, z: float, b: FloatArray, g: F
     cos, sin, ratio = 1.0, 0.0, br_r
     if r > 1e-9:  # closer to the axis B_r / r is its slope
         cos, sin, ratio = x / r, y / r, br / r
-    b[0] = br * cos
-    b[1] = br * sin
-    b[2] = bz
-    g[0] = ratio + cos * cos * (br_r - ratio)
-    g[1] = cos * sin * (br_r - ratio)
-    g[2] = cos * br_z
-    g[3] = g[1]
-    g[4] = ratio + sin * sin * (br_r - ratio)
-    g[5] = sin * br_z
-    g[6] = cos * bz_r
-    g[7] = sin * bz_r
-    g[8] = bz_z
+    f[0] = br * cos
+    f[1] = br * sin
+    f[2] = bz
+    f[3] = ratio + cos * cos * (br_r - ratio)
+    f[4] = cos * sin * (br_r - ratio)
+    f[5] = cos * br_z
+    f[6] = f[4]
+    f[7] = ratio + sin * sin * (br_r - ratio)
+    f[8] = sin * br_z
+    f[9] = cos * bz_r
+    f[10] = sin * bz_r
+    f[11] = bz_z
 
 
-@njit(cache=True)
-def _map_xyz(field: FloatArray, x: float, y: float, z: float, b: FloatArray, g: FloatArray) -> None:
+@borrowing
+def _map_xyz(field: FloatArray, x: float, y: float, z: float, f: FloatArray) -> None:
     """Tricubic spline of B_x, B_y, B_z: sums over z, then y, then x."""
     ny, nz = int(field[N_1]), int(field[N_2])
     i, tx = _cell(x, field[LOWER_0], field[PER_STEP_0], int(field[N_0]))
@@ -247,22 +245,22 @@ def _map_xyz(field: FloatArray, x: float, y: float, z: float, b: FloatArray, g: 
             along_x += dx[m] * plane
             along_y += wx[m] * plane_y
             along_z += wx[m] * plane_z
-        b[n] = value
-        g[3 * n] = along_x * field[PER_STEP_0]
-        g[3 * n + 1] = along_y * field[PER_STEP_1]
-        g[3 * n + 2] = along_z * field[PER_STEP_2]
+        f[n] = value
+        f[3 * n + 3] = along_x * field[PER_STEP_0]
+        f[3 * n + 4] = along_y * field[PER_STEP_1]
+        f[3 * n + 5] = along_z * field[PER_STEP_2]
 
 
 # ------------------------------------------------------------------------------------------------ corrections
 
 
-@njit(cache=True)
+@borrowing
 def table_size(degree: int) -> int:
     """Numbers of work space for solid harmonics up to degree - 1, orders 0 to degree + 1, real and imaginary."""
     return 2 * max(degree, 1) * (max(degree, 1) + 3)
 
 
-@njit(cache=True)
+@borrowing
 def fill_table(degree: int, x: float, y: float, z: float, table: FloatArray) -> None:
     """R_lm for l < degree, 0 <= m <= degree + 2 (zero for m > l); entry (l, m) is at l (degree + 3) + m, doubled."""
     width = degree + 3
@@ -284,7 +282,7 @@ def fill_table(degree: int, x: float, y: float, z: float, table: FloatArray) -> 
         table[here + 1] = (x * table[one + 1] + y * table[one]) / (2 * l)
 
 
-@njit(cache=True)
+@borrowing
 def _entry(table: FloatArray, width: int, l: int, m: int) -> tuple[float, float]:
     """Real and imaginary part of R_lm, also for m < 0."""
     if l < 0:
@@ -297,7 +295,7 @@ def _entry(table: FloatArray, width: int, l: int, m: int) -> tuple[float, float]
     return -table[here], table[here + 1]
 
 
-@njit(cache=True)
+@borrowing
 def mode_field(l: int, m: int, phase: int, scale: float, degree: int, table: FloatArray) -> tuple[float, float, float]:
     """B of one mode, from a filled table."""
     width = degree + 3
@@ -309,7 +307,7 @@ def mode_field(l: int, m: int, phase: int, scale: float, degree: int, table: Flo
     return scale * 0.5 * (imm - imp), scale * 0.5 * (rep + rem), scale * im0
 
 
-@njit(cache=True)
+@borrowing
 def mode_fields(field: FloatArray, x: float, y: float, z: float, out: FloatArray, table: FloatArray) -> None:
     """B of one unit of every mode at a point, into out (3, M)."""
     degree = int(field[DEGREE])
@@ -321,10 +319,8 @@ def mode_fields(field: FloatArray, x: float, y: float, z: float, out: FloatArray
         start += MODE_WIDTH
 
 
-@njit(cache=True)
-def _add_modes(
-    field: FloatArray, x: float, y: float, z: float, b: FloatArray, g: FloatArray, table: FloatArray
-) -> None:
+@borrowing
+def _add_modes(field: FloatArray, x: float, y: float, z: float, f: FloatArray, table: FloatArray) -> None:
     degree = int(field[DEGREE])
     fill_table(degree, x, y, z, table)
     width = degree + 3
@@ -335,9 +331,9 @@ def _add_modes(
             continue
         l, m, phase = int(field[start]), int(field[start + 1]), int(field[start + 2])
         bx, by, bz = mode_field(l, m, phase, scale, degree, table)
-        b[0] += bx
-        b[1] += by
-        b[2] += bz
+        f[0] += bx
+        f[1] += by
+        f[2] += bz
         re0, im0 = _entry(table, width, l - 2, m)
         re1m, im1m = _entry(table, width, l - 2, m - 1)
         re1p, im1p = _entry(table, width, l - 2, m + 1)
@@ -349,18 +345,18 @@ def _add_modes(
         else:
             xx, xy, zz = 0.25 * (im2m - 2.0 * im0 + im2p), 0.25 * (re2m - re2p), im0
             xz, yz = 0.5 * (im1m - im1p), 0.5 * (re1p + re1m)
-        g[0] += scale * xx
-        g[1] += scale * xy
-        g[2] += scale * xz
-        g[3] += scale * xy
-        g[4] -= scale * (xx + zz)
-        g[5] += scale * yz
-        g[6] += scale * xz
-        g[7] += scale * yz
-        g[8] += scale * zz
+        f[3] += scale * xx
+        f[4] += scale * xy
+        f[5] += scale * xz
+        f[6] += scale * xy
+        f[7] -= scale * (xx + zz)
+        f[8] += scale * yz
+        f[9] += scale * xz
+        f[10] += scale * yz
+        f[11] += scale * zz
 
 
-@njit(cache=True)
+@borrowing
 def _find(field: FloatArray, start: int, n: int, value: float) -> int:
     """The cell of n + 1 increasing edges that holds a value, or -1."""
     if not field[start] <= value < field[start + n]:
@@ -371,8 +367,8 @@ def _find(field: FloatArray, start: int, n: int, value: float) -> int:
     return cell
 
 
-@njit(cache=True)
-def _add_region(field: FloatArray, x: float, y: float, z: float, b: FloatArray) -> None:
+@borrowing
+def _add_region(field: FloatArray, x: float, y: float, z: float, f: FloatArray) -> None:
     """The constant offset of the region (r, z, phi) that holds the point; beyond the edges nothing is added."""
     n_r, n_z, n_phi, start = int(field[N_R]), int(field[N_Z]), int(field[N_PHI]), int(field[REGIONS])
     i = _find(field, start, n_r, np.sqrt(x * x + y * y))
@@ -382,4 +378,4 @@ def _add_region(field: FloatArray, x: float, y: float, z: float, b: FloatArray) 
     k = min(int((np.arctan2(y, x) / (2.0 * np.pi) + 0.5) * n_phi), n_phi - 1)
     entry = start + n_r + 1 + n_z + 1 + 3 * ((i * n_z + j) * n_phi + k)
     for n in range(3):
-        b[n] += field[entry + n]
+        f[n] += field[entry + n]

@@ -42,7 +42,7 @@ class MagneticField(Result):
     """A field with its corrections.  Made by `uniform_field`, `harmonic_field`, `solenoid_field`, `read_map_...`.
 
     kind           : "uniform", "harmonic", "solenoid", "map_rz" or "map_xyz"
-    parameters     : (P,)  "uniform" B (3,); "harmonic" 1/R, a_0 ...; "solenoid" h, a, L/2, z_0
+    parameters     : (P,)  "uniform" B (3,); "harmonic" 1/R, a_0, 1, a_1, 1/2, ...; "solenoid" h, a, L/2, z_0
     lower, upper   : (3,) cm  domain: (r, -, z), for "map_xyz" (x, y, z)
     spline         : (n0+2, n1+2, n2+2, C)  coefficients of a map, empty otherwise
     step           : (3,) cm  of the map's grid
@@ -122,9 +122,9 @@ def evaluate(field: MagneticField, points: FloatArray) -> FieldValues:
     if points.ndim != 2 or points.shape[1] != 3:
         raise ValueError(f"points has shape {points.shape}, expected (N, 3)")
     n = points.shape[0]
-    bfield, gradient, status = np.empty((n, 3)), np.empty((n, 9)), np.empty(n, dtype=np.int64)
-    kernels.evaluate_all(field.packed, points, bfield, gradient, status)
-    return FieldValues(bfield, gradient.reshape(n, 3, 3), status == kernels.INSIDE)
+    values, status = np.empty((n, 12)), np.empty(n, dtype=np.int64)
+    kernels.evaluate_all(field.packed, points, values, status)
+    return FieldValues(values[:, :3], values[:, 3:].reshape(n, 3, 3), status == kernels.INSIDE)
 
 
 def _analytic(kind: str, parameters: FloatArray, r_max: float, z_max: float) -> MagneticField:
@@ -179,7 +179,8 @@ def harmonic_field(
     a = np.asarray(coefficients, dtype=np.float64)
     if a.ndim != 1 or a.size == 0:
         raise ValueError(f"coefficients has shape {a.shape}, expected (K,)")
-    return _analytic("harmonic", np.concatenate([[1.0 / radius], a]), r_max, z_max)
+    orders = 1.0 / np.arange(1, a.size + 1)
+    return _analytic("harmonic", np.append(1.0 / radius, np.column_stack([a, orders])), r_max, z_max)
 
 
 def solenoid_field(

@@ -10,6 +10,8 @@ import numpy as np
 from numba import njit
 
 from mucal.arrays import FloatArray
+from mucal.numerics.borrowing import borrowing
+from mucal.propagation.kernels.stepping import BLOCK, LANES, ROWS, SOURCES
 
 PLANE, CYLINDER = 0.0, 1.0
 
@@ -18,7 +20,7 @@ PLANE, CYLINDER = 0.0, 1.0
  SURFACE) = (0, 1, 2, 5, 14, 15, 16, 17, 18, 19, 20, 21)  # fmt: skip
 
 
-@njit(cache=True)
+@borrowing
 def path_to(surfaces: FloatArray, i: int, y: FloatArray, k: FloatArray, sense: float, near: bool) -> tuple[float, bool]:
     """Path length (cm) to surface i along the third-order path r + s t + s^2 k/2 + s^3 k'/6, and whether it exists.
 
@@ -43,7 +45,7 @@ def path_to(surfaces: FloatArray, i: int, y: FloatArray, k: FloatArray, sense: f
                 return -f / c1, True
             change = (f + s * (c1 + s * (c2 + s * c3))) / slope
             s -= change
-            if abs(change) < 1e-13 * (1.0 + abs(s)):
+            if abs(change) < 1e-6:  # the next change would be its square
                 break
         return s, True
     radius = surfaces[i, RADIUS]
@@ -73,12 +75,12 @@ def path_to(surfaces: FloatArray, i: int, y: FloatArray, k: FloatArray, sense: f
             return first, True
         change = (px * px + pv * pv - radius * radius) / slope
         s -= change
-        if abs(change) < 1e-13 * (1.0 + abs(s)):
+        if abs(change) < 1e-6:  # the next change would be its square
             return s, True
     return first, True
 
 
-@njit(cache=True)
+@borrowing
 def local_axes(surfaces: FloatArray, i: int, y: FloatArray, axes: FloatArray) -> None:
     """The local frame at a point of surface i: rows u, v, w into axes (9,)."""
     if surfaces[i, SHAPE] == PLANE:
@@ -92,7 +94,7 @@ def local_axes(surfaces: FloatArray, i: int, y: FloatArray, axes: FloatArray) ->
     axes[6], axes[7], axes[8] = c, s, 0.0
 
 
-@njit(cache=True)
+@borrowing
 def to_local(surfaces: FloatArray, i: int, y: FloatArray, axes: FloatArray, local: FloatArray, at: int) -> None:
     """(q, u', v', u, v) of a muon on surface i, into row `at` of local (L, 5); on a cylinder u = R phi, v = z."""
     tu = axes[0] * y[3] + axes[1] * y[4] + axes[2] * y[5]
@@ -108,46 +110,43 @@ def to_local(surfaces: FloatArray, i: int, y: FloatArray, axes: FloatArray, loca
         local[at, 4] = y[2]
 
 
-@njit(cache=True)
-def open_curvilinear(y: FloatArray, d: FloatArray, n: int) -> None:
-    """Start derivatives by (q/p, lambda, phi, x_perp, y_perp): d (7, n), columns 5 and later zero."""
-    for i in range(7):
-        for j in range(n):
-            d[i, j] = 0.0
+@borrowing
+def open_curvilinear(y: FloatArray, block: FloatArray) -> None:
+    """Start derivatives by (q/p, lambda, phi, x_perp, y_perp) in columns 0-4 of a block; the others are 0."""
+    for j in range(SOURCES):
+        block[j] = 0.0
     cl = sqrt(y[3] * y[3] + y[4] * y[4])
     sl, c, s = y[5], y[3] / cl, y[4] / cl
-    d[6, 0] = 1.0
-    d[3, 1], d[4, 1], d[5, 1] = -sl * c, -sl * s, cl  # V
-    d[3, 2], d[4, 2] = -s * cl, c * cl  # U cos(lambda)
-    d[0, 3], d[1, 3] = -s, c
-    d[0, 4], d[1, 4], d[2, 4] = -sl * c, -sl * s, cl
+    v0, v1 = -sl * c, -sl * s
+    block[6 * LANES] = 1.0
+    block[3 * LANES + 1], block[4 * LANES + 1], block[5 * LANES + 1] = v0, v1, cl  # V
+    block[3 * LANES + 2], block[4 * LANES + 2] = -s * cl, c * cl  # U cos(lambda)
+    block[3], block[LANES + 3] = -s, c
+    block[4], block[LANES + 4], block[2 * LANES + 4] = v0, v1, cl
 
 
-@njit(cache=True)
-def open_local(y: FloatArray, axes: FloatArray, d: FloatArray, n: int) -> None:
-    """Start derivatives by the local (q, u', v', u, v): d (7, n), columns 5 and later zero.
+@borrowing
+def open_local(y: FloatArray, axes: FloatArray, block: FloatArray) -> None:
+    """Start derivatives by the local (q, u', v', u, v) in columns 0-4 of a block; the others are 0.
 
-    With t = t_w (u' e_u + v' e_v + e_w):  dt/du' = t_w e_u - t u' t_w^2.
+    With t = t_w (u' e_u + v' e_v + e_w):  dt/du' = t_w (e_u - t t_u).
     """
-    for i in range(7):
-        for j in range(n):
-            d[i, j] = 0.0
+    for j in range(SOURCES):
+        block[j] = 0.0
     tw = axes[6] * y[3] + axes[7] * y[4] + axes[8] * y[5]
     tu = axes[0] * y[3] + axes[1] * y[4] + axes[2] * y[5]
     tv = axes[3] * y[3] + axes[4] * y[4] + axes[5] * y[5]
-    d[6, 0] = 1.0
+    block[6 * LANES] = 1.0
     for i in range(3):
-        d[3 + i, 1] = tw * (axes[i] - y[3 + i] * tu)
-        d[3 + i, 2] = tw * (axes[3 + i] - y[3 + i] * tv)
-        d[i, 3] = axes[i]
-        d[i, 4] = axes[3 + i]
+        block[(3 + i) * LANES + 1] = tw * (axes[i] - y[3 + i] * tu)
+        block[(3 + i) * LANES + 2] = tw * (axes[3 + i] - y[3 + i] * tv)
+        block[i * LANES + 3] = axes[i]
+        block[i * LANES + 4] = axes[3 + i]
 
 
-@njit(cache=True)
-def project(
-    y: FloatArray, k: FloatArray, loss: float, axes: FloatArray, d: FloatArray, n: int, rows: FloatArray
-) -> None:
-    """Derivatives at fixed path length, d (7, n), to those of the local (q, u', v', u, v) on the surface: rows (5, n).
+@borrowing
+def project(y: FloatArray, k: FloatArray, loss: float, axes: FloatArray, block: FloatArray) -> None:
+    """Derivatives at fixed path length to those of the local (q, u', v', u, v), in the block's last rows.
 
     The path to the surface changes by ds = -(w.dr)/(w.t): dr += t ds, dt += k ds, dq += loss ds.
     """
@@ -156,49 +155,47 @@ def project(
     us = (axes[0] * y[3] + axes[1] * y[4] + axes[2] * y[5]) * inverse
     vs = (axes[3] * y[3] + axes[4] * y[4] + axes[5] * y[5]) * inverse
     # rows of the slopes: (e_u - u' e_w) / t_w
-    p0, p1, p2 = (
-        (axes[0] - us * axes[6]) * inverse,
-        (axes[1] - us * axes[7]) * inverse,
-        (axes[2] - us * axes[8]) * inverse,
-    )
-    r0, r1, r2 = (
-        (axes[3] - vs * axes[6]) * inverse,
-        (axes[4] - vs * axes[7]) * inverse,
-        (axes[5] - vs * axes[8]) * inverse,
-    )
+    n0, n1, n2 = axes[6] * inverse, axes[7] * inverse, axes[8] * inverse
+    p0, p1, p2 = axes[0] * inverse - us * n0, axes[1] * inverse - us * n1, axes[2] * inverse - us * n2
+    r0, r1, r2 = axes[3] * inverse - vs * n0, axes[4] * inverse - vs * n1, axes[5] * inverse - vs * n2
     pk = p0 * k[0] + p1 * k[1] + p2 * k[2]
     rk = r0 * k[0] + r1 * k[1] + r2 * k[2]
     a0, a1, a2, a3, a4, a5 = axes[0], axes[1], axes[2], axes[3], axes[4], axes[5]
-    n0, n1, n2 = -axes[6] * inverse, -axes[7] * inverse, -axes[8] * inverse
-    for j in range(n):
-        x, v, z = d[0, j], d[1, j], d[2, j]
-        ds = n0 * x + n1 * v + n2 * z
-        rows[0, j] = d[6, j] + loss * ds
-        rows[1, j] = p0 * d[3, j] + p1 * d[4, j] + p2 * d[5, j] + pk * ds
-        rows[2, j] = r0 * d[3, j] + r1 * d[4, j] + r2 * d[5, j] + rk * ds
-        # e_u.t / t_w = u'
-        rows[3, j] = a0 * x + a1 * v + a2 * z + us * tw * ds
-        rows[4, j] = a3 * x + a4 * v + a5 * z + vs * tw * ds
+    tu, tv = us * tw, vs * tw
+    for j in range(LANES):
+        x, v, z = block[j], block[8 + j], block[16 + j]
+        t0, t1, t2 = block[24 + j], block[32 + j], block[40 + j]
+        ds = -(n0 * x + n1 * v + n2 * z)
+        block[184 + j] = block[48 + j] + loss * ds
+        block[192 + j] = p0 * t0 + p1 * t1 + p2 * t2 + pk * ds
+        block[200 + j] = r0 * t0 + r1 * t1 + r2 * t2 + rk * ds
+        block[208 + j] = a0 * x + a1 * v + a2 * z + tu * ds
+        block[216 + j] = a3 * x + a4 * v + a5 * z + tv * ds
 
 
-@njit(cache=True)
-def project_curvilinear(y: FloatArray, k: FloatArray, loss: float, d: FloatArray, n: int, rows: FloatArray) -> None:
-    """Derivatives at fixed path length, d (7, n), to those of (q/p, lambda, phi, x_perp, y_perp): rows (5, n)."""
+@borrowing
+def project_curvilinear(y: FloatArray, k: FloatArray, loss: float, block: FloatArray) -> None:
+    """Derivatives at fixed path length to those of (q/p, lambda, phi, x_perp, y_perp), in the block's last rows."""
     cl = sqrt(y[3] * y[3] + y[4] * y[4])
     sl, c, s = y[5], y[3] / cl, y[4] / cl
-    for j in range(n):
-        ds = -(y[3] * d[0, j] + y[4] * d[1, j] + y[5] * d[2, j])
-        t0, t1, t2 = d[3, j] + k[0] * ds, d[4, j] + k[1] * ds, d[5, j] + k[2] * ds
-        rows[0, j] = d[6, j] + loss * ds
-        rows[1, j] = -sl * (c * t0 + s * t1) + cl * t2
-        rows[2, j] = (c * t1 - s * t0) / cl
-        rows[3, j] = c * d[1, j] - s * d[0, j]
-        rows[4, j] = -sl * (c * d[0, j] + s * d[1, j]) + cl * d[2, j]
+    v0, v1 = -sl * c, -sl * s
+    for j in range(LANES):
+        x, v, z = block[j], block[8 + j], block[16 + j]
+        ds = -(y[3] * x + y[4] * v + y[5] * z)
+        t0, t1, t2 = block[24 + j] + k[0] * ds, block[32 + j] + k[1] * ds, block[40 + j] + k[2] * ds
+        block[184 + j] = block[48 + j] + loss * ds
+        block[192 + j] = v0 * t0 + v1 * t1 + cl * t2
+        block[200 + j] = (c * t1 - s * t0) / cl
+        block[208 + j] = c * v - s * x
+        block[216 + j] = v0 * x + v1 * v + cl * z
 
 
 @njit(cache=True)
 def local_from_curvilinear(y: FloatArray, k: FloatArray, loss: float, axes: FloatArray, out: FloatArray) -> None:
     """H (5, 5): derivatives of the local by the curvilinear coordinates at the same point of the path."""
-    d = np.zeros((7, 5))
-    open_curvilinear(y, d, 5)
-    project(y, k, loss, axes, d, 5, out)
+    block = np.zeros(BLOCK)
+    open_curvilinear(y, block)
+    project(y, k, loss, axes, block)
+    for r in range(5):
+        for c in range(5):
+            out[r, c] = block[ROWS + LANES * r + c]

@@ -5,17 +5,16 @@ All is expressed through q = charge / momentum: an energy loss dE moves q by q E
 
 from math import log, sqrt
 
-from numba import njit
-
 from mucal.arrays import FloatArray
 from mucal.detector.kernels import LOSS_CONSTANT, RADIATIVE, Z_OVER_A, loss_number, max_transfer
+from mucal.numerics.borrowing import borrowing
 from mucal.units import MUON_MASS
 
 HIGHLAND = 13.6e-3
 """GeV; Highland's constant (G. Lynch and O. Dahl, NIM B58 (1991) 6)."""
 
 
-@njit(cache=True)
+@borrowing
 def restricted_loss(p: float, xi: float, cut: float, medium: FloatArray) -> tuple[float, float, float, float]:
     """Mean loss to collisions with a transfer below `cut`, its derivatives by p and by `cut`, and its variance.
 
@@ -44,7 +43,7 @@ def restricted_loss(p: float, xi: float, cut: float, medium: FloatArray) -> tupl
     return mean, by_p, by_cut, xi / beta2 * (cut - 0.5 * beta2 * cut * cut / t_max)
 
 
-@njit(cache=True)
+@borrowing
 def thin_loss(
     q: float, xi: float, scale: float, alpha: float, medium: FloatArray
 ) -> tuple[float, float, float, float, float]:
@@ -79,7 +78,7 @@ def thin_loss(
     )
 
 
-@njit(cache=True)
+@borrowing
 def thick_loss(q: float, xi: float, scale: float, cut: float, medium: FloatArray) -> tuple[float, float, float, float]:
     """dq/ds in a homogeneous medium: its value g, dg/dq, dg/d ln scale, and d(variance of q)/ds.
 
@@ -98,7 +97,7 @@ def thick_loss(q: float, xi: float, scale: float, cut: float, medium: FloatArray
     return factor * loss, factor_q * loss - factor * loss_p * p / q, factor * scale * mean, factor * factor * variance
 
 
-@njit(cache=True)
+@borrowing
 def scattering(q: float, x_over_x0: float) -> float:
     """Variance of the projected angle without Highland's logarithm: (13.6 MeV / beta p)^2 x/X0."""
     p2 = 1.0 / (q * q)
