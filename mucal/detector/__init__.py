@@ -6,6 +6,7 @@ local = rotation (global - centre).  The thickness of material is stated at norm
 surfaces together are *elements*: numbers 0 .. M-1 are the modules, M .. M+P-1 the passive surfaces.
 """
 
+from mucal.detector.alignment import displaced
 from mucal.detector.barrel import barrel
 from mucal.detector.cms_like import cms_like
 from mucal.detector.material import (
@@ -36,7 +37,7 @@ from mucal.detector.table import CYLINDER, DISC, PIXEL, STRIP, Detector, Modules
 __all__ = [
     "ALIGNMENT", "CARBON", "CYLINDER", "DISC", "PIXEL", "SILICON", "STRIP", "Crossings", "Detector", "Medium",
     "Modules", "NavigationIndex", "NavigationStatus", "Passive", "Survey", "additive_scattering_variance",
-    "alignment_derivatives", "barrel", "cms_like", "cross", "find_overlaps", "local_slopes", "mean_loss",
-    "most_probable_loss", "navigation_index", "predict", "radiative_loss", "require_no_overlaps",
+    "alignment_derivatives", "barrel", "cms_like", "cross", "displaced", "find_overlaps", "local_slopes",
+    "mean_loss", "most_probable_loss", "navigation_index", "predict", "radiative_loss", "require_no_overlaps",
     "scattering_variance", "stopping_power", "straggling", "survey", "to_global", "to_local", "unhit_modules",
 ]  # fmt: skip
