@@ -6,11 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mucal import __version__, store
+from mucal import __version__
 from mucal.calibration import Calibration, load
 from mucal.calibration.manifest import read_manifest
 from mucal.errors import InputError, NotCertified, ResourceError
 from mucal.io import verify_bundle, write_bundle
+from mucal.store import files
 
 FILES = {
     "calibration.h5",
@@ -127,7 +128,7 @@ def test_a_full_disk_at_any_file_leaves_nothing(calibration: Calibration, tmp_pa
             if calls == failing + 1:
                 raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(store, "_sync", sync)
+    monkeypatch.setattr(files, "_sync", sync)
     with pytest.raises(ResourceError, match="disk is full"):
         write_bundle(calibration, tmp_path / "release")
     assert list(tmp_path.iterdir()) == []
