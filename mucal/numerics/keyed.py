@@ -13,10 +13,10 @@ import numpy.typing as npt
 
 from mucal.arrays import FloatArray, IntArray
 
-_WEYL: Final = np.uint64(0x9E3779B97F4A7C15)
-_MIX_1: Final = np.uint64(0xBF58476D1CE4E5B9)
-_MIX_2: Final = np.uint64(0x94D049BB133111EB)
-_TO_UNIT: Final = 2.0**-53
+WEYL: Final = np.uint64(0x9E3779B97F4A7C15)
+MIX_1: Final = np.uint64(0xBF58476D1CE4E5B9)
+MIX_2: Final = np.uint64(0x94D049BB133111EB)
+TO_UNIT: Final = 2.0**-53
 
 
 def uniform(seed: int, purpose: str, *keys: IntArray | int) -> FloatArray:
@@ -36,7 +36,7 @@ def normal(seed: int, purpose: str, *keys: IntArray | int) -> FloatArray:
     """
     word = _hash(seed, purpose, keys)
     radius = np.sqrt(-2.0 * np.log(_to_uniform(word)))
-    result: FloatArray = radius * np.cos(2.0 * np.pi * _to_uniform(_mix(word + _WEYL)))
+    result: FloatArray = radius * np.cos(2.0 * np.pi * _to_uniform(_mix(word + WEYL)))
     return result
 
 
@@ -50,17 +50,17 @@ def _hash(seed: int, purpose: str, keys: tuple[IntArray | int, ...]) -> npt.NDAr
     shape = np.broadcast_shapes(*(np.shape(key) for key in keys))
     word = np.full(shape or (1,), start_word(seed, purpose), dtype=np.uint64)
     for key in keys:
-        word = _mix((word ^ np.atleast_1d(key).astype(np.int64).astype(np.uint64)) + _WEYL)
+        word = _mix((word ^ np.atleast_1d(key).astype(np.int64).astype(np.uint64)) + WEYL)
     return word
 
 
 def _mix(word: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
-    word = (word ^ (word >> np.uint64(30))) * _MIX_1
-    word = (word ^ (word >> np.uint64(27))) * _MIX_2
+    word = (word ^ (word >> np.uint64(30))) * MIX_1
+    word = (word ^ (word >> np.uint64(27))) * MIX_2
     result: npt.NDArray[np.uint64] = word ^ (word >> np.uint64(31))
     return result
 
 
 def _to_uniform(word: npt.NDArray[np.uint64]) -> FloatArray:
-    result: FloatArray = ((word >> np.uint64(11)).astype(np.float64) + 0.5) * _TO_UNIT
+    result: FloatArray = ((word >> np.uint64(11)).astype(np.float64) + 0.5) * TO_UNIT
     return result

@@ -7,6 +7,7 @@ import numpy.typing as npt
 from numba import njit
 
 from mucal.arrays import BoolArray, FloatArray
+from mucal.numerics.keyed_kernels import absorb, to_normal, to_uniform
 
 WordArray = npt.NDArray[np.uint64]
 
@@ -20,38 +21,7 @@ PURPOSES = (
     BACKGROUND, MASS, RADIATION, RADIATION_SHAPE, RADIATING_MUON, SMEARING,
 ) = range(11)  # fmt: skip
 
-_WEYL = np.uint64(0x9E3779B97F4A7C15)
-_MIX_1 = np.uint64(0xBF58476D1CE4E5B9)
-_MIX_2 = np.uint64(0x94D049BB133111EB)
-_S27, _S30, _S31, _S11 = np.uint64(27), np.uint64(30), np.uint64(31), np.uint64(11)
 MAX_TRIALS = 200
-
-
-@njit(cache=True)
-def mix(word: np.uint64) -> np.uint64:
-    """The finaliser of `numerics.keyed`."""
-    word = (word ^ (word >> _S30)) * _MIX_1
-    word = (word ^ (word >> _S27)) * _MIX_2
-    return word ^ (word >> _S31)
-
-
-@njit(cache=True)
-def absorb(word: np.uint64, key: int) -> np.uint64:
-    """The word after one more key."""
-    return mix((word ^ np.uint64(key)) + _WEYL)
-
-
-@njit(cache=True)
-def to_uniform(word: np.uint64) -> float:
-    """A number in (0, 1)."""
-    return (np.float64(word >> _S11) + 0.5) * 2.0**-53
-
-
-@njit(cache=True)
-def to_normal(word: np.uint64) -> float:
-    """A standard normal number (Box and Muller)."""
-    radius = math.sqrt(-2.0 * math.log(to_uniform(word)))
-    return float(radius * math.cos(2.0 * math.pi * to_uniform(mix(word + _WEYL))))
 
 
 @njit(cache=True)

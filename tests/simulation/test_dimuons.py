@@ -10,7 +10,6 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy.special import ndtr
 
 from mucal.errors import ConfigError
-from mucal.numerics import normal, start_word, uniform
 from mucal.scale import ResolutionTable, correct_pt, relative_variance
 from mucal.simulation import (
     DimuonSimulation,
@@ -18,7 +17,6 @@ from mucal.simulation import (
     SimulatedDimuons,
     generate_dimuons,
     injected_table,
-    kernels,
     nominal_resolution,
     stream_dimuons,
 )
@@ -58,16 +56,6 @@ def kolmogorov(probability: np.ndarray) -> float:
 
 
 # ------------------------------------------------------------------------------------------------ random numbers
-
-
-def test_compiled_numbers_are_those_of_numerics_keyed():
-    event = np.array([0, 1, 2, 10**9, 2**40])
-    for e in event:
-        word = np.uint64(kernels.absorb(start_word(7, "dimuons/mass"), e))
-        assert kernels.to_uniform(word) == uniform(7, "dimuons/mass", np.array([e]))[0]
-        word = np.uint64(kernels.absorb(start_word(7, "dimuons/smearing"), e))
-        word = np.uint64(kernels.absorb(word, 1))
-        assert_allclose(kernels.to_normal(word), normal(7, "dimuons/smearing", np.array([e]), 1)[0], rtol=1e-14)
 
 
 @pytest.mark.parametrize("name", ["jpsi", "upsilon1s", "z"])
