@@ -1,11 +1,14 @@
 """What a user sees: progress bars on a terminal, plain lines in a pipe, one JSON object when asked."""
 
 import json
+import signal
 import sys
+import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING, Any, Final
 
 import click
@@ -15,8 +18,41 @@ if TYPE_CHECKING:
 
     from mucal.workflow import Event, Tell
 
+_ASKED_TO_STOP: Final = threading.Event()
+
 QUIET_SECONDS: Final = 10.0
 """A piped command reports its progress this often, no more."""
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Inside, Ctrl-C and SIGTERM end a command as KeyboardInterrupt.
+
+    An exception raised at an unlucky moment, as inside a callback of a library, is swallowed there: so the wish is kept
+    and raised again with the next thing that a stage tells.
+    """
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    _ASKED_TO_STOP.clear()
+    with suppress(ValueError):  # not in the main thread: whoever started it handles signals
+        for number, handler in before.items():
+            if handler is not signal.SIG_IGN:
+                signal.signal(number, _stop)
+    try:
+        yield
+    finally:
+        with suppress(ValueError, TypeError):
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+def _stop(_signal: int, _frame: FrameType | None) -> None:
+    _ASKED_TO_STOP.set()
+    raise KeyboardInterrupt
+
+
+def _heed() -> None:
+    if _ASKED_TO_STOP.is_set():
+        raise KeyboardInterrupt
 
 
 @contextmanager
@@ -40,6 +76,7 @@ class _Terminal:
         self.tasks: dict[str, Any] = {}
 
     def tell(self, event: "Event") -> None:
+        _heed()
         if event.text:
             self.bars.console.print(f"{event.stage:<22} {event.text}", markup=False, highlight=False, soft_wrap=True)
             return
@@ -58,6 +95,7 @@ class _Plain:
         self.last = time.monotonic()
 
     def tell(self, event: "Event") -> None:
+        _heed()
         if event.text:
             click.echo(f"{event.stage:<22} {event.text}", err=self.to_error)
         elif time.monotonic() - self.last > QUIET_SECONDS:

@@ -6,18 +6,16 @@
 
 import errno
 import json
-import signal
 import sys
 import traceback
 from collections.abc import Sequence
-from contextlib import suppress
 from importlib import import_module
-from types import FrameType
 from typing import Final
 
 import click
 
 from mucal import __version__
+from mucal.cli.console import interruptible
 from mucal.errors import ConfigError, Interrupted, MucalError, ResourceError, nearest
 
 COMMANDS: Final = {
@@ -77,10 +75,9 @@ def program() -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command line (default: that of the process) and return its exit code."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
-    with suppress(ValueError):  # not in the main thread: whoever started it handles signals
-        signal.signal(signal.SIGTERM, _terminated)
     try:
-        program.main(args=arguments, prog_name="mucal", standalone_mode=False)
+        with interruptible():
+            program.main(args=arguments, prog_name="mucal", standalone_mode=False)
     except click.exceptions.Exit as stop:
         return int(stop.exit_code)
     except Exception as error:
@@ -88,10 +85,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt as error:
         return _report(error, as_json="--json" in arguments)
     return 0
-
-
-def _terminated(_signal: int, _frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
 
 
 def _report(error: BaseException, *, as_json: bool) -> int:

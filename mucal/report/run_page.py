@@ -19,6 +19,10 @@ from mucal.store import Provenance
 from mucal.theory import RESONANCES
 
 WORST: Final = 12
+THRESHOLD: Final = (
+    " A threshold in reconstructed pT by itself moves a peak by a few 1e-4, through the resolution; only the "
+    "comparison with simulation above is free of it."
+)
 VERDICTS: Final = {
     "ok": "Certified: the calibration was written.",
     "not_certified": "Not certified: no calibration was written.",
@@ -78,16 +82,21 @@ def headline(run: RunResults) -> list[str]:
     lines = [run.reason] if run.reason else []
     if run.recovery is not None:
         r = run.recovery
-        lines.append(
-            f"Recovered against injected: chi2 = {r.chi2:.1f} for {r.ndf} parameters, {p_text(r.p_value)}."
-        )
+        lines.append(f"Recovered against injected: chi2 = {r.chi2:.1f} for {r.ndf} parameters, {p_text(r.p_value)}.")
     for points in run.shifts.series:
         against = points.name.replace("_", " ")
         lines.append(
-            f"Mass shift against {against}, on events not used: zero everywhere with {p_text(points.p_before)} "
+            f"Mass shift against {against}, on {events_shown(run)}: zero everywhere with {p_text(points.p_before)} "
             f"before and {p_text(points.p_after)} after."
         )
     return [*lines, *(f"{note[:1].upper()}{note[1:]}." for note in run.notes)]
+
+
+def events_shown(run: RunResults) -> str:
+    """Which events the shifts are of."""
+    general = run.provenance.configuration.get("analysis", {})
+    everything = isinstance(general, Mapping) and general.get("derive_fraction") == 1.0
+    return "the same events that derived the table" if everything else "events not used to derive"
 
 
 def p_text(p: float) -> str:
@@ -168,10 +177,10 @@ def shift_section(run: RunResults) -> Section:
         title="Mass shift before and after",
         items=(
             Picture(
-                figure=shift_figure(run.shifts, note=f"{label}, events not used to derive"),
+                figure=shift_figure(run.shifts, note=f"{label}, {events_shown(run)}"),
                 caption="Relative shift of the fitted mass"
                 + (", less that of simulation" if run.simulation is not None else " from its reference")
-                + ", in events that did not derive the table. Bars: errors of these fits; band: errors of the table.",
+                + f", in {events_shown(run)}. Bars: errors of these fits; band: errors of the table.",
             ),
             Table(
                 head=["against", "chi2 before", "p", "chi2 after", "p", "bins"],
@@ -245,9 +254,8 @@ def spectra_section(run: RunResults) -> Section:
                 head=["spectrum", "", "state", "mass, MeV", "minus PDG, MeV", "relative, 1e-3", "p-value"],
                 rows=rows,
                 words=(0, 1, 2),
-                caption="Fitted masses against the Review of Particle Physics; statistical errors only. A threshold in "
-                "reconstructed pT by itself moves a peak by a few 1e-4, through the resolution; only the comparison with "
-                "simulation above is free of it.",
+                caption="Fitted masses against the Review of Particle Physics; statistical errors only."
+                + ("" if run.simulation is None else THRESHOLD),
             )
         )
     return Section(title="Spectra", items=tuple(items))

@@ -10,7 +10,7 @@ import numpy as np
 from mucal.errors import ConfigError, NotCertified
 from mucal.io import open_dimuons
 from mucal.ledger import Ledger
-from mucal.massfit import MassFits, MassHistograms, SpectrumFit, Status, fit_bins, fit_spectrum
+from mucal.massfit import MassFits, MassHistograms, SpectrumFit, Status, fit_bins, fit_spectrum, window_warnings
 from mucal.plot.masses import MassShifts
 from mucal.scale import (
     ResolutionTable,
@@ -133,6 +133,7 @@ def join(analysis: Analysis, folder: Folder, data: Source, simulation: Source | 
     if table is None:
         raise AssertionError("at least one pass derives a table")
     before, after = passes[0], passes[-1]
+    notes += window_warnings(before.derive, analysis.massfit.resonance)
     resolution, resolution_mc = _resolutions(analysis, fits[-1], fits_mc, notes)
     shifts = mass_shifts(
         before.validate,

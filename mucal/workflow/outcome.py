@@ -11,6 +11,7 @@ from scipy.special import chdtrc
 from mucal import __version__
 from mucal.errors import MucalError
 from mucal.massfit import Status as Fit
+from mucal.report.run_page import p_text
 from mucal.workflow.chain import Chain
 from mucal.workflow.config import General
 
@@ -130,7 +131,8 @@ def summary(chain: Chain) -> list[str]:
         after, after_error = weighted_mean(points.after, points.after_error)
         lines.append(
             f"mass shift against {points.name}: {1e3 * before:+.3f} +- {1e3 * before_error:.3f} -> {1e3 * after:+.3f} "
-            f"+- {1e3 * after_error:.3f} (1e-3); zero everywhere with p = {points.p_before:.2g} -> {points.p_after:.2g}"
+            f"+- {1e3 * after_error:.3f} (1e-3); zero everywhere with {p_text(points.p_before)}, "
+            f"then {p_text(points.p_after)}"
         )
     return lines
 

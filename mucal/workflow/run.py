@@ -18,7 +18,7 @@ from mucal.workflow.chain import Chain, inputs_of, join, sources
 from mucal.workflow.config import Analysis
 from mucal.workflow.outcome import Outcome, failed, headline, objections, summary
 from mucal.workflow.progress import Event, Tell, silent
-from mucal.workflow.stages import Folder, close_folder, open_folder
+from mucal.workflow.stages import Folder, close_folder, holds_lock, open_folder
 
 R = TypeVar("R", bound=Result)
 
@@ -41,12 +41,13 @@ def run(
     not fit to be exported; ConfigError, InputError and so on as the stages do.  In every case `result.json` says so.
     """
     out = Path(out)
-    open_folder(out, resume=resume, overwrite=overwrite)
     folder = Folder(out, resume=resume, base=Provenance(), tell=tell)
     try:
+        open_folder(out, resume=resume, overwrite=overwrite)
         outcome = _run(analysis, out, folder, tell)
     except BaseException as error:
-        folder.write_text(RESULT, failed(error).json())
+        if holds_lock(out):
+            folder.write_text(RESULT, failed(error).json())
         raise
     finally:
         close_folder(out)
@@ -68,6 +69,8 @@ def _run(analysis: Analysis, out: Path, folder: Folder, tell: Tell) -> Outcome:
         inputs={**inputs_of(data), **inputs_of(simulation)},
     )
     chain = join(analysis, folder, data, simulation, tell)
+    for note in chain.notes:
+        tell(Event(stage="warning", text=note))
     files = save(chain, folder)
     reasons = objections(chain, analysis.general)
     calibration = None

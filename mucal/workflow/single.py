@@ -9,7 +9,7 @@ import numpy as np
 from mucal.errors import ConfigError, InputError
 from mucal.io import check_dimuons, write_dimuons
 from mucal.ledger import Ledger
-from mucal.massfit import MassFits
+from mucal.massfit import MassFits, window_warnings
 from mucal.scale import ScaleTable
 from mucal.store import Provenance
 from mucal.track import Dimuons
@@ -29,6 +29,8 @@ def fit_masses(analysis: Analysis, *, sample: str = "data", tell: Tell = silent)
     for name, ledger in ledgers.items():
         tell(Event(stage=name, text=ledger.line()))
     tell(Event(stage="massfit", text=quality_line(fits)))
+    for warning in window_warnings(found.derive, analysis.massfit.resonance):
+        tell(Event(stage="warning", text=warning))
     return fits.with_provenance(
         Provenance(
             configuration=dict(analysis.plain),

@@ -106,9 +106,18 @@ def open_folder(path: Path, *, resume: bool, overwrite: bool) -> None:
             old.unlink()
 
 
+def holds_lock(path: Path) -> bool:
+    """Whether this process works in the folder."""
+    try:
+        return (path / LOCK).read_text() == str(os.getpid())
+    except OSError:
+        return False
+
+
 def close_folder(path: Path) -> None:
-    """Give back the lock."""
-    (path / LOCK).unlink(missing_ok=True)
+    """Give back the lock, if it is ours."""
+    if holds_lock(path):
+        (path / LOCK).unlink(missing_ok=True)
 
 
 def _alive(lock: Path) -> int:

@@ -114,6 +114,14 @@ def test_no_files_at_all_are_2(mucal, config, tmp_path):
     assert mucal("massfit", "--config", config, "-o", tmp_path / "x.h5").code == 2
 
 
+def test_b23_an_asymmetric_window_is_a_warning_with_a_better_one(mucal, config, events, tmp_path):
+    lopsided = wrong(config, tmp_path, "[2.9, 3.3]", "[2.5, 3.2]")
+    ended = mucal("massfit", events, "--config", lopsided, "-o", tmp_path / "x.h5")
+    assert ended.code == 0
+    assert "warning" in ended.out
+    assert "use 2.500 to 3.694 GeV" in ended.out
+
+
 def test_b34_a_broken_json_is_3(mucal, tmp_path):
     (tmp_path / "broken.json").write_text('{"a": 1,\n "b" 2}')
     ended = mucal("show", tmp_path / "broken.json")

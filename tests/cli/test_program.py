@@ -73,7 +73,13 @@ def test_with_json_an_error_is_an_object_on_standard_output(mucal, tmp_path: Pat
 def test_an_interrupted_run_ends_with_5_says_how_to_go_on_and_leaves_no_lock(tmp_path: Path, signal_number: int):
     out = tmp_path / "out"
     command = [sys.executable, "-c", "import sys; from mucal.cli import main; sys.exit(main())", "run", "-o", str(out)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # as in a shell at work
+    )
     deadline = time.monotonic() + 60
     while not (out / ".running").exists() and time.monotonic() < deadline:
         time.sleep(0.05)
