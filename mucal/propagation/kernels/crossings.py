@@ -173,23 +173,6 @@ def project(y: FloatArray, k: FloatArray, loss: float, axes: FloatArray, block: 
         block[216 + j] = a3 * x + a4 * v + a5 * z + tv * ds
 
 
-@borrowing
-def project_curvilinear(y: FloatArray, k: FloatArray, loss: float, block: FloatArray) -> None:
-    """Derivatives at fixed path length to those of (q/p, lambda, phi, x_perp, y_perp), in the block's last rows."""
-    cl = sqrt(y[3] * y[3] + y[4] * y[4])
-    sl, c, s = y[5], y[3] / cl, y[4] / cl
-    v0, v1 = -sl * c, -sl * s
-    for j in range(LANES):
-        x, v, z = block[j], block[8 + j], block[16 + j]
-        ds = -(y[3] * x + y[4] * v + y[5] * z)
-        t0, t1, t2 = block[24 + j] + k[0] * ds, block[32 + j] + k[1] * ds, block[40 + j] + k[2] * ds
-        block[184 + j] = block[48 + j] + loss * ds
-        block[192 + j] = v0 * t0 + v1 * t1 + cl * t2
-        block[200 + j] = (c * t1 - s * t0) / cl
-        block[208 + j] = c * v - s * x
-        block[216 + j] = v0 * x + v1 * v + cl * z
-
-
 @njit(cache=True)
 def local_from_curvilinear(y: FloatArray, k: FloatArray, loss: float, axes: FloatArray, out: FloatArray) -> None:
     """H (5, 5): derivatives of the local by the curvilinear coordinates at the same point of the path."""
