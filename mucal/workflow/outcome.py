@@ -11,7 +11,7 @@ from scipy.special import chdtrc
 from mucal import __version__
 from mucal.errors import MucalError
 from mucal.massfit import Status as Fit
-from mucal.report.run_page import p_text
+from mucal.report import p_text
 from mucal.workflow.chain import Chain
 from mucal.workflow.config import General
 

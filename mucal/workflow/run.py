@@ -81,20 +81,20 @@ def _run(analysis: Analysis, out: Path, folder: Folder, tell: Tell) -> Outcome:
             certify(calibration)
         except NotCertified as error:
             reasons = [error.what]
-    if not reasons and calibration is not None:
-        write_bundle(calibration, out / BUNDLE, overwrite=True)
-        files.append(BUNDLE)
+    released = [BUNDLE] if not reasons else []
     outcome = Outcome(
         status="not_certified" if reasons else "ok",
         reason="; ".join(reasons),
         headline=headline(chain),
         lines=tuple(summary(chain)),
         notes=chain.notes,
-        files=(*files, REPORT, RESULT),
+        files=(*files, *released, REPORT, RESULT),
     )
     folder.write_text(RESULT, outcome.json())
     tell(Event(stage="report", done=0, total=1, unit="page"))
-    write_report(out)
+    report = write_report(out)
+    if released and calibration is not None:
+        write_bundle(calibration, out / BUNDLE, attachments={REPORT: report.read_bytes()}, overwrite=True)
     return outcome
 
 

@@ -35,6 +35,7 @@ def test_run_leaves_a_calibration_that_loads_and_a_page_without_network(closure:
     page = (closure / "report.html").read_text()
     assert "Injected against recovered" in page
     assert "http" not in page.replace("http://www.w3.org", "")
+    assert (closure / "calibration" / "report.html").read_text() == page
 
 
 def test_run_refuses_a_folder_that_holds_something(mucal, closure: Path):

@@ -7,7 +7,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from mucal.report.page import Facts, Picture, Section, Table, Text, render
-from mucal.report.run_page import p_text, probability
+from mucal.report.run_results import p_text, probability
 
 VOID = {"meta", "img", "br", "link"}
 

@@ -1,0 +1,126 @@
+"""Sections about what stands behind the scale: spectra, mass fits, ledger, provenance."""
+
+from collections.abc import Mapping
+from typing import Final
+
+import numpy as np
+
+from mucal.ledger import Ledger
+from mucal.massfit import SpectrumFit, Status
+from mucal.plot.masses import quality_figure, residual_map
+from mucal.plot.spectrum import spectrum
+from mucal.report.page import Facts, Item, Picture, Section, Table
+from mucal.report.run_results import RunResults, probability
+from mucal.store import Provenance
+
+WORST: Final = 12
+THRESHOLD: Final = (
+    " A threshold in reconstructed pT by itself moves a peak by a few 1e-4, through the resolution; only the "
+    "comparison with simulation above is free of it."
+)
+
+
+def spectra_section(run: RunResults) -> Section:
+    """Spectra for people, before and after."""
+    items: list[Item] = []
+    rows = []
+    for name, pair in run.spectra.items():
+        for when, fit in zip(("before", "after"), pair, strict=True):
+            items.append(
+                Picture(figure=spectrum(fit, label=f"{name}, {when}"), caption=f"{name}, {when} the correction.")
+            )
+            for i, state in enumerate(fit.states):
+                rows.append(_mass_row(name, when, fit, i, state))
+    if rows:
+        items.append(
+            Table(
+                head=["spectrum", "", "state", "mass, MeV", "minus PDG, MeV", "relative, 1e-3", "p-value"],
+                rows=rows,
+                words=(0, 1, 2),
+                caption="Fitted masses against the Review of Particle Physics; statistical errors only."
+                + ("" if run.simulation is None else THRESHOLD),
+            )
+        )
+    return Section(title="Spectra", items=tuple(items))
+
+
+def _mass_row(name: str, when: str, fit: SpectrumFit, i: int, state: str) -> list[str]:
+    if not fit.valid:
+        return [name, when, state, "–", "–", "–", Status(fit.status).name.lower()]
+    mass, error, reference = fit.masses[i], fit.mass_errors[i], fit.reference[i]
+    return [
+        name, when, state, f"{1e3 * mass:.2f} ± {1e3 * error:.2f}", f"{1e3 * (mass - reference):+.2f}",
+        f"{1e3 * (mass / reference - 1):+.3f}", probability(fit.quality.p_value),
+    ]  # fmt: skip
+
+
+def fits_section(run: RunResults) -> Section:
+    """How the mass fits ended, where the table does not describe them, and the worst bins."""
+    pulls = run.residuals.pull
+    histograms = run.fits.histograms
+    worst = np.argsort(-np.abs(np.nan_to_num(pulls)))[:WORST]
+    rows = [
+        [
+            *_edges_of(histograms.eta_edges, histograms.pt_edges, run.residuals.index[i]),
+            f"{1e3 * 0.5 * run.residuals.y[i]:+.2f}", f"{1e3 * 0.5 * run.residuals.prediction[i]:+.2f}",
+            f"{pulls[i]:+.2f}",
+        ]
+        for i in worst
+    ]  # fmt: skip
+    return Section(
+        title="Mass fits",
+        items=(
+            Picture(
+                figure=quality_figure(run.fits),
+                caption="How the fits of the kinematic bins ended, and the goodness of fit of those that converged "
+                "(dashed: uniform).",
+            ),
+            Picture(
+                figure=residual_map(run.residuals.index, pulls, histograms.eta_edges, abs_eta=histograms.abs_eta),
+                caption="Residuals of the mass shifts after the table, summed over pT; ±1 is expected.",
+            ),
+            Table(
+                head=["eta of mu+", "pT of mu+", "eta of mu−", "pT of mu−", "shift, 1e-3", "table, 1e-3", "pull"],
+                rows=rows,
+                words=(0, 1, 2, 3),
+                caption=f"The {len(rows)} bins furthest from the table, of {pulls.size}",
+                fold=True,
+            ),
+        ),
+    )
+
+
+def _edges_of(eta: np.ndarray, pt: np.ndarray, index: np.ndarray) -> list[str]:
+    edges = (eta, pt, eta, pt)
+    return [f"{e[i]:g} to {e[i + 1]:g}" for e, i in zip(edges, index, strict=True)]
+
+
+def ledger_section(ledgers: Mapping[str, Ledger]) -> Section:
+    """What was read, used and rejected, stage by stage."""
+    rows = [[stage, ledger.line()] for stage, ledger in ledgers.items()]
+    return Section(
+        title="Ledger", items=(Table(head=["stage", "pairs or bins"], rows=rows, words=(0, 1)),) if rows else ()
+    )
+
+
+def provenance_section(provenance: Provenance) -> Section:
+    """With what it was made."""
+    facts = {"mucal": provenance.mucal, "seed": str(provenance.seed)}
+    facts |= {f"input {name}": f"sha256 {digest}" for name, digest in provenance.inputs.items()}
+    for section, values in provenance.configuration.items():
+        facts |= _flat(section, values)
+    return Section(title="Provenance", items=(Facts(facts=facts, small=True),))
+
+
+def _flat(name: str, value: object) -> dict[str, str]:
+    """Dotted names and values of nested tables."""
+    if isinstance(value, Mapping):
+        return {k: v for key, inner in value.items() for k, v in _flat(f"{name}.{key}", inner).items()}
+    if isinstance(value, list | tuple) and value and isinstance(value[0], Mapping):
+        return {k: v for i, inner in enumerate(value) for k, v in _flat(f"{name}.{i}", inner).items()}
+    return {name: _short(value)}
+
+
+def _short(value: object, most: int = 400) -> str:
+    text = str(value)
+    return text if len(text) <= most else f"{text[:most]} …"

@@ -1,0 +1,57 @@
+"""What a page is made from: the results of a finished run."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from mucal.massfit import MassFits, SpectrumFit
+from mucal.plot.masses import MassShifts
+from mucal.scale import ResolutionTable, ScaleResiduals, ScaleTable
+from mucal.scale.recovery import Recovery
+from mucal.store import Provenance
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunResults:
+    """A finished run.
+
+    title, status, reason : how it ended
+    notes                 : what a reader should know
+    fits, simulation      : mass fits of the last pass and of simulation
+    table, residuals      : the scale table, and its linear system
+    resolution, resolution_mc, recovery : where there are any
+    shifts                : of events that did not derive the table
+    spectra               : name -> fits before and after
+    provenance            : configuration, seed, inputs, and the ledgers of all stages
+    """
+
+    title: str
+    status: str
+    reason: str
+    notes: tuple[str, ...]
+    fits: MassFits
+    simulation: MassFits | None
+    table: ScaleTable
+    residuals: ScaleResiduals
+    resolution: ResolutionTable | None
+    resolution_mc: ResolutionTable | None
+    shifts: MassShifts
+    recovery: Recovery | None
+    spectra: Mapping[str, tuple[SpectrumFit, SpectrumFit]]
+    provenance: Provenance
+
+
+def events_shown(run: RunResults) -> str:
+    """Which events the shifts are of."""
+    general = run.provenance.configuration.get("analysis", {})
+    everything = isinstance(general, Mapping) and general.get("derive_fraction") == 1.0
+    return "the same events that derived the table" if everything else "events not used to derive"
+
+
+def p_text(p: float) -> str:
+    """A probability in a sentence."""
+    return "p < 1e-20" if p < 1e-20 else f"p = {p:.2g}"
+
+
+def probability(p: float) -> str:
+    """A probability in two digits; what is not worth telling from zero is a bound."""
+    return "< 1e-20" if p < 1e-20 else f"{p:.2g}"
