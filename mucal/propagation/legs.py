@@ -115,17 +115,7 @@ def propagate(
     if config.backwards and np.any(surfaces.xi > 0):
         raise ValueError("backwards propagation undoes no thin material; leave it out or go forwards")
     n_modes = 0 if magnet.modes is None else magnet.modes.index.shape[0]
-    result = Legs(
-        free=np.empty((n, legs, 7)),
-        local=np.empty((n, legs, 5)),
-        transport=np.empty((n, legs, 5, 5)),
-        by_parameters=np.empty((n, legs, 5, kernels.MODES + n_modes)),
-        noise=np.empty((n, legs, 5, 5)),
-        path=np.empty((n, legs)),
-        thickness=np.empty(n),
-        n_reached=np.empty(n, dtype=np.int64),
-        status=np.empty(n, dtype=np.int64),
-    )
+    result = _empty(n, legs, kernels.MODES + n_modes)
     packed, table = magnet.packed, surfaces.packed
     own = (_per_leg("offsets", offsets, n, legs, 3), _per_leg("ln_loss", ln_loss, n, legs, 2))
 
@@ -144,6 +134,25 @@ def propagate(
         with ThreadPoolExecutor(config.n_threads) as pool:
             list(pool.map(run, [slice(a, b) for a, b in pairwise(edges)]))
     return result
+
+
+def _empty(n: int, legs: int, n_parameters: int) -> Legs:
+    """Room for N tracks, in one piece: large pieces get large pages, and small arrays would each wait for theirs."""
+    shapes = {
+        "free": (n, legs, 7),
+        "local": (n, legs, 5),
+        "transport": (n, legs, 5, 5),
+        "by_parameters": (n, legs, 5, n_parameters),
+        "noise": (n, legs, 5, 5),
+        "path": (n, legs),
+        "thickness": (n,),
+    }
+    edges = np.cumsum([0, *(int(np.prod(shape)) for shape in shapes.values())])
+    room = np.empty(edges[-1])
+    arrays = {
+        name: room[a:b].reshape(shape) for (name, shape), (a, b) in zip(shapes.items(), pairwise(edges), strict=True)
+    }
+    return Legs(**arrays, n_reached=np.empty(n, dtype=np.int64), status=np.empty(n, dtype=np.int64))
 
 
 def _per_leg(name: str, values: FloatArray | None, n: int, legs: int, width: int) -> FloatArray:

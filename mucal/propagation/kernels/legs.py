@@ -149,7 +149,7 @@ def _uniform_path(
         if not found or abs(rest) > 0.5 * abs(total) + 1.0:
             break
         total += rest
-        if abs(rest) < 1e-12 * (1.0 + abs(total)):
+        if abs(rest) < 1e-3:  # what is left is of order (curvature)^3 rest^4
             break
     return total
 
