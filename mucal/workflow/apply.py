@@ -14,8 +14,7 @@ from mucal.track import Dimuons
 from mucal.workflow.chain import ledgers_of, sources
 from mucal.workflow.config import Analysis
 from mucal.workflow.progress import Event, Tell, silent
-
-BUNDLE_INSIDE = "calibration"
+from mucal.workflow.stages import BUNDLE
 
 
 def apply(
@@ -105,5 +104,5 @@ def columns(
 def bundle_of(path: str | Path) -> Path:
     """The calibration that a path means: itself, or the one inside the folder of a run."""
     path = Path(path)
-    inside = path / BUNDLE_INSIDE
+    inside = path / BUNDLE
     return inside if path.is_dir() and not (path / "manifest.json").exists() and inside.is_dir() else path

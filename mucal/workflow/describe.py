@@ -19,7 +19,7 @@ from mucal.store import Result, is_result, read_header
 from mucal.store import verify as verify_result
 from mucal.workflow.apply import bundle_of
 from mucal.workflow.chain import quality_line
-from mucal.workflow.run import RESULT
+from mucal.workflow.stages import RESULT
 
 Lines = list[str]
 

@@ -1,9 +1,10 @@
 """`mucal run`: from dimuons to a calibration, its figures and its page."""
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import TypeVar
 
 from mucal.calibration import Calibration, CalibrationConfig, assemble, certify
 from mucal.errors import InputError, NotCertified
@@ -18,13 +19,9 @@ from mucal.workflow.chain import Chain, inputs_of, join, sources
 from mucal.workflow.config import Analysis
 from mucal.workflow.outcome import Outcome, failed, headline, objections, summary
 from mucal.workflow.progress import Event, Tell, silent
-from mucal.workflow.stages import Folder, close_folder, holds_lock, open_folder
+from mucal.workflow.stages import BUNDLE, REPORT, RESULT, Folder, close_folder, holds_lock, open_folder
 
 R = TypeVar("R", bound=Result)
-
-BUNDLE: Final = "calibration"
-RESULT: Final = "result.json"
-REPORT: Final = "report.html"
 
 
 def run(
@@ -82,6 +79,8 @@ def _run(analysis: Analysis, out: Path, folder: Folder, tell: Tell) -> Outcome:
         except NotCertified as error:
             reasons = [error.what]
     released = [BUNDLE] if not reasons else []
+    if reasons and (out / BUNDLE / "manifest.json").is_file():
+        shutil.rmtree(out / BUNDLE)  # of an earlier run that went on here
     outcome = Outcome(
         status="not_certified" if reasons else "ok",
         reason="; ".join(reasons),

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import shutil
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -17,6 +18,16 @@ from mucal.workflow.progress import Event, Tell
 R = TypeVar("R", bound=Result)
 
 LOCK: Final = ".running"
+BUNDLE: Final = "calibration"
+RESULT: Final = "result.json"
+REPORT: Final = "report.html"
+TABLES: Final = (
+    "massfit.h5", "massfit_simulation.h5", "scale.h5", "scale_residuals.h5", "shifts.h5", "resolution.h5",
+    "resolution_simulation.h5", "recovery.h5",
+)  # fmt: skip
+FOLDERS: Final = ("stages", "spectra")
+MADE: Final = (*TABLES, RESULT, REPORT)
+"""Everything that a run makes, besides what stands in the folders."""
 
 
 def digest(made_from: Mapping[str, Any]) -> str:
@@ -102,8 +113,15 @@ def open_folder(path: Path, *, resume: bool, overwrite: bool) -> None:
         )
     lock.write_text(str(os.getpid()))
     if not resume:
-        for old in (path / "stages").glob("*.h5"):
-            old.unlink()
+        _clear(path)
+
+
+def _clear(path: Path) -> None:
+    """Take away what an earlier run made, nothing else: a new run that fails must not stand beside old results."""
+    for old in (*MADE, *(f"{folder}/{file.name}" for folder in FOLDERS for file in (path / folder).glob("*.h5"))):
+        (path / old).unlink(missing_ok=True)
+    if (path / BUNDLE / "manifest.json").is_file():
+        shutil.rmtree(path / BUNDLE)
 
 
 def holds_lock(path: Path) -> bool:

@@ -108,6 +108,15 @@ def test_what_is_not_certified_is_written_but_not_released(tmp_path: Path):
     assert not (tmp_path / "out/calibration").exists()
 
 
+def test_a_new_run_that_fails_leaves_nothing_of_the_old_one_but_foreign_files(finished: Path, tmp_path: Path):
+    out = copied(finished, tmp_path)
+    (out / "mine.h5").write_text("not yours")
+    with pytest.raises(NotCertified):
+        run(analysis("massfit.min_events=1_000_000"), out, overwrite=True)
+    left = {path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file()}
+    assert left == {"mine.h5", "result.json", "stages/simulation.h5", "stages/pass_0.h5"}
+
+
 def test_a_failed_run_says_so(tmp_path: Path):
     with pytest.raises(NotCertified):
         run(analysis("massfit.min_events=1_000_000"), tmp_path / "out")
