@@ -12,11 +12,7 @@ from mucal.io.root_events import open_root
 def test_text_branches_can_be_selected(files, tmp_path):
     table = files.pairs(6)
     table["Type"] = np.array(["GG", "GT", "GG", "TT", "GT", "GG"])
-    path = tmp_path / "a.root"
-    with uproot.recreate(path) as file:
-        file["Events"] = {
-            name: values if values.dtype.kind != "U" else values.tolist() for name, values in table.items()
-        }
+    path = files.write(tmp_path / "a.root", table)
     assert open_root(path, None).columns["Type"].kind == "text"
     source = open_dimuons(path, files.config(select=('Type == "GG"',)))
     assert_array_equal(source.read().event, table["event"][[0, 2, 5]])
@@ -73,8 +69,6 @@ def test_lists_in_an_rntuple_read_like_those_in_a_tree(files, tmp_path):
 
 
 def test_a_tree_in_a_folder_and_a_colon_in_the_path_are_no_trouble(files, tmp_path):
-    path = tmp_path / "run:1.root"
-    with uproot.recreate(path) as file:
-        file["analysis/Events"] = files.pairs(3)
+    path = files.write(tmp_path / "run:1.root", files.pairs(3), tree="analysis/Events")
     assert len(open_dimuons(path, files.config(tree="analysis/Events")).read()) == 3
     assert len(open_dimuons(path, files.config()).read()) == 3
