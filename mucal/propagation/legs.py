@@ -9,7 +9,7 @@ import numpy as np
 from mucal.arrays import FloatArray, IntArray
 from mucal.detector.field import MagneticField
 from mucal.errors import InputError
-from mucal.propagation.kernels import legs as kernels
+from mucal.propagation.kernels import tracks as kernels
 from mucal.propagation.status import TrackStatus
 from mucal.propagation.surfaces import Surfaces
 
