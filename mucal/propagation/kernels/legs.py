@@ -156,6 +156,37 @@ def _variance_rate(q: float, medium: FloatArray, media: FloatArray) -> float:
 
 
 @borrowing
+def _next_step(s: float, found: bool, bend: float, sense: float, h_max: float, at_start: bool) -> float:
+    """Length of the next step towards a surface at path length s; 0 if it will not be reached."""
+    limit = h_max
+    if bend > 0.0:
+        limit = min(limit, 0.3 / bend)
+    if not found:
+        # a muon straighter than a radius of 100 m will not come back
+        return 0.0 if bend * 1e4 < 1.0 else sense * limit
+    if at_start and s * sense < -1e-6:
+        return 0.0
+    if abs(s) <= limit:
+        return s if s != 0.0 else 1e-12 * sense
+    return s / ceil(abs(s) / limit)
+
+
+@borrowing
+def _last_shift(
+    y: FloatArray, s: float, k: FloatArray, loss: float, base: FloatArray, first: FloatArray, blocks: FloatArray,
+    stages: FloatArray,
+) -> None:  # fmt: skip
+    """The muon, its derivatives, its curvature and the field at it, over what is left to the surface."""
+    shift_columns(first, s, stages)
+    for j in range(1, blocks.shape[0]):
+        shift_columns(blocks[j], s, stages)
+    for j in range(3):
+        base[j] += s * (base[3 * j + 3] * y[3] + base[3 * j + 4] * y[4] + base[3 * j + 5] * y[5])
+        k[j] += s * k[3 + j]
+    shift_state(y, s, k, loss)
+
+
+@borrowing
 def propagate_leg(
     field: FloatArray, surfaces: FloatArray, media: FloatArray, i: int, y: FloatArray, offset: FloatArray,
     thick_scale: float, h_max: float, sense: float, steps_left: int, first_mode: int, exact: bool, known: bool,
@@ -194,40 +225,23 @@ def propagate_leg(
             loss = thick_loss(y[6], medium[XI], medium[SCALE], medium[CUT], media[int(medium[ROW])])[0]
         if steps > 0 and found and abs(s) <= (1e-9 if exact else LAST_SHIFT):
             if not exact:
-                shift_columns(first, s, stages)
-                for j in range(1, blocks.shape[0]):
-                    shift_columns(blocks[j], s, stages)
-                for j in range(3):
-                    change = base[3 * j + 3] * y[3] + base[3 * j + 4] * y[4] + base[3 * j + 5] * y[5]
-                    base[j] += s * change
-                    k[j] += s * k[3 + j]
-                shift_state(y, s, k, loss)
+                _last_shift(y, s, k, loss, base, first, blocks, stages)
                 path += s
             break
         if steps >= steps_left:
             return STEP_CAP, steps
         if turned > np.pi:
             return LOOPER, steps
-        limit = 1e4 if exact else h_max
-        if bend > 0.0:
-            limit = min(limit, 0.3 / bend)
-        if not found:
-            if bend * 1e4 < 1.0:  # straighter than a radius of 100 m: it will not come back
-                return MISSED, steps
-            h = sense * limit
-        elif s * sense < -1e-6 and steps == 0:
+        h = _next_step(s, found, bend, sense, 1e4 if exact else h_max, steps == 0)
+        if h == 0.0:
             return MISSED, steps
-        elif abs(s) <= limit:
-            h = s
-        else:
-            h = s / ceil(abs(s) / limit)
         if thick and found and middle == 0.0:
-            if steps == 0:
-                target = 0.5 * s
+            if target == 0.0:
+                target = path + 0.5 * s
             if abs(path + h) >= 0.999 * abs(target):
                 h = target - path
         if exact:
-            if found and abs(s) <= limit:
+            if found and h == s:
                 h = _uniform_path(surfaces, i, y, f, s, sense, trial, k, first)
             helix_step(y, h, f, first, True)
         else:
