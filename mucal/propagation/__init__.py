@@ -7,11 +7,13 @@ The equations of motion (lengths in cm, fields in T, momenta in GeV, kappa = `un
 so that a positive muon in B_z > 0 turns towards decreasing phi.  `propagate` takes muons along known routes of
 surfaces; each leg leaves a surface through its thin material and ends on the next one, before that one's material.  It
 returns the states, the 5x5 Jacobian of every leg, its derivatives by field offsets, loss scales and field modes, and
-its process noise; `compose` puts legs together.  Coordinates and frames: `propagation.states`.  Derived and tested in
+its process noise; `compose` puts legs together; `surfaces_of` and `routes_of` bring detectors
+and their crossings here.  Coordinates and frames: `propagation.states`.  Derived and tested in
 docs/physics/propagation.md.
 """
 
 from mucal.propagation.legs import Composed, Legs, StepConfig, compose, propagate
+from mucal.propagation.routes import routes_of, surfaces_of
 from mucal.propagation.states import (
     U_LOCAL,
     U_SLOPE,
@@ -44,5 +46,7 @@ __all__ = [
     "local_by_curvilinear",
     "planes",
     "propagate",
+    "routes_of",
+    "surfaces_of",
     "with_gaps",
 ]
