@@ -1,6 +1,6 @@
 """One spectrum, for a person to look at: resonance masses, resolution and yields, with a goodness of fit."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -46,8 +46,9 @@ class SpectrumFit(Result):
     quality         : goodness of fit
     min_2_ln_l      : -2 ln L at the minimum over the bins as they are, against the saturated model
     edm, n_calls    : of the minimiser
-    held            : tail exponents that ran to the upper edge of their domain, where a power tail is an exponential
-                      one and the likelihood is flat, and were held there; counted as fixed
+    held            : parameters that were held where the likelihood is flat, counted as fixed: tail exponents that
+                      ran to the upper edge of their domain, where a power tail is an exponential one, and yield and
+                      shape of a background that is not there
     at_edge         : parameters behind a status AT_BOUNDARY
     status          : `Status`
     """
@@ -161,7 +162,7 @@ def fit_spectrum(mass: FloatArray, config: SpectrumConfig) -> SpectrumFit:
 
 
 def _minimise(model: Model, counts: FloatArray) -> tuple[Model, Minimum]:
-    """The minimum, and the model with the tail exponents that had to be held."""
+    """The minimum, and the model with the parameters that had to be held."""
     n, p = counts.sum(), len(model.parameters)
     if n < model.config.min_events:
         nothing = np.full(p, np.nan)
@@ -179,10 +180,34 @@ def _minimise(model: Model, counts: FloatArray) -> tuple[Model, Minimum]:
         held = {name: high for name, high in upper.items() if minimum.values[model.names.index(name)] > 0.5 * high}
         model = replace(model, config=replace(model.config, fixed={**model.config.fixed, **held}))
         minimum = engine(model, counts)
-    return model, minimum
+    return _background_or_none(model, minimum, counts, engine)
 
 
 EXPONENTS: Final = ("n_l", "n_r")
+
+ONE_SIGMA: Final = 1.0
+"""In -2 ln L: a background that gains less is not seen, its shape has no likelihood to speak of."""
+
+
+def _background_or_none(
+    model: Model, minimum: Minimum, counts: FloatArray, engine: Callable[[Model, FloatArray], Minimum]
+) -> tuple[Model, Minimum]:
+    """The minimum, or that with the background held at no events, as a sample of pure signal needs it.
+
+    It is held where the fit with it fails or makes the sum of all components negative somewhere, provided that the
+    background is not seen: its yield came out negative, or the likelihood gains less than one standard error by it.
+    """
+    if "n_background" not in model.names or "n_background" in model.config.fixed:
+        return model, minimum
+    if minimum.status == Status.OK and np.all(model.expected(minimum.values).sum(axis=0) > 0):
+        return model, minimum
+    first = model.names.index("n_background")
+    nothing = {p.name: p.start for p in model.parameters[first:]} | {"n_background": 0.0}
+    bare = replace(model, config=replace(model.config, fixed={**nothing, **model.config.fixed}))
+    alone = engine(bare, counts)
+    worse = minuit_engine.objective(bare, counts, alone.values) - minuit_engine.objective(model, counts, minimum.values)
+    unseen = minimum.values[first] < 0 or worse < ONE_SIGMA
+    return (bare, alone) if alone.status == Status.OK and unseen else (model, minimum)
 
 
 def _at_edge(model: Model, minimum: Minimum) -> tuple[str, ...]:
@@ -258,7 +283,7 @@ def _state_line(fit: SpectrumFit, i: int) -> str:
 def _parameter_line(fit: SpectrumFit, name: str) -> str:
     line = f"  {name:<14}{fit.value(name):>14.6g}"
     if name in fit.held:
-        return f"{line}    held at the edge of its domain"
+        return f"{line}    held, the likelihood is flat"
     return f"{line} +- {fit.error(name):.3g}" if fit.error(name) > 0 else f"{line}    fixed"
 
 

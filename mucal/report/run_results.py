@@ -11,6 +11,19 @@ from mucal.store import Provenance
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SpectrumFits:
+    """Fits of one spectrum with one model.
+
+    before, after : events that did not derive the calibration, without and with it
+    simulation    : None where there is none
+    """
+
+    before: SpectrumFit
+    after: SpectrumFit
+    simulation: SpectrumFit | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RunResults:
     """A finished run.
 
@@ -20,7 +33,7 @@ class RunResults:
     table, residuals      : the scale table, and its linear system
     resolution, resolution_mc, recovery : where there are any
     shifts                : of events that did not derive the table
-    spectra               : name -> fits before and after
+    spectra               : name -> its fits
     provenance            : configuration, seed, inputs, and the ledgers of all stages
     """
 
@@ -36,7 +49,7 @@ class RunResults:
     resolution_mc: ResolutionTable | None
     shifts: MassShifts
     recovery: Recovery | None
-    spectra: Mapping[str, tuple[SpectrumFit, SpectrumFit]]
+    spectra: Mapping[str, SpectrumFits]
     provenance: Provenance
 
 

@@ -10,8 +10,9 @@ import numpy as np
 from mucal.errors import ConfigError, NotCertified
 from mucal.io import open_dimuons
 from mucal.ledger import Ledger
-from mucal.massfit import MassFits, MassHistograms, SpectrumFit, Status, fit_bins, fit_spectrum, window_warnings
+from mucal.massfit import MassFits, MassHistograms, Status, fit_bins, fit_spectrum, window_warnings
 from mucal.plot.masses import MassShifts
+from mucal.report import SpectrumFits
 from mucal.scale import (
     ResolutionTable,
     ScaleConfig,
@@ -43,7 +44,7 @@ class Chain:
     resolution, resolution_mc : None where none could be derived
     shifts           : of events that did not derive the table
     recovery         : against the truth, where it is known
-    spectra          : name -> fits before and after
+    spectra          : name -> its fits
     simulation_ledgers : of the reading of simulation
     notes            : what a reader should know
     """
@@ -58,7 +59,7 @@ class Chain:
     resolution_mc: ResolutionTable | None
     shifts: MassShifts
     recovery: Recovery | None
-    spectra: Mapping[str, tuple[SpectrumFit, SpectrumFit]]
+    spectra: Mapping[str, SpectrumFits]
     simulation_ledgers: Mapping[str, Ledger]
     notes: tuple[str, ...]
 
@@ -157,7 +158,7 @@ def join(analysis: Analysis, folder: Folder, data: Source, simulation: Source | 
         resolution_mc=resolution_mc,
         shifts=shifts,
         recovery=None if injected is None else compare(table, injected.table()),
-        spectra=_spectra(analysis, before, after, tell),
+        spectra=_spectra(analysis, before, after, simulation_pass, tell),
         simulation_ledgers={} if simulation_pass is None else simulation_pass.provenance.ledgers,
         notes=tuple(notes),
     )
@@ -171,7 +172,14 @@ def _simulation(
         return None, ""
 
     def make() -> Pass:
-        found = collect(source, analysis.bins.binning(), tell=tell, stage="simulation")
+        found = collect(
+            source,
+            analysis.bins.binning(),
+            windows=[spectrum.config.range for spectrum in analysis.spectra],
+            keep=[spectrum.events for spectrum in analysis.spectra],
+            tell=tell,
+            stage="simulation",
+        )
         return found.with_provenance(
             Provenance(ledgers={f"simulation {k}": v for k, v in (ledgers_of(source) | {"bins": found.ledger}).items()})
         )
@@ -263,12 +271,17 @@ def _resolutions(
     return found[0], found[1]
 
 
-def _spectra(analysis: Analysis, before: Pass, after: Pass, tell: Tell) -> dict[str, tuple[SpectrumFit, SpectrumFit]]:
+def _spectra(
+    analysis: Analysis, before: Pass, after: Pass, simulation: Pass | None, tell: Tell
+) -> dict[str, SpectrumFits]:
     found = {}
     for i, spectrum in enumerate(analysis.spectra):
         tell(Event(stage="spectra", done=i, total=len(analysis.spectra), unit="spectra"))
-        pair = [fit_spectrum(part.spectra[i].mass, spectrum.config) for part in (before, after)]
-        found[spectrum.name] = (pair[0], pair[1])
+        found[spectrum.name] = SpectrumFits(
+            before=fit_spectrum(before.spectra[i].mass, spectrum.config),
+            after=fit_spectrum(after.spectra[i].mass, spectrum.config),
+            simulation=None if simulation is None else fit_spectrum(simulation.spectra[i].mass, spectrum.config),
+        )
     return found
 
 

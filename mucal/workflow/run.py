@@ -11,7 +11,7 @@ from mucal.errors import InputError, NotCertified
 from mucal.io import write_bundle
 from mucal.massfit import MassFits, SpectrumFit
 from mucal.plot.masses import MassShifts
-from mucal.report import RunResults, run_page
+from mucal.report import RunResults, SpectrumFits, run_page
 from mucal.scale import ResolutionTable, ScaleResiduals, ScaleTable
 from mucal.scale.recovery import Recovery
 from mucal.store import Provenance, Result, replace_file
@@ -109,8 +109,8 @@ def save(chain: Chain, folder: Folder) -> list[str]:
         "resolution_simulation.h5": chain.resolution_mc,
         "recovery.h5": chain.recovery,
     }
-    for i, (before, after) in enumerate(chain.spectra.values()):
-        results |= {f"spectra/{i}_before.h5": before, f"spectra/{i}_after.h5": after}
+    for i, spectrum in enumerate(chain.spectra.values()):
+        results |= {f"spectra/{i}_{when}.h5": getattr(spectrum, when) for when in ("before", "after", "simulation")}
     read = {**chain.before.provenance.ledgers, **chain.simulation_ledgers}
     for name, result in results.items():
         if result is None:
@@ -177,7 +177,11 @@ def load_run(out: str | Path) -> RunResults:
         shifts=MassShifts.load(out / "shifts.h5"),
         recovery=_optional(Recovery, out / "recovery.h5"),
         spectra={
-            name: (SpectrumFit.load(out / f"spectra/{i}_before.h5"), SpectrumFit.load(out / f"spectra/{i}_after.h5"))
+            name: SpectrumFits(
+                before=SpectrumFit.load(out / f"spectra/{i}_before.h5"),
+                after=SpectrumFit.load(out / f"spectra/{i}_after.h5"),
+                simulation=_optional(SpectrumFit, out / f"spectra/{i}_simulation.h5"),
+            )
             for i, name in enumerate(names)
         },
         provenance=provenance,

@@ -129,7 +129,26 @@ def test_tail_exponents_without_a_maximum_are_held_and_said_to_be():
     fit = fit_spectrum(toy(8, n_signal=5000), SpectrumConfig(signal="dscb", fixed={"alpha_l": 1.0, "alpha_r": 1.0}))
     assert fit.held == ("n_l", "n_r")
     assert [(fit.value(name), fit.error(name)) for name in fit.held] == [(50.0, 0.0)] * 2
-    assert "held at the edge" in fit.summary()
+    assert "held, the likelihood is flat" in fit.summary()
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_background_that_is_not_there_is_held_at_nothing(seed):
+    masses = toy(seed, n_signal=20_000, n_background=0)
+    fit = fit_spectrum(masses, GAUSSIAN)
+    bare = fit_spectrum(masses, replace(GAUSSIAN, background="none"))
+    assert fit.status == Status.OK
+    if fit.held:
+        assert fit.held == ("n_background", "slope")
+        assert_allclose((fit.masses - bare.masses) / bare.mass_errors, 0.0, atol=1e-2)
+    # with or without it, the mass is that of a fit that never looked for a background, within the freedom of one
+    assert abs(fit.masses[0] - bare.masses[0]) < bare.mass_errors[0]
+
+
+def test_a_background_that_is_there_is_never_held():
+    fit = fit_spectrum(toy(3, n_signal=20_000, n_background=200), GAUSSIAN)
+    assert fit.status == Status.OK
+    assert fit.held == ()
 
 
 # ------------------------------------------------------------------------------------------------- refusals
