@@ -323,3 +323,16 @@ def test_a_route_to_no_surface_is_refused(tracker: SimpleNamespace) -> None:
 def test_negative_thickness_is_refused() -> None:
     with pytest.raises(ValueError, match=r"Surfaces.xi\[1\] = -1e-05"):
         cylinders(np.array([20.0, 60.0]), xi=np.array([1e-5, -1e-5]))
+
+
+def test_a_cylinder_that_a_track_grazes_from_inside_is_missed_or_crossed_once() -> None:
+    # around the largest radius that this track reaches, 2 p/(kappa B) in its circle through the origin
+    reach = 2 * 0.65 / (CURVATURE * 3.8)
+    radii = reach * (1 + np.array([-1e-4, -1e-7, 1e-7, 1e-4]))
+    y = free_states(np.array([[1 / 0.65, 0.0, 0.3, 0, 0]]), np.zeros(3))
+    for magnet in (uniform_field(3.8), with_modes(uniform_field(3.8), harmonic_modes(1))):
+        legs = [propagate(magnet, cylinders(radii[i : i + 1]), y, np.array([0])) for i in range(4)]
+        assert legs[0].status[0] == TrackStatus.OK
+        assert legs[3].status[0] in (TrackStatus.MISSED, TrackStatus.LOOPER)
+        for leg in legs:
+            assert leg.status[0] in (TrackStatus.OK, TrackStatus.MISSED, TrackStatus.LOOPER)

@@ -53,6 +53,9 @@ from mucal.units import CURVATURE
 
 OK, LOOPER, RANGED_OUT, OUTSIDE_FIELD, MISSED, STEP_CAP, BAD_START, TOO_FORWARD = range(8)
 
+MOST_REVERSALS = 5
+"""A crossing that exists is met after one or two."""
+
 LAST_SHIFT = 1e-3
 """cm; what is left to a surface below this is covered by a Taylor step: errors are of order (curvature)^3 s^4 / 24."""
 
@@ -204,7 +207,7 @@ def propagate_leg(
     thick = lossy or surfaces[i, GAP_X_OVER_X0] > 0.0
     medium[XI], medium[SCALE], medium[CUT] = surfaces[i, GAP_XI], thick_scale, surfaces[i, GAP_CUT]
     medium[ROW] = surfaces[i, GAP_MEDIUM]
-    path, middle, target, turned, loss, steps = 0.0, 0.0, 0.0, 0.0, 0.0, 0
+    path, middle, target, turned, loss, steps, reversals = 0.0, 0.0, 0.0, 0.0, 0.0, 0, 0
     summary[1], summary[2] = -1.0, y[6]
     if lossy:
         summary[4] = _variance_rate(y[6], medium, media)
@@ -232,6 +235,10 @@ def propagate_leg(
             return STEP_CAP, steps
         if turned > np.pi:
             return LOOPER, steps
+        if s * sense < 0.0:  # a surface that the track only grazes is passed again and again
+            reversals += 1
+            if reversals > MOST_REVERSALS:
+                return MISSED, steps
         h = _next_step(s, found, bend, sense, 1e4 if exact else h_max, steps == 0)
         if h == 0.0:
             return MISSED, steps
