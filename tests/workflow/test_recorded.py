@@ -30,6 +30,14 @@ def z(recorded: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
+@pytest.fixture(scope="module")
+def z_2010(recorded: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("z_2010") / "run"
+    file = recorded / "cms2010_dimuon_100k_rec700.h5"
+    assert main(["run", "--config", str(EXAMPLES / "cms2010_z.toml"), str(file), "-o", str(out)]) == 0
+    return out
+
+
 def test_jpsi_2010_the_bias_is_there_and_grows_with_eta(jpsi: Path):
     table = ScaleTable.load(jpsi / "scale.h5")
     half = slice(table.n_bins // 2, None)
@@ -82,3 +90,16 @@ def test_scales_from_jpsi_2010_and_z_2011_agree(jpsi: Path, z: Path):
         print(f"{name}: eta average of A = {1e3 * shift.even[0]:+.3f} +- {1e3 * shift.even_error[0]:.3f} (1e-3)")
     difference = found[0].even[0] - found[1].even[0]
     assert abs(difference) < 3 * np.hypot(found[0].even_error[0], found[1].even_error[0])
+
+
+def test_scales_from_jpsi_and_z_of_the_same_data_agree(jpsi: Path, z_2010: Path):
+    tables = [ScaleTable.load(path / "scale.h5") for path in (jpsi, z_2010)]
+    for eta in (0.5, 1.7):
+        (a, b), (da, db) = zip(*(_at(table, eta) for table in tables), strict=True)
+        print(f"|eta| = {eta}: A from J/psi {1e3 * a:+.2f} +- {1e3 * da:.2f}, from Z {1e3 * b:+.2f} +- {1e3 * db:.2f}")
+        assert abs(a - b) < 3 * np.hypot(da, db)
+
+
+def _at(table: ScaleTable, eta: float) -> tuple[float, float]:
+    i = int(table.bin_index(np.array([eta]))[0])
+    return float(table.A[i]), float(np.sqrt(table.cov[i, i]))
