@@ -24,7 +24,7 @@ NORMAL_CDF: Final = ndtr(_KNOTS)
 NORMAL_PDF: Final = np.exp(-0.5 * _KNOTS**2) / math.sqrt(2 * math.pi)
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def normal_terms(z: float) -> tuple[float, float]:
     """Normal integral and density at |z| < NORMAL_RANGE: Taylor series about the nearest table knot.
 
@@ -41,7 +41,7 @@ def normal_terms(z: float) -> tuple[float, float]:
     return cdf, pdf * (1.0 + d * (-x + d * (0.5 * third + d * (SIXTH * fourth))))
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def exponential(x: float) -> float:
     """exp(x) at |x| < EXPONENTIAL_RANGE, in a form that loops can vectorise: Taylor series about the nearest knot.
 
@@ -54,7 +54,7 @@ def exponential(x: float) -> float:
     return result
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def cholesky(a: FloatArray, tolerance: float) -> bool:
     """Overwrite the lower triangle of a (P, P) by its Cholesky factor; the upper triangle is neither read nor written.
 
@@ -78,7 +78,7 @@ def cholesky(a: FloatArray, tolerance: float) -> bool:
     return True
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def cholesky_solve(factor: FloatArray, b: FloatArray) -> None:
     """Overwrite b (P,) by the solution of L L^T x = b."""
     n = b.size
@@ -94,23 +94,30 @@ def cholesky_solve(factor: FloatArray, b: FloatArray) -> None:
         b[i] = total / factor[i, i]
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def cholesky_inverse(factor: FloatArray) -> FloatArray:
     """(P, P) inverse of L L^T, exactly symmetric."""
     n = factor.shape[0]
-    inverse = np.empty((n, n))
-    column = np.empty(n)
+    root = np.zeros((n, n))  # of the inverse: L^-1, lower triangle
     for j in range(n):
-        column[:] = 0.0
-        column[j] = 1.0
-        cholesky_solve(factor, column)
-        for i in range(j, n):
-            inverse[i, j] = column[i]
-            inverse[j, i] = column[i]
+        root[j, j] = 1.0 / factor[j, j]
+        for i in range(j + 1, n):
+            total = 0.0
+            for k in range(j, i):
+                total -= factor[i, k] * root[k, j]
+            root[i, j] = total / factor[i, i]
+    inverse = np.empty((n, n))
+    for i in range(n):
+        for j in range(i + 1):
+            total = 0.0
+            for k in range(i, n):
+                total += root[k, i] * root[k, j]
+            inverse[i, j] = total
+            inverse[j, i] = total
     return inverse
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def gauss_rule(x: FloatArray, weight: FloatArray, nodes: FloatArray, weights: FloatArray) -> int:
     """Gauss quadrature of a discrete measure: up to three nodes that integrate polynomials of degree five exactly.
 

@@ -41,7 +41,7 @@ def model_and_point(p: int) -> tuple[models.Model, models.Point]:
 def predicted(theta: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Expected events (M,) and derivatives (P, M) of the kernel; the length of theta says which model."""
     model, point = model_and_point(theta.size)
-    assert models.predict(theta, model, point)
+    assert models.predict(theta, *model, *point)
     return point.mu, point.dmu
 
 
@@ -131,7 +131,7 @@ def test_gradient_is_that_of_the_likelihood():
 
     mu, dmu = predicted(at)
     gradient, information = np.empty(7), np.empty((7, 7))
-    scoring.gradient_and_information(counts, mu, dmu, np.empty((3, mu.size)), gradient, information)
+    scoring.gradient_and_information(counts, mu, dmu, np.empty((gradient.size + 1, mu.size)), gradient, information)
     for a in range(7):
         step = 1e-4 * np.eye(7)[a]
         f = [minus_ln_l(at + k * step) for k in (-2, -1, 1, 2)]
@@ -180,4 +180,5 @@ def test_deviance_merges_to_five_expected_events():
 def test_unusable_parameters_are_refused():
     theta = TEMPLATE_POINTS[0].copy()
     theta[2] = math.nan
-    assert not models.predict(theta, *model_and_point(5))
+    model, point = model_and_point(5)
+    assert not models.predict(theta, *model, *point)

@@ -51,13 +51,13 @@ class Point(NamedTuple):
     dmu: FloatArray
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def new_point(p: int, m: int) -> Point:
     """Work arrays for P parameters and M mass bins."""
     return Point(np.empty((p - 2, m + 1)), np.empty((2, m)), np.empty(m), np.empty((p, m)))
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def compress(
     mass: FloatArray, weights: FloatArray, starts: IntArray, stops: IntArray, n_cells: IntArray
 ) -> tuple[FloatArray, FloatArray, IntArray]:
@@ -88,7 +88,7 @@ def compress(
     return nodes, node_weights, n_nodes
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def add_node(
     edges: FloatArray,
     per_gev: float,
@@ -107,7 +107,7 @@ def add_node(
         moment1[j] += weight * pdf * z
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def template_integral(
     edges: FloatArray, s: float, sigma: float, nodes: FloatArray, weights: FloatArray, integral: FloatArray
 ) -> None:
@@ -144,7 +144,7 @@ def template_integral(
         moment0[j] = moment1[j] - moment0[j] * inverse
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def dscb_integral(
     edges: FloatArray,
     centre: float,
@@ -159,49 +159,70 @@ def dscb_integral(
 
     integral : (5, M+1) filled with C, dC/dln s, dC/dln sigma, dC/dln alpha_l, dC/dln alpha_r
     """
-    core_l = math.exp(-0.5 * alpha_l * alpha_l)
-    core_r = math.exp(-0.5 * alpha_r * alpha_r)
-    to_join_l = SQRT_2PI * 0.5 * math.erf(alpha_l / math.sqrt(2.0))
-    to_join_r = SQRT_2PI * 0.5 * math.erf(alpha_r / math.sqrt(2.0))
+    below, density, t = integral[0], integral[1], integral[2]
+    per_gev = 1.0 / (centre * sigma)
+    inverse = 1.0 / sigma
+    for j in range(edges.size):
+        t[j] = edges[j] * per_gev - inverse
     n_edges = edges.size
+    join_l, join_r = -min(alpha_l, NORMAL_RANGE), min(alpha_r, NORMAL_RANGE)
     first = 0
-    while first < n_edges and edges[first] <= (1.0 - min(alpha_l, NORMAL_RANGE) * sigma) * centre:
+    while first < n_edges and t[first] <= join_l:
         first += 1
     last = first
-    while last < n_edges and edges[last] < (1.0 + min(alpha_r, NORMAL_RANGE) * sigma) * centre:
+    while last < n_edges and t[last] < join_r:
         last += 1
-    integral[3:] = 0.0
-    for j in range(first):
-        t = (1.0 - edges[j] / centre) / sigma
-        inside, integral[1, j], slope = dscb_tail(t, alpha_l, n_l, core_l, to_join_l)
-        integral[0, j] = -inside
-        integral[3, j] = -slope
-    for j in range(first, last):
-        cdf, pdf = normal_terms((edges[j] / centre - 1.0) / sigma)
-        integral[0, j] = SQRT_2PI * (cdf - 0.5)
-        integral[1, j] = SQRT_2PI * pdf
-    for j in range(last, n_edges):
-        t = (edges[j] / centre - 1.0) / sigma
-        integral[0, j], integral[1, j], integral[4, j] = dscb_tail(t, alpha_r, n_r, core_r, to_join_r)
+    integral[3, first:] = 0.0
+    integral[4, :last] = 0.0
+    dscb_tail(t[:first], -1.0, alpha_l, n_l, below[:first], density[:first], integral[3, :first])
+    dscb_core(t[first:last], below[first:last], density[first:last])
+    dscb_tail(t[last:], 1.0, alpha_r, n_r, below[last:], density[last:], integral[4, last:])
     for j in range(n_edges):
-        integral[2, j] = -integral[1, j] * (edges[j] / centre - 1.0) / sigma
-        integral[1, j] = integral[2, j] - integral[1, j] / sigma
+        turned = -density[j] * t[j]
+        t[j] = turned
+        density[j] = turned - density[j] * inverse
 
 
-@njit(cache=True, nogil=True)
-def dscb_tail(t: float, alpha: float, n: float, core: float, to_join: float) -> tuple[float, float, float]:
-    """Integral from the peak to t > alpha on one side, the density at t, and d integral / d ln alpha."""
-    if t <= alpha:  # alpha beyond NORMAL_RANGE
-        return to_join, 0.0, 0.0
-    u = 1.0 + (t - alpha) * alpha / n
-    power = 1.0 / (u * u * u) if n == 3.0 else math.exp(-n * math.log(u))  # the default is worth its short cut
+@njit(cache=True, nogil=True, error_model="numpy")
+def dscb_core(t: FloatArray, below: FloatArray, density: FloatArray) -> None:
+    """Integral of exp(-t^2 / 2) from the peak to every t within NORMAL_RANGE, and the density there."""
+    for j in range(t.size):
+        cdf, pdf = normal_terms(t[j])
+        below[j] = SQRT_2PI * (cdf - 0.5)
+        density[j] = SQRT_2PI * pdf
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def dscb_tail(
+    t: FloatArray, side: float, alpha: float, n: float, below: FloatArray, density: FloatArray, slope: FloatArray
+) -> None:
+    """Integral from the peak to every t beyond the join on one side, the density there, and d integral / d ln alpha.
+
+    side : -1.0 or 1.0, the sign of t
+    """
+    to_join = SQRT_2PI * 0.5 * math.erf(alpha / math.sqrt(2.0))
+    core = math.exp(-0.5 * alpha * alpha) if alpha <= NORMAL_RANGE else 0.0
     scale = core * n / (alpha * (n - 1.0))
-    missing = 1.0 - u * power
-    slope = core * alpha - scale * (alpha * alpha + 1.0) * missing + core * (t - 2.0 * alpha) * power
-    return to_join + scale * missing, core * power, slope
+    per_t = alpha / n
+    if n == 3.0:  # the default is worth its short cut
+        for j in range(t.size):
+            u = 1.0 + max(side * t[j] - alpha, 0.0) * per_t
+            density[j] = 1.0 / (u * u * u)
+    else:
+        for j in range(t.size):
+            density[j] = math.exp(-n * math.log(1.0 + max(side * t[j] - alpha, 0.0) * per_t))
+    at_join = core * alpha
+    fall = scale * (alpha * alpha + 1.0)
+    for j in range(t.size):
+        beyond = side * t[j] - alpha
+        power = density[j]
+        missing = 1.0 - (1.0 + max(beyond, 0.0) * per_t) * power
+        below[j] = side * (to_join + scale * missing)
+        slope[j] = side * (at_join - fall * missing + core * (beyond - alpha) * power)
+        density[j] = core * power
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def background(slope: float, middle: FloatArray, half: FloatArray, shape: FloatArray) -> None:
     """Exponential exp(-slope x) integrated over each bin and normalised over the window, x from -1/2 to 1/2.
 
@@ -209,7 +230,10 @@ def background(slope: float, middle: FloatArray, half: FloatArray, shape: FloatA
     shape        : (2, M) filled with B and dB/dslope
     """
     content, fall = shape[0], shape[1]
-    if abs(slope) * np.max(half) < 0.1:
+    n_wide = 0
+    for j in range(half.size):
+        n_wide += abs(slope) * half[j] > 0.1
+    if n_wide == 0:
         for j in range(middle.size):
             h = slope * half[j]
             h2 = h * h
@@ -237,13 +261,26 @@ def background(slope: float, middle: FloatArray, half: FloatArray, shape: FloatA
         fall[j] = content[j] * (fall[j] - mean)
 
 
-@njit(cache=True, nogil=True)
-def predict(theta: FloatArray, model: Model, point: Point) -> bool:
+@njit(cache=True, nogil=True, error_model="numpy")
+def predict(
+    theta: FloatArray,
+    edges: FloatArray,
+    middle: FloatArray,
+    half: FloatArray,
+    reference: float,
+    nodes: FloatArray,
+    weights: FloatArray,
+    tails: FloatArray,
+    integral: FloatArray,
+    shape: FloatArray,
+    mu: FloatArray,
+    dmu: FloatArray,
+) -> bool:
     """Fill mu and dmu: expected events in every mass bin and their derivatives; False if they are not usable.
 
-    mu_j = N ((1 - f) S_j + f B_j), S and B each normalised over the window.
+    mu_j = N ((1 - f) S_j + f B_j), S and B each normalised over the window.  After theta come the fields of Model
+    and of Point, one by one: every array taken out of a tuple costs two atomic operations.
     """
-    integral, shape, mu, dmu = point.integral, point.shape, point.mu, point.dmu
     for a in range(theta.size):
         if not math.isfinite(theta[a]):
             return False
@@ -251,15 +288,14 @@ def predict(theta: FloatArray, model: Model, point: Point) -> bool:
     s = math.exp(theta[LN_S])
     sigma = math.exp(theta[LN_SIGMA])
     if n_shapes == 3:
-        template_integral(model.edges, s, sigma, model.nodes, model.weights, integral)
+        template_integral(edges, s, sigma, nodes, weights, integral)
     else:
         alpha_l = math.exp(theta[LN_ALPHA_L])
         alpha_r = math.exp(theta[LN_ALPHA_R])
-        dscb_integral(
-            model.edges, s * model.reference, sigma, alpha_l, alpha_r, model.tails[0], model.tails[1], integral
-        )
-    background(theta[SLOPE], model.middle, model.half, shape)
+        dscb_integral(edges, s * reference, sigma, alpha_l, alpha_r, tails[0], tails[1], integral)
+    background(theta[SLOPE], middle, half, shape)
     m = mu.size
+    below, above = integral[0, :m], integral[0, 1:]
     norm = integral[0, m] - integral[0, 0]
     n = math.exp(theta[LN_N])
     f = 1.0 / (1.0 + math.exp(-theta[LOGIT_F]))
@@ -267,17 +303,21 @@ def predict(theta: FloatArray, model: Model, point: Point) -> bool:
         return False
     signal = n / (1.0 + math.exp(theta[LOGIT_F])) / norm
     smallest = 1e-15 * n
+    content, fall = shape[0], shape[1]
+    by_f, by_slope = dmu[LOGIT_F], dmu[SLOPE]
+    n_finite = 0
     for j in range(m):
-        part = signal * (integral[0, j + 1] - integral[0, j])
-        rest = n * f * shape[0, j]
+        part = signal * (above[j] - below[j])
+        rest = n * f * content[j]
         mu[j] = max(part + rest, smallest)
-        dmu[LN_N, j] = mu[j]
-        dmu[LOGIT_F, j] = (1.0 - f) * rest - f * part
-        dmu[SLOPE, j] = n * f * shape[1, j]
+        by_f[j] = (1.0 - f) * rest - f * part
+        by_slope[j] = n * f * fall[j]
+        n_finite += part + rest < np.inf
+    dmu[LN_N] = mu
     for a in range(1, n_shapes):
-        row = a if a < 3 else a + 2
+        by_shape = dmu[a if a < 3 else a + 2]
+        lower, upper = integral[a, :m], integral[a, 1:]
         drift = (integral[a, m] - integral[a, 0]) / norm
         for j in range(m):
-            step = integral[a, j + 1] - integral[a, j]
-            dmu[row, j] = signal * (step - drift * (integral[0, j + 1] - integral[0, j]))
-    return math.isfinite(mu.sum())
+            by_shape[j] = signal * (upper[j] - lower[j] - drift * (above[j] - below[j]))
+    return n_finite == m

@@ -45,7 +45,7 @@ class Levels(NamedTuple):
     n_nodes: IntArray
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def starting_point(counts: FloatArray, edges: FloatArray, reference: float, attempt: int, theta: FloatArray) -> None:
     """Start values from the spectrum alone: background from its ends, peak from truncated moments.
 
@@ -110,7 +110,7 @@ def starting_point(counts: FloatArray, edges: FloatArray, reference: float, atte
         theta[a] = math.log(1.5) if attempt < 2 else math.log(2.5)
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def merged_deviance(counts: FloatArray, mu: FloatArray) -> tuple[float, float, int]:
     """Poisson deviance after neighbours are merged to MIN_PREDICTED expected events.
 
@@ -138,7 +138,7 @@ def merged_deviance(counts: FloatArray, mu: FloatArray) -> tuple[float, float, i
     return deviance, expectation, n_merged
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def walls(edges: FloatArray, reference: float, low: FloatArray, high: FloatArray) -> None:
     """Fill the box of parameters that does not depend on the contents."""
     low[LN_ALPHA_L:] = math.log(0.1)
@@ -150,7 +150,7 @@ def walls(edges: FloatArray, reference: float, low: FloatArray, high: FloatArray
     high[LOGIT_F] = CEILING_LOGIT
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def at_level(model: Model, levels: Levels, row: int, level: int) -> Model:
     """The model with the nodes of one level."""
     if levels.level_sigma.size == 0:
@@ -162,7 +162,7 @@ def at_level(model: Model, levels: Levels, row: int, level: int) -> Model:
     return Model(model.edges, model.middle, model.half, model.reference, nodes, weights, model.tails)
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def fit_row(
     counts: FloatArray,
     row: int,
@@ -176,8 +176,7 @@ def fit_row(
     max_steps: int,
     max_attempts: int,
     theta: FloatArray,
-    here: Point,
-    there: Point,
+    point: Point,
     work: Work,
 ) -> tuple[int, int, float]:
     """Fit one spectrum from up to `max_attempts` starts: status, steps of all attempts, distance to the minimum."""
@@ -195,7 +194,7 @@ def fit_row(
             level += 1
         while True:
             at = at_level(model, levels, row, level)
-            status, steps, edm = minimise(counts, theta, at, prior, low, high, tolerance, max_steps, here, there, work)
+            status, steps, edm = minimise(counts, theta, at, prior, low, high, tolerance, max_steps, point, work)
             n_steps += steps
             if level >= n_levels - 1 or math.exp(theta[LN_SIGMA]) >= levels.level_sigma[level]:
                 break
@@ -209,7 +208,7 @@ def fit_row(
     return status, n_steps, edm
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def fit_rows(
     counts: FloatArray,
     edges: FloatArray,
@@ -238,7 +237,7 @@ def fit_rows(
     middle = (0.5 * (edges[:-1] + edges[1:]) - edges[0]) / window - 0.5
     half = 0.5 * (edges[1:] - edges[:-1]) / window
     model = Model(edges, middle, half, reference, levels.nodes[0, :0], levels.weights[0, :0], tails)
-    here, there, work = new_point(p, m), new_point(p, m), new_work(p, m)
+    point, work = new_point(p, m), new_work(p, m)
     theta, low, high = np.empty(p), np.empty(p), np.empty(p)
     walls(edges, reference, low, high)
     for row in range(n_rows):
@@ -258,8 +257,7 @@ def fit_rows(
             max_steps,
             max_attempts,
             theta,
-            here,
-            there,
+            point,
             work,
         )
         if status[row] != CONVERGED:
@@ -268,7 +266,7 @@ def fit_rows(
         if not cholesky(work.factor, SMALLEST_PIVOT):
             status[row] = HESSIAN_NOT_PD
             continue
-        deviance[row], expectation, n_merged = merged_deviance(counts[row], here.mu)
+        deviance[row], expectation, n_merged = merged_deviance(counts[row], point.mu)
         per_bin[row] = expectation / n_merged
         ndf[row] = n_merged - work.active.sum()
         values[row] = theta

@@ -35,8 +35,9 @@ class Work(NamedTuple):
 
     gradient, delta, tried, moved, turned, largest : (P,)    the last is the largest step of each parameter
     information, excess, nothing, factor           : (P, P)  `nothing` stays zero
-    rows                                           : (3, M)
+    rows                                           : (P + 1, M)
     active                                         : (P,)    1 for parameters that may move
+    mu, dmu                                        : (M,), (P, M) at the tried point
     """
 
     gradient: FloatArray
@@ -51,9 +52,11 @@ class Work(NamedTuple):
     factor: FloatArray
     rows: FloatArray
     active: IntArray
+    mu: FloatArray
+    dmu: FloatArray
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def new_work(p: int, m: int) -> Work:
     """Work arrays for P parameters and M mass bins."""
     largest = np.full(p, 0.5)
@@ -71,12 +74,14 @@ def new_work(p: int, m: int) -> Work:
         np.zeros((p, p)),
         np.zeros((p, p)),
         np.zeros((p, p)),
-        np.empty((3, max(m, p))),
+        np.empty((p + 1, max(m, p))),
         np.zeros(p, np.int64),
+        np.empty(m),
+        np.empty((p, m)),
     )
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def likelihood_change(counts: FloatArray, before: FloatArray, after: FloatArray) -> float:
     """Change of -ln L, bin by bin so that nothing large cancels."""
     total = 0.0
@@ -87,7 +92,7 @@ def likelihood_change(counts: FloatArray, before: FloatArray, after: FloatArray)
     return total
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def gradient_and_information(
     counts: FloatArray,
     mu: FloatArray,
@@ -101,30 +106,57 @@ def gradient_and_information(
     Shapes are normalised over the window, so that the derivatives by every other parameter add up to 0 over it: the
     row of ln N is diagonal.
 
-    work : (3, M) scratch
+    work : (P + 1, M) scratch, filled with (mu - n) / sqrt(mu) in the place of ln N, dmu / sqrt(mu), and 1 / sqrt(mu)
     """
-    p = gradient.size
-    inverse, missing, weighted = work[0], work[1], work[2]
-    for j in range(counts.size):
-        inverse[j] = 1.0 / mu[j]
-        missing[j] = 1.0 - counts[j] * inverse[j]
-    gradient[LN_N] = mu.sum() - counts.sum()
-    information[LN_N, LN_N] = mu.sum()
+    p, m = dmu.shape
+    residual = work[LN_N]
+    expected, surplus = 0.0, 0.0
+    for j in range(m):
+        expected += mu[j]
+        surplus += mu[j] - counts[j]
+    weight = work[p]
+    for j in range(m):
+        weight[j] = 1.0 / math.sqrt(mu[j])
+        residual[j] = (mu[j] - counts[j]) * weight[j]
     for a in range(1, p):
-        total = 0.0
-        for j in range(counts.size):
-            weighted[j] = dmu[a, j] * inverse[j]
-            total += dmu[a, j] * missing[j]
-        gradient[a] = total
+        scaled, derivative = work[a], dmu[a]
+        for j in range(m):
+            scaled[j] = derivative[j] * weight[j]
+    products(work[:p, :m], information)
+    for a in range(1, p):
+        gradient[a] = information[a, LN_N]
         information[a, LN_N] = 0.0
-        for b in range(1, a + 1):
-            total = 0.0
-            for j in range(counts.size):
-                total += weighted[j] * dmu[b, j]
-            information[a, b] = total
+    gradient[LN_N] = surplus
+    information[LN_N, LN_N] = expected
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
+def products(rows: FloatArray, result: FloatArray) -> None:
+    """Fill the lower triangle of a (P, P) with the products of the rows (P, M), four sums at a time.
+
+    A sum has to wait for its own last addition; four of them fill that time and share what they load.
+    """
+    p = rows.shape[0]
+    for a in range(0, p, 2):
+        next_a = min(a + 1, p - 1)
+        x0, x1 = rows[a], rows[next_a]
+        for b in range(0, a + 1, 2):
+            next_b = min(b + 1, next_a)
+            y0, y1 = rows[b], rows[next_b]
+            sum00, sum01, sum10, sum11 = 0.0, 0.0, 0.0, 0.0
+            for j in range(x0.size):
+                sum00 += x0[j] * y0[j]
+                sum01 += x0[j] * y1[j]
+                sum10 += x1[j] * y0[j]
+                sum11 += x1[j] * y1[j]
+            result[a, b] = sum00
+            result[next_a, b] = sum10
+            result[next_a, next_b] = sum11
+            if next_b <= a:
+                result[a, next_b] = sum01
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
 def update_excess(
     excess: FloatArray, information: FloatArray, delta: FloatArray, turned: FloatArray, work: FloatArray
 ) -> None:
@@ -161,7 +193,7 @@ def update_excess(
             excess[a, b] = size * excess[a, b] + cross / along - rest * turned[a] * turned[b]
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def restrict(information: FloatArray, excess: FloatArray, active: IntArray, damping: float, factor: FloatArray) -> None:
     """Copy information + excess to `factor`, diagonal raised by the damping, rows of inactive parameters those of 1."""
     p = active.size
@@ -171,7 +203,7 @@ def restrict(information: FloatArray, excess: FloatArray, active: IntArray, damp
         factor[a, a] = information[a, a] * (1.0 + damping) + excess[a, a] if active[a] else 1.0
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def newton_step(factor: FloatArray, gradient: FloatArray, active: IntArray, delta: FloatArray) -> float:
     """Fill delta with the step to the minimum of the quadratic form; return the distance to it in units of -2 ln L."""
     for a in range(delta.size):
@@ -183,18 +215,23 @@ def newton_step(factor: FloatArray, gradient: FloatArray, active: IntArray, delt
     return edm
 
 
-@njit(cache=True, nogil=True)
-def slope_and_walls(
-    counts: FloatArray, theta: FloatArray, point: Point, prior: Prior, low: FloatArray, high: FloatArray, work: Work
+@njit(cache=True, nogil=True, error_model="numpy")
+def constrain(
+    theta: FloatArray,
+    free: IntArray,
+    mean: FloatArray,
+    precision: FloatArray,
+    low: FloatArray,
+    high: FloatArray,
+    gradient: FloatArray,
+    information: FloatArray,
+    active: IntArray,
 ) -> None:
-    """Gradient and information at theta, constraints included, and which parameters may move.
+    """Add the constraints to gradient and information, and fill which parameters may move.
 
     A parameter on a wall that the gradient presses against the wall is held there, as the conditions of Karush, Kuhn
     and Tucker ask.
     """
-    gradient, information, active = work.gradient, work.information, work.active
-    free, mean, precision = prior
-    gradient_and_information(counts, point.mu, point.dmu, work.rows, gradient, information)
     for a in range(theta.size):
         gradient[a] += precision[a] * (theta[a] - mean[a])
         information[a, a] += precision[a]
@@ -202,70 +239,64 @@ def slope_and_walls(
         active[a] = 1 if free[a] and not pressed else 0
 
 
-@njit(cache=True, nogil=True)
-def distance(work: Work, near: bool) -> tuple[float, bool]:
+@njit(cache=True, nogil=True, error_model="numpy")
+def distance(
+    gradient: FloatArray,
+    information: FloatArray,
+    excess: FloatArray,
+    nothing: FloatArray,
+    active: IntArray,
+    tolerance: float,
+    near: bool,
+    factor: FloatArray,
+    delta: FloatArray,
+    spare: FloatArray,
+) -> tuple[float, bool]:
     """Fill delta with the undamped step; return the estimated distance to the minimum and whether F was definite.
 
-    The distance is the larger one of those by the expected and by the estimated observed information.
+    If `near`, both are those by the estimated observed information; only below the tolerance, where the fit may end,
+    the distance by the expected information is asked too.
     """
-    information, active, factor = work.information, work.active, work.factor
-    gradient, delta = work.gradient, work.delta
-    edm = np.inf
-    restrict(information, work.nothing, active, 0.0, factor)
-    definite = cholesky(factor, SMALLEST_PIVOT)
-    if definite:
-        edm = newton_step(factor, gradient, active, delta)
+    observed = 0.0
+    expected_step = delta
     if near:
-        restrict(information, work.excess, active, 0.0, factor)
+        restrict(information, excess, active, 0.0, factor)
         if cholesky(factor, SMALLEST_PIVOT):
             observed = newton_step(factor, gradient, active, delta)
-            edm = max(edm, observed) if definite else observed
+            if observed >= tolerance:
+                return observed, True
+            expected_step = spare
         else:
-            work.excess[:] = 0.0
-    return edm, definite
+            excess[:] = 0.0
+    restrict(information, nothing, active, 0.0, factor)
+    if not cholesky(factor, SMALLEST_PIVOT):
+        return np.inf, False
+    return max(observed, newton_step(factor, gradient, active, expected_step)), True
 
 
-@njit(cache=True, nogil=True)
-def descend(
-    counts: FloatArray,
+@njit(cache=True, nogil=True, error_model="numpy")
+def limited_step(
     theta: FloatArray,
-    model: Model,
-    prior: Prior,
+    delta: FloatArray,
+    largest: FloatArray,
+    mean: FloatArray,
+    precision: FloatArray,
     low: FloatArray,
     high: FloatArray,
-    damping: float,
-    here: Point,
-    there: Point,
-    work: Work,
+    active: IntArray,
+    tried: FloatArray,
 ) -> float:
-    """Fill `tried` and the point `there` with a step that lowers -ln L, and return the damping that it took.
-
-    Above LARGEST_DAMPING none was found.
-    """
-    tried, delta, largest, active = work.tried, work.delta, work.largest, work.active
-    mean, precision = prior.mean, prior.precision
+    """Fill `tried` with theta + delta within the largest step and the box; return the change of the constraints."""
     largest[LN_S] = math.exp(theta[LN_SIGMA])
-    while damping <= LARGEST_DAMPING:
-        if damping > 0.0:
-            restrict(work.information, work.excess, work.active, damping, work.factor)
-            if not cholesky(work.factor, 1e-15):
-                damping *= 10.0
-                continue
-            newton_step(work.factor, work.gradient, work.active, delta)
-        change = 0.0
-        for a in range(theta.size):
-            wish = theta[a] + min(max(delta[a], -largest[a]), largest[a])
-            tried[a] = min(max(wish, low[a]), high[a]) if active[a] else theta[a]
-            change += 0.5 * precision[a] * (tried[a] - theta[a]) * (tried[a] + theta[a] - 2.0 * mean[a])
-        if predict(tried, model, there):
-            change += likelihood_change(counts, here.mu, there.mu)
-            if change <= 0.0:
-                break
-        damping = max(8.0 * damping, 1e-2)
-    return damping
+    change = 0.0
+    for a in range(theta.size):
+        wish = theta[a] + min(max(delta[a], -largest[a]), largest[a])
+        tried[a] = min(max(wish, low[a]), high[a]) if active[a] else theta[a]
+        change += 0.5 * precision[a] * (tried[a] - theta[a]) * (tried[a] + theta[a] - 2.0 * mean[a])
+    return change
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def minimise(
     counts: FloatArray,
     theta: FloatArray,
@@ -275,45 +306,64 @@ def minimise(
     high: FloatArray,
     tolerance: float,
     max_steps: int,
-    here: Point,
-    there: Point,
+    point: Point,
     work: Work,
 ) -> tuple[int, int, float]:
     """Minimum in the box [low, high] by damped Fisher scoring from theta, which is overwritten.
 
-    Returns status, steps, estimated distance to the minimum; `here` then holds the expectation at theta, and `work`
-    the information and the active parameters.
+    Returns status, steps, estimated distance to the minimum; `point` then holds the expectation mu at theta, and
+    `work` the information and the active parameters.  One long loop over plain arrays: tuples are opened once.
     """
-    moved, turned, gradient = work.moved, work.turned, work.gradient
-    edm = np.inf
-    damping = 0.0
-    near = False
-    definite = True
-    work.excess[:] = 0.0
-    if not predict(theta, model, here):
-        return NOT_CONVERGED, 0, edm
-    for step in range(max_steps + 1):
-        slope_and_walls(counts, theta, here, prior, low, high, work)
-        if step > 0:
-            near = near or edm < NEAR
-            if near:
-                for a in range(theta.size):
-                    moved[a] = theta[a] - moved[a]
-                    turned[a] = gradient[a] - turned[a]
-                update_excess(work.excess, work.information, moved, turned, work.rows)
-        edm, definite = distance(work, near)
+    edges, middle, half, reference, nodes, weights, tails = model
+    free, mean, precision = prior
+    integral, shape, mu, dmu = point
+    gradient, delta, tried, moved, turned, largest = work[:6]
+    information, excess, nothing, factor, rows, active, mu_tried, dmu_tried = work[6:]
+    edm, damping, near, definite = np.inf, 0.0, False, True
+    status, step = NOT_CONVERGED, 0
+    excess[:] = 0.0
+    if not predict(theta, edges, middle, half, reference, nodes, weights, tails, integral, shape, mu, dmu):
+        return status, step, edm
+    while True:
+        gradient_and_information(counts, mu, dmu, rows, gradient, information)
+        constrain(theta, free, mean, precision, low, high, gradient, information, active)
+        near = near or edm < NEAR
+        if near:
+            for a in range(theta.size):
+                moved[a] = theta[a] - moved[a]
+                turned[a] = gradient[a] - turned[a]
+            update_excess(excess, information, moved, turned, rows)
+        edm, definite = distance(gradient, information, excess, nothing, active, tolerance, near, factor, delta, tried)
+        status = NOT_CONVERGED if definite else HESSIAN_NOT_PD
         if definite and edm < tolerance:
-            return CONVERGED, step, edm
+            status = CONVERGED
+            break
         if step == max_steps:
             break
         moved[:] = theta
         turned[:] = gradient
         damping = damping if definite else max(damping, 1e-3)
-        damping = descend(counts, theta, model, prior, low, high, damping, here, there, work)
+        while damping <= LARGEST_DAMPING:
+            if damping > 0.0:
+                restrict(information, excess, active, damping, factor)
+                if not cholesky(factor, 1e-15):
+                    damping *= 10.0
+                    continue
+                newton_step(factor, gradient, active, delta)
+            change = limited_step(theta, delta, largest, mean, precision, low, high, active, tried)
+            if predict(
+                tried, edges, middle, half, reference, nodes, weights, tails, integral, shape, mu_tried, dmu_tried
+            ):
+                change += likelihood_change(counts, mu, mu_tried)
+                if change <= 0.0:
+                    break
+            damping = max(8.0 * damping, 1e-2)
         if damping > LARGEST_DAMPING:
-            return NOT_CONVERGED if definite else HESSIAN_NOT_PD, step, edm
-        theta[:] = work.tried
-        here.mu[:] = there.mu
-        here.dmu[:] = there.dmu
+            break
+        step += 1
+        theta[:] = tried
+        mu, mu_tried = mu_tried, mu
+        dmu, dmu_tried = dmu_tried, dmu
         damping = 0.1 * damping if damping > 1e-4 else 0.0
-    return NOT_CONVERGED if definite else HESSIAN_NOT_PD, max_steps, edm
+    point.mu[:] = mu
+    return status, step, edm
