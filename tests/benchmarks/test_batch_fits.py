@@ -1,6 +1,6 @@
 """Batch of mass fits against a loop of iminuit fits of the same likelihood, compiled by numba; 20 000 bins in one call.
 
-Run with `pytest -m benchmark -s tests/benchmarks/test_batch_fits.py`; the printed numbers stand in docs/physics/massfit.md.
+Run with `pytest -m benchmark -s tests/benchmarks/test_batch_fits.py`; numbers in docs/physics/massfit.md.
 """
 
 import math
