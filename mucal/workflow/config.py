@@ -198,7 +198,8 @@ def load_analysis(
     settings : "a.b=value", laid over the file
     files    : data files of the command line; they stand in for those of ``[input]``
 
-    Raises ConfigError with file and line for whatever is wrong in it.
+    Raises ConfigError with file and line for whatever is wrong in it, also for files beside ``[generate]``: which of
+    the two was meant cannot be known.
     """
     document = read_built_in(settings) if path is None else read_toml(path, settings)
     return analysis_of(document, files)
@@ -222,6 +223,8 @@ def analysis_of(document: TomlText, files: tuple[Path, ...] = ()) -> Analysis:
                 where={"key": key, "known": ", ".join(SECTIONS)},
             )
 
+    _one_input(document, files)
+
     def section(kind: type[T], name: str) -> T:
         return build(kind, values.get(name, {}), document, name)
 
@@ -241,6 +244,25 @@ def analysis_of(document: TomlText, files: tuple[Path, ...] = ()) -> Analysis:
         spectra=_spectra(document),
         plain=json.loads(json.dumps(values, default=str)),
     )
+
+
+def _one_input(document: TomlText, files: tuple[Path, ...]) -> None:
+    """Events are read or generated, not both."""
+    if "generate" not in document.values:
+        return
+    listed = [f"{name}.files" for name in ("input", "simulation") if _lists_files(document.values.get(name))]
+    if files or listed:
+        given = f"the files {files[0]}{', …' if len(files) > 1 else ''}" if files else listed[0]
+        raise ConfigError(
+            f"{document.place('generate')} [generate] makes the events, and {given} would be read",
+            kind="config.two_inputs",
+            where={"also": ", ".join(f"{document.place(key)} {key}" for key in listed)},
+            do="remove [generate] or the file names",
+        )
+
+
+def _lists_files(section: object) -> bool:
+    return isinstance(section, Mapping) and bool(section.get("files"))
 
 
 def _sample(document: TomlText, name: str, files: tuple[Path, ...]) -> Sample:

@@ -156,3 +156,27 @@ def test_the_reader_knows_where_its_columns_are_asked_for():
     data = load(INPUT).data
     assert data is not None
     assert data.input.places["columns.pt"] == "c.toml:4"
+
+
+GENERATE = "[generate]\ndata = 1000\n"
+
+
+@pytest.mark.parametrize("text", [GENERATE, GENERATE + INPUT.replace('files = ["a.parquet"]\n', "")])
+def test_files_of_the_command_line_beside_generate_are_refused(text: str):
+    with pytest.raises(ConfigError, match=r"c.toml:1 \[generate\] makes the events, and the files s.parquet") as error:
+        analysis_of(parse_toml(text, "c.toml", Path("folder")), (Path("s.parquet"),))
+    assert error.value.kind == "config.two_inputs"
+    assert "remove [generate] or the file names" in error.value.do
+
+
+@pytest.mark.parametrize("section", [INPUT, INPUT.replace("[input", "[simulation")])
+def test_files_of_the_configuration_beside_generate_are_refused(section: str):
+    with pytest.raises(ConfigError, match="would be read") as error:
+        load(GENERATE + section)
+    assert error.value.kind == "config.two_inputs"
+
+
+def test_files_without_a_configuration_are_refused():
+    with pytest.raises(ConfigError) as error:
+        load_analysis(files=(Path("s.parquet"),))
+    assert error.value.kind == "config.two_inputs"
