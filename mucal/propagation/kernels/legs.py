@@ -159,6 +159,15 @@ def _variance_rate(q: float, medium: FloatArray, media: FloatArray) -> float:
 
 
 @borrowing
+def _add_offset(base: FloatArray, offset: FloatArray, f: FloatArray) -> None:
+    """f (12,) is the field base (12,) with a constant offset (3,)."""
+    for j in range(12):
+        f[j] = base[j]
+    for j in range(3):
+        f[j] += offset[j]
+
+
+@borrowing
 def _next_step(s: float, found: bool, bend: float, sense: float, h_max: float, at_start: bool) -> float:
     """Length of the next step towards a surface at path length s; 0 if it will not be reached."""
     limit = h_max
@@ -217,10 +226,7 @@ def propagate_leg(
         if not known and evaluate(field, y[0], y[1], y[2], base, table) != INSIDE:
             return OUTSIDE_FIELD, steps
         known = False
-        for j in range(12):
-            f[j] = base[j]
-        for j in range(3):
-            f[j] += offset[j]
+        _add_offset(base, offset, f)
         curvature(y, f, k)
         bend = sqrt(k[0] * k[0] + k[1] * k[1] + k[2] * k[2])
         s, found = path_to(surfaces, i, y, k, sense, steps > 0)
