@@ -1,7 +1,7 @@
-"""Figures of the momentum scale: A, e and M against eta, their correlations, their pulls."""
+"""Figures of the momentum scale: A, e and M against eta, their correlations, whitened pulls."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -107,23 +107,23 @@ def correlation_figure(table: ScaleTable) -> Figure:
     return figure
 
 
-def pull_figure(pulls: Mapping[str, FloatArray]) -> Figure:
-    """Histograms of (recovered - injected) / error with the unit Gaussian, one panel a name.
+def whitened_figure(whitened: FloatArray) -> Figure:
+    """Histogram of pulls of independent combinations of the parameters (`scale.recovery.whiten`), the unit Gaussian.
 
-    pulls : name -> (N,) pulls
+    whitened : (R,)
     """
     with style():
-        figure, axes = panels(1, len(pulls), width=2.5 * len(pulls) + 0.6, height=2.7, sharey=True, squeeze=False)
-        edges = np.linspace(-4.0, 4.0, 17)
-        for axis, (name, values) in zip(axes[0], pulls.items(), strict=True):
-            _pull_panel(axis, np.asarray(values), edges)
-            label(axis, f"${name}$:  mean {values.mean():+.2f}, width {values.std(ddof=1):.2f}")
-            axis.set_xlabel("pull")
-        axes[0, 0].set_ylabel("bins")
+        figure, axis = panels(width=4.6, height=3.0)
+        _pull_panel(axis, whitened, np.linspace(-4.0, 4.0, 17))
+        mean, width, n = whitened.mean(), whitened.std(ddof=1), whitened.size
+        minus = f"{mean:+.2f}".replace("-", "\u2212")
+        label(axis, f"mean {minus} ± {n**-0.5:.2f},  width {width:.2f} ± {(2 * (n - 1)) ** -0.5:.2f}")
+        axis.set_xlabel(r"whitened pull  $L^{-1}(p - p_{\mathrm{injected}})$")
+        axis.set_ylabel("combinations / 0.5")
     return figure
 
 
-def _pull_panel(axis: Any, values: FloatArray, edges: FloatArray) -> None:
+def _pull_panel(axis: Axes, values: FloatArray, edges: FloatArray) -> None:
     counts, _ = np.histogram(np.clip(values, edges[0], edges[-1] - 1e-9), edges)
     axis.stairs(counts, edges, fill=True, color=BAND, edgecolor=AFTER)
     axis.stairs(values.size * np.diff(ndtr(edges)), edges, baseline=None, color="black", linewidth=1.2, linestyle="--")

@@ -1,10 +1,12 @@
 """Sections about the scale: injected against recovered, mass shifts, the table, the resolution."""
 
+from itertools import pairwise
+
 import numpy as np
 
 from mucal.plot.masses import shift_figure
 from mucal.plot.resolution import resolution_figure
-from mucal.plot.scale import correlation_figure, pull_figure, scale_figure, standard_errors
+from mucal.plot.scale import correlation_figure, scale_figure, standard_errors, whitened_figure
 from mucal.report.page import Item, Picture, Section, Table, Text
 from mucal.report.run_results import RunResults, events_shown, p_text, probability
 from mucal.scale import coherent_shift
@@ -25,8 +27,7 @@ def recovery_section(recovery: Recovery) -> Section:
         rows.append(
             [
                 f"{name}  [{unit}]", f"{factor * injected.mean():+.3f}", f"{factor * found.mean():+.3f}",
-                f"{factor * np.median(errors[name]):.3f}", f"{np.nanmean(pulls):+.2f}",
-                f"{np.nanstd(pulls, ddof=1):.2f}", f"{np.nanmax(np.abs(pulls)):.2f}",
+                f"{factor * np.median(errors[name]):.3f}", f"{np.nanmax(np.abs(pulls)):.2f}",
             ]
         )  # fmt: skip
     averages = [
@@ -39,24 +40,30 @@ def recovery_section(recovery: Recovery) -> Section:
             recovery.momenta, recovery.even, recovery.even_error, recovery.odd, recovery.odd_error, strict=True
         )
     ]  # fmt: skip
-    pulls = {n: p[np.isfinite(p)] for n, p in zip("AeM", recovery.pulls, strict=True) if np.isfinite(p).any()}
+    free = [name for name, pulls in zip("AeM", recovery.pulls, strict=True) if np.isfinite(pulls).any()]
     return Section(
         title="Injected against recovered",
         items=(
             Text(
-                text=f"All parameters together: chi2 = {recovery.chi2:.1f} for {recovery.ndf}, "
-                f"{p_text(recovery.p_value)}. A pull is (recovered − injected) / error; its mean should be 0, "
-                "its width 1."
+                text=f"All parameters together: χ² = {recovery.chi2:.1f} for {recovery.ndf} parameters, "
+                f"{p_text(recovery.p_value)}. A pull is (recovered − injected) / error. The parameters are correlated "
+                "between bins and with each other, so the pulls of one parameter scatter together and their mean and "
+                "width mean little; the whitened pulls, of independent combinations, should have mean 0 and width 1."
             ),
             Table(
-                head=["", "injected, mean", "recovered, mean", "error, median", "mean pull", "pull width", "worst"],
+                head=["", "injected, mean", "recovered, mean", "error, median", "largest |pull|"],
                 rows=rows,
             ),
             Picture(
-                figure=scale_figure({"recovered": recovery.recovered}, recovery.injected, parameters=tuple(pulls)),
+                figure=scale_figure({"recovered": recovery.recovered}, recovery.injected, parameters=free),
                 caption="Scale parameters against eta: injected (line) and recovered (points, statistical errors).",
             ),
-            Picture(figure=pull_figure(pulls), caption="Pulls of the parameters, with the unit Gaussian (dashed)."),
+            Picture(
+                figure=whitened_figure(recovery.whitened),
+                caption=f"Whitened pulls: {recovery.ndf} independent combinations of the parameters, with the unit "
+                "Gaussian (dashed).",
+            ),
+            _pull_table(recovery),
             Table(
                 head=["at pT =", "A − e/pT, 1e-5", "pull", "M pT, 1e-5", "pull"],
                 rows=averages,
@@ -64,6 +71,17 @@ def recovery_section(recovery: Recovery) -> Section:
             ),
         ),
     )
+
+
+def _pull_table(recovery: Recovery) -> Table:
+    """Each parameter's own pull, for who looks for one bad bin."""
+    edges = recovery.recovered.eta_edges
+    pulls = {n: p for n, p in zip("AeM", recovery.pulls, strict=True) if np.isfinite(p).any()}
+    rows = [
+        [f"{low:.2g} to {high:.2g}", *(f"{p[i]:+.2f}" if np.isfinite(p[i]) else "fixed" for p in pulls.values())]
+        for i, (low, high) in enumerate(pairwise(edges))
+    ]
+    return Table(head=["η", *pulls], rows=rows, caption="Pulls of single parameters (correlated)", fold=True)
 
 
 def shift_section(run: RunResults) -> Section:

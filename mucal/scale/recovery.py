@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
+from scipy.linalg import solve_triangular
 from scipy.special import chdtrc
 
 from mucal.arrays import FloatArray, check_shapes
@@ -23,7 +24,8 @@ class Recovery(Result):
 
     injected, recovered : the tables
     pulls               : (3, B)  of A, e, M; NaN for a parameter that was not solved for
-    chi2, ndf, p_value  :         of the difference, with the full covariance
+    whitened            : (R,)    pulls of R independent combinations of the parameters, each N(0, 1); see `whiten`
+    chi2, ndf, p_value  :         of the difference, with the full covariance: chi2 = sum of whitened^2, ndf = R
     momenta             : (K,) GeV
     even, even_error    : (K,)    eta average of A - e/pT, recovered minus injected, and its error
     odd, odd_error      : (K,)    eta average of M pT, likewise
@@ -32,6 +34,7 @@ class Recovery(Result):
     injected: ScaleTable
     recovered: ScaleTable
     pulls: FloatArray
+    whitened: FloatArray
     chi2: float
     ndf: int
     p_value: float
@@ -42,7 +45,7 @@ class Recovery(Result):
     odd_error: FloatArray
 
     def __post_init__(self) -> None:
-        check_shapes(self, pulls=(3, self.recovered.n_bins))
+        check_shapes(self, pulls=(3, self.recovered.n_bins), whitened=(self.ndf,))
 
 
 def compare(recovered: ScaleTable, injected: ScaleTable) -> Recovery:
@@ -56,18 +59,44 @@ def compare(recovered: ScaleTable, injected: ScaleTable) -> Recovery:
     difference = recovered.parameters - truth.parameters
     pulls = np.full(difference.size, np.nan)
     solved = np.diag(recovered.cov) > 0
-    sigma = np.sqrt(np.diag(recovered.cov)[solved])
-    pulls[solved] = difference[solved] / sigma
-    values, vectors = np.linalg.eigh(recovered.cov[np.ix_(solved, solved)] / np.outer(sigma, sigma))
-    known = values > SMALLEST_EIGENVALUE
-    chi2 = float(np.sum((vectors.T @ pulls[solved])[known] ** 2 / values[known]))
+    pulls[solved] = difference[solved] / np.sqrt(np.diag(recovered.cov)[solved])
+    whitened = whiten(difference, recovered.cov)
+    chi2 = float(np.sum(whitened**2))
     A, e, M = difference.reshape(3, -1)
     coherent = coherent_shift(replace(recovered, A=A, e=e, M=M), MOMENTA)
     return Recovery(
-        injected=truth, recovered=recovered, pulls=pulls.reshape(3, -1), chi2=chi2, ndf=int(known.sum()),
-        p_value=float(chdtrc(int(known.sum()), chi2)), momenta=coherent.pt, even=coherent.even,
+        injected=truth, recovered=recovered, pulls=pulls.reshape(3, -1), whitened=whitened, chi2=chi2,
+        ndf=whitened.size, p_value=float(chdtrc(whitened.size, chi2)), momenta=coherent.pt, even=coherent.even,
         even_error=coherent.even_error, odd=coherent.odd, odd_error=coherent.odd_error,
     )  # fmt: skip
+
+
+def whiten(difference: FloatArray, cov: FloatArray) -> FloatArray:
+    """Independent pulls z with z^T z = d^T C^-1 d, each N(0, 1) if d is Gaussian with covariance C.
+
+    z = L^-1 u with u = d / sigma and the correlation matrix L L^T.  Where that matrix has no inverse, because some
+    parameters are copies of others, z = (v_i . u) / sqrt(lambda_i) over the eigenvectors v_i with an eigenvalue
+    lambda_i above SMALLEST_EIGENVALUE; the largest component of each v_i is made positive.  A single pull has no such
+    meaning: neighbouring bins of e and M are strongly correlated, and so are their pulls.
+
+    difference : (n,)    recovered minus injected
+    cov        : (n, n)  a parameter without variance was fixed and is left out
+
+    Returns (R,), R the rank of the covariance.
+    """
+    solved = np.diag(cov) > 0
+    sigma = np.sqrt(np.diag(cov)[solved])
+    pulls, correlation = difference[solved] / sigma, cov[np.ix_(solved, solved)] / np.outer(sigma, sigma)
+    values, vectors = np.linalg.eigh(correlation)
+    known = values > SMALLEST_EIGENVALUE
+    if known.all():
+        independent: FloatArray = solve_triangular(np.linalg.cholesky(correlation), pulls, lower=True)
+        return independent
+    vectors = vectors[:, known]
+    largest = np.argmax(np.abs(vectors), axis=0)
+    vectors = vectors * np.sign(vectors[largest, np.arange(vectors.shape[1])])
+    projected: FloatArray = (vectors.T @ pulls) / np.sqrt(values[known])
+    return projected
 
 
 def at_bins_of(table: ScaleTable, other: ScaleTable) -> ScaleTable:

@@ -131,7 +131,7 @@ def summary(chain: Chain) -> list[str]:
         after, after_error = weighted_mean(points.after, points.after_error)
         lines.append(
             f"mass shift against {points.name}: {1e3 * before:+.3f} +- {1e3 * before_error:.3f} -> {1e3 * after:+.3f} "
-            f"+- {1e3 * after_error:.3f} (1e-3); zero everywhere with {p_text(points.p_before)}, "
+            f"+- {1e3 * after_error:.3f} (1e-3); no shift anywhere: {p_text(points.p_before)}, "
             f"then {p_text(points.p_after)}"
         )
     return lines
@@ -142,7 +142,7 @@ def recovery_lines(chain: Chain) -> list[str]:
     r = chain.recovery
     if r is None:
         return []
-    lines = [f"{'':<14}{'rms injected':>14}{'median error':>14}{'mean pull':>12}{'pull width':>12}{'worst':>8}"]
+    lines = [f"{'':<14}{'rms injected':>14}{'median error':>14}{'worst pull':>12}"]
     errors = np.sqrt(np.diag(r.recovered.cov)).reshape(3, -1)
     for name, unit, factor, pulls, error in zip(
         ("A", "e", "M"), ("1e-3", "MeV", "1e-5/GeV"), (1e3, 1e3, 1e5), r.pulls, errors, strict=True
@@ -152,8 +152,12 @@ def recovery_lines(chain: Chain) -> list[str]:
         rms = float(np.sqrt(np.mean(getattr(r.injected, name) ** 2)))
         lines.append(
             f"{name} [{unit}]".ljust(14) + f"{rms * factor:>14.3f}{np.nanmedian(error) * factor:>14.3f}"
-            f"{np.nanmean(pulls):>+12.2f}{np.nanstd(pulls, ddof=1):>12.2f}{np.nanmax(np.abs(pulls)):>8.2f}"
+            f"{np.nanmax(np.abs(pulls)):>12.2f}"
         )
+    z = r.whitened
+    lines.append(
+        f"whitened pulls: mean {z.mean():+.2f} +- {z.size**-0.5:.2f}, width {z.std(ddof=1):.2f} ({z.size} values)"
+    )
     lines.append(f"all together: chi2 = {r.chi2:.1f} for {r.ndf} parameters, p = {r.p_value:.2g}")
     for pt, even, even_error, odd, odd_error in zip(r.momenta, r.even, r.even_error, r.odd, r.odd_error, strict=True):
         lines.append(

@@ -9,7 +9,7 @@ import pytest
 from mucal.massfit import BatchConfig, Binning, fill, fit_bins
 from mucal.plot.masses import MassShifts, ShiftPoints, quality_figure, residual_map, shift_figure
 from mucal.plot.resolution import relative_resolution, resolution_figure
-from mucal.plot.scale import correlation_figure, pull_figure, scale_figure, standard_errors
+from mucal.plot.scale import correlation_figure, scale_figure, standard_errors, whitened_figure
 from mucal.plot.style import save, style, to_svg
 from mucal.scale import ResolutionTable, ScaleTable, relative_variance
 from mucal.simulation import DimuonSimulation, generate_dimuons
@@ -103,7 +103,7 @@ def test_residual_map_is_in_units_of_its_expected_spread():
 
 @pytest.mark.parametrize("make", [
     lambda: scale_figure({"a": scale_table()}), lambda: correlation_figure(scale_table()),
-    lambda: pull_figure({"A": np.linspace(-2, 2, 9)}), lambda: shift_figure(MassShifts(series=(points(),))),
+    lambda: whitened_figure(np.linspace(-2, 2, 9)), lambda: shift_figure(MassShifts(series=(points(),))),
     lambda: resolution_figure({"data": resolution_table(), "simulation": resolution_table(0.0)}, (5.0, 20.0)),
 ])  # fmt: skip
 def test_a_figure_gives_the_same_bytes_twice(make, tmp_path: Path):
