@@ -50,8 +50,13 @@ def _stop(_signal: int, _frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
+def stop_was_asked() -> bool:
+    """Whether a signal asked the command that runs, or ran last, to stop."""
+    return _ASKED_TO_STOP.is_set()
+
+
 def _heed() -> None:
-    if _ASKED_TO_STOP.is_set():
+    if stop_was_asked():
         raise KeyboardInterrupt
 
 

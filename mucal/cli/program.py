@@ -15,7 +15,7 @@ from typing import Final
 import click
 
 from mucal import __version__
-from mucal.cli.console import interruptible
+from mucal.cli.console import interruptible, stop_was_asked
 from mucal.errors import ConfigError, Interrupted, MucalError, ResourceError, nearest
 
 COMMANDS: Final = {
@@ -80,10 +80,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             program.main(args=arguments, prog_name="mucal", standalone_mode=False)
     except click.exceptions.Exit as stop:
         return int(stop.exit_code)
-    except Exception as error:
-        return _report(error, as_json="--json" in arguments)
-    except KeyboardInterrupt as error:
-        return _report(error, as_json="--json" in arguments)
+    except (Exception, KeyboardInterrupt) as error:
+        # compiled code turns a KeyboardInterrupt into errors of its own, as SystemError
+        return _report(KeyboardInterrupt() if stop_was_asked() else error, as_json="--json" in arguments)
     return 0
 
 

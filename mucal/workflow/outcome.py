@@ -58,11 +58,20 @@ class Outcome:
 
 def failed(error: BaseException) -> Outcome:
     """The outcome of a run that an error ended."""
-    if isinstance(error, KeyboardInterrupt):
+    if _is_interrupt(error):
         return Outcome(status="interrupted", reason="interrupted; the same command with --resume goes on")
     if isinstance(error, MucalError):
         return Outcome(status="failed", reason=error.what, where=error.where)
     return Outcome(status="failed", reason=f"{type(error).__name__}: {error}")
+
+
+def _is_interrupt(error: BaseException | None) -> bool:
+    """Whether an error is a KeyboardInterrupt, or what compiled code made of one."""
+    while error is not None:
+        if isinstance(error, KeyboardInterrupt):
+            return True
+        error = error.__cause__
+    return False
 
 
 def objections(chain: Chain, general: General) -> list[str]:

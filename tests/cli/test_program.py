@@ -49,6 +49,39 @@ def test_an_error_ends_with_its_exit_code(mucal, monkeypatch, error, code):
     assert ("Traceback" in ended.err) == (code == 1)
 
 
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
+def test_a_stop_that_compiled_code_turned_into_another_error_is_5(mucal, monkeypatch, stop):
+    @click.command("check")
+    def failing() -> None:
+        try:
+            os.kill(os.getpid(), stop)
+            time.sleep(5.0)
+        except KeyboardInterrupt as interrupt:
+            raise SystemError("CPUDispatcher(...) returned a result with an exception set") from interrupt
+
+    monkeypatch.setattr(program.Program, "get_command", lambda self, context, name: failing)
+    ended = mucal("check")
+    assert ended.code == 5
+    assert "bug" not in ended.err
+
+
+def test_an_error_after_an_earlier_command_was_stopped_is_itself(mucal, monkeypatch):
+    def command_raising(error: BaseException) -> click.Command:
+        @click.command("check")
+        def failing() -> None:
+            if isinstance(error, KeyboardInterrupt):
+                os.kill(os.getpid(), signal.SIGTERM)
+            raise error
+
+        return failing
+
+    codes = []
+    for error in (KeyboardInterrupt(), ValueError("a")):
+        monkeypatch.setattr(program.Program, "get_command", lambda *_, error=error: command_raising(error))
+        codes.append(mucal("check").code)
+    assert codes == [5, 1]
+
+
 def test_an_unknown_command_names_the_nearest(mucal):
     ended = mucal("mssfit")
     assert ended.code == 2
