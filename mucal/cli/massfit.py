@@ -14,20 +14,22 @@ from mucal.cli.console import finish, listening, paths
 @click.option(
     "--sample", type=click.Choice(["data", "simulation"]), default="data", help="Section [input] or [simulation]."
 )
+@options.seed
+@options.jobs
 @options.as_json
 @options.output("Result file, as massfit.h5.")
 def command(
     files: tuple[str, ...], config: str | None, settings: tuple[str, ...], on_bad_file: str | None, sample: str,
-    as_json: bool, out: str, overwrite: bool,
+    seed: int | None, jobs: int | None, as_json: bool, out: str, overwrite: bool,
 ) -> None:  # fmt: skip
     """Fit the dimuon mass in bins of both muons' eta and pT (GeV).
 
     Bins, window and model come from [bins] and [massfit]; all events are used, without a split.
     """
     analysis = mucal.workflow.load_analysis(
-        config, settings=options.settings_with(settings, on_bad_file), files=paths(files)
+        config, settings=options.settings_with(settings, on_bad_file), files=paths(files), seed=seed
     )
-    with listening(as_json=as_json) as tell:
+    with listening(as_json=as_json) as tell, mucal.workflow.at_most(jobs):
         fits = mucal.workflow.fit_masses(analysis, sample=sample, tell=tell)
     fits.save(out, overwrite=overwrite)
     plain, lines = mucal.workflow.describe(out)

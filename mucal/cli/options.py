@@ -25,6 +25,21 @@ def bad_files(function: F) -> F:
     )(function)  # fmt: skip
 
 
+def jobs(function: F) -> F:
+    """``--jobs N``."""
+    return click.option(
+        "--jobs", type=click.IntRange(min=1), metavar="N",
+        help="At most N threads; default: all cores. No result depends on it.",
+    )(function)  # fmt: skip
+
+
+def seed(function: F) -> F:
+    """``--seed S``."""
+    return click.option(
+        "--seed", type=int, metavar="S", help="Of all that is drawn; default: those of the configuration."
+    )(function)
+
+
 def as_json(function: F) -> F:
     """``--json``."""
     return click.option("--json", "as_json", is_flag=True, help="Print one JSON object on standard output.")(function)

@@ -13,7 +13,7 @@ from mucal.cli.console import finish, listening
     "--sample", type=click.Choice(["data", "simulation"]), default="data", help="With or without the distortion."
 )
 @click.option("-n", "--pairs", type=click.IntRange(min=1), help="Accepted pairs; default: those of [generate].")
-@click.option("--seed", type=int, help="Of all random numbers; default: that of [generate].")
+@options.seed
 @options.as_json
 @options.output("Parquet file, one row a pair.")
 def command(
@@ -25,8 +25,7 @@ def command(
     Momenta are in GeV.  The same seed gives the same bytes.
     """
     given = [f"generate.{'data' if sample == 'data' else 'simulation'}={pairs}"] if pairs is not None else []
-    given += [f"generate.seed={seed}"] if seed is not None else []
-    analysis = mucal.workflow.load_analysis(config, settings=(*settings, *given))
+    analysis = mucal.workflow.load_analysis(config, settings=(*settings, *given), seed=seed)
     with listening(as_json=as_json) as tell:
         ledger = mucal.workflow.simulate(analysis, out, sample=sample, overwrite=overwrite, tell=tell)
     finish({"output": out, "ledger": ledger.to_dict()}, [f"simulate: {ledger.line()}"], as_json=as_json)

@@ -12,6 +12,7 @@ from mucal.workflow.outcome import Outcome
 from mucal.workflow.progress import Event, Tell, silent
 from mucal.workflow.run import load_run, run, write_report
 from mucal.workflow.single import check, derive_scale, fit_masses, simulate
+from mucal.workflow.threads import at_most
 
 __all__ = [
     "Analysis",
@@ -19,6 +20,7 @@ __all__ = [
     "Outcome",
     "Tell",
     "apply",
+    "at_most",
     "bundle_of",
     "check",
     "derive_scale",

@@ -191,17 +191,25 @@ SECTIONS: Final = (
 
 
 def load_analysis(
-    path: str | Path | None = None, *, settings: tuple[str, ...] = (), files: tuple[Path, ...] = ()
+    path: str | Path | None = None,
+    *,
+    settings: tuple[str, ...] = (),
+    files: tuple[Path, ...] = (),
+    seed: int | None = None,
 ) -> Analysis:
     """The analysis of a configuration file; without one, that of the built-in closure.
 
     settings : "a.b=value", laid over the file
     files    : data files of the command line; they stand in for those of ``[input]``
+    seed     : of all that is drawn: of ``[analysis]`` and, if there is one, of ``[generate]``
 
     Raises ConfigError with file and line for whatever is wrong in it, also for files beside ``[generate]``: which of
     the two was meant cannot be known.
     """
     document = read_built_in(settings) if path is None else read_toml(path, settings)
+    if seed is not None:
+        drawn = ("analysis", "generate") if "generate" in document.values else ("analysis",)
+        document = overlay(document, tuple(f"{section}.seed={seed}" for section in drawn))
     return analysis_of(document, files)
 
 

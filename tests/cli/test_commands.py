@@ -5,11 +5,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numba
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from mucal import load
+from mucal import load, workflow
+from mucal.errors import NotCertified
 from mucal.massfit import MassFits
 from mucal.scale import ScaleTable
 
@@ -152,3 +154,24 @@ def test_output_in_a_closed_pipe_is_no_traceback(closure: Path):
     command = f"{sys.executable} -c 'import sys; from mucal.cli import main; sys.exit(main())' show {closure}/scale.h5"
     ended = subprocess.run(["bash", "-c", f"{command} | head -c 1"], capture_output=True, text=True, check=False)
     assert "Traceback" not in ended.stderr
+
+
+def test_massfit_of_generated_pairs_depends_on_the_seed_and_not_on_the_threads(mucal, tmp_path: Path):
+    small = ["--set", "generate.data=30_000", "--set", "bins.eta_edges=[-2.4, 2.4]", "--set", "massfit.min_events=200"]
+    for name, more in (("one", ("--seed", 3, "--jobs", 1)), ("two", ("--seed", 3)), ("other", ("--seed", 4))):
+        assert mucal("massfit", *small, *more, "-o", tmp_path / name).code == 0
+    one, two, other = (MassFits.load(tmp_path / name).values for name in ("one", "two", "other"))
+    np.testing.assert_array_equal(one, two)
+    assert not np.array_equal(one, other, equal_nan=True)
+
+
+def test_run_takes_a_seed_and_a_number_of_threads(mucal, monkeypatch, tmp_path: Path):
+    seen = []
+
+    def stop(analysis, out, **_):
+        seen.append((analysis.general.seed, analysis.generate.seed, numba.get_num_threads()))
+        raise NotCertified("enough")
+
+    monkeypatch.setattr(workflow, "run", stop)
+    assert mucal("run", "--seed", 9, "--jobs", 1, "-o", tmp_path / "out").code == 4
+    assert seen == [(9, 9, 1)]

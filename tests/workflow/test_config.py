@@ -180,3 +180,13 @@ def test_files_without_a_configuration_are_refused():
     with pytest.raises(ConfigError) as error:
         load_analysis(files=(Path("s.parquet"),))
     assert error.value.kind == "config.two_inputs"
+
+
+def test_a_seed_is_that_of_the_split_and_of_what_is_generated(tmp_path: Path):
+    analysis = load_analysis(seed=7)
+    assert analysis.generate is not None
+    assert (analysis.general.seed, analysis.generate.seed) == (7, 7)
+    (tmp_path / "c.toml").write_text(INPUT)
+    read = load_analysis(tmp_path / "c.toml", seed=7)
+    assert (read.general.seed, read.generate) == (7, None)
+    assert read.plain["analysis"]["seed"] == 7
