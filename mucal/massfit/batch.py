@@ -54,7 +54,7 @@ def fit_bins(
     values, cov = np.full((n_bins, p), np.nan), np.full((n_bins, p, p), np.nan)
     deviance, edm = np.full(n_bins, np.nan), np.full(n_bins, np.nan)
     per_bin = np.full(n_bins, np.nan)
-    ndf, n_steps = np.zeros(n_bins, np.int64), np.zeros(n_bins, np.int64)
+    ndf, n_steps = np.zeros(n_bins), np.zeros(n_bins, np.int64)
     tables = _tables(edges, config, template)
     reference = resonance(config.resonance)
     tails = np.array([config.n_l, config.n_r])
@@ -81,7 +81,7 @@ def fit_bins(
     with ThreadPoolExecutor(n_threads or numba.get_num_threads()) as pool:
         list(pool.map(work, _chunks(tried)))
     with np.errstate(invalid="ignore"):
-        p_value = np.where(ndf > 0, gammaincc(0.5 * np.maximum(ndf, 1), 0.5 * deviance / per_bin), np.nan)
+        p_value = np.where(ndf > 0, gammaincc(0.5 * np.where(ndf > 0, ndf, 1.0), 0.5 * deviance / per_bin), np.nan)
         status[(status == Status.OK) & (p_value < config.min_p_value)] = Status.BAD_GOF
     return MassFits(
         provenance=Provenance(configuration=asdict(config)),

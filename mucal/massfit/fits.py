@@ -22,7 +22,8 @@ class MassFits(Result):
     histograms     : what was fitted
     values         : (B, P)     NaN in a bin whose status is not OK or BAD_GOF
     cov            : (B, P, P)  their covariance
-    deviance, ndf  : (B,)       Poisson deviance and its degrees of freedom
+    deviance       : (B,)       Poisson deviance of mass bins merged to 5 expected events
+    ndf            : (B,)       merged bins less the parameters as far as the bin itself fixes them, not a constraint
     p_value        : (B,)       goodness-of-fit probability
     edm            : (B,)       estimated distance to the minimum, in units of -2 ln L
     n_steps        : (B,)       steps taken
@@ -38,7 +39,7 @@ class MassFits(Result):
     values: FloatArray
     cov: FloatArray
     deviance: FloatArray
-    ndf: IntArray
+    ndf: FloatArray
     p_value: FloatArray
     edm: FloatArray
     n_steps: IntArray

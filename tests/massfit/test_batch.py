@@ -278,6 +278,18 @@ def test_p_values_are_uniform():
     assert distance * math.sqrt(n_toys) < 1.63  # Kolmogorov-Smirnov, 1 %
 
 
+def test_p_values_are_uniform_where_the_background_slope_is_known_from_its_constraint_alone():
+    # six events of background in 300: they fix neither slope nor fraction, and lie in a few merged bins
+    n_toys = 2000
+    counts = np.random.default_rng(73).poisson(
+        slow_expectation("template", one_point(300, f=0.02)), (n_toys, EDGES.size - 1)
+    )
+    fits = fit_bins(histograms(counts), BatchConfig(min_events=1))
+    p = fits.p_value[fits.good]
+    assert p.size > 0.99 * n_toys
+    assert abs(p.mean() - 0.5) < 4 / math.sqrt(12 * p.size)
+
+
 @pytest.mark.parametrize("model", ["template", "dscb"])
 def test_signal_without_background_converges(model: str):
     theta = one_point(3000, f=1e-9)

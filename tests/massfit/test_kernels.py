@@ -171,10 +171,25 @@ def test_deviance_merges_to_five_expected_events():
     # 1 + 1 + 3 = 5 | 6 | 7 + 2, since the last 2 alone would be too few
     mu = np.array([1.0, 1.0, 3.0, 6.0, 7.0, 2.0])
     counts = np.array([0.0, 2.0, 5.0, 6.0, 0.0, 0.0])
-    deviance, expectation, n_merged = rows.merged_deviance(counts, mu)
+    dmu = np.array([mu, [1.0, 0.0, -1.0, 2.0, 0.0, 1.0]])
+    information = np.empty((2, 2))
+    deviance, expectation, n_merged = rows.merged_deviance(counts, mu, dmu, information)
     assert n_merged == 3
     assert_allclose(deviance, 2 * (5 - 7 + 7 * math.log(7 / 5)) + 2 * 9)
     assert_allclose(expectation, 3 + (1 / 5 + 1 / 6 + 1 / 9) / 6 + (1 / 25 + 1 / 36 + 1 / 81) / 6)
+    merged = np.array([[5.0, 6.0, 9.0], [0.0, 2.0, 1.0]])
+    assert_allclose(information, (merged / merged[0]) @ merged.T)
+
+
+def test_parameters_used_by_the_fit_against_the_matrix_form():
+    rng = np.random.default_rng(4)
+    f_merged, f = (m @ m.T for m in rng.normal(size=(2, 4, 9)))
+    precision, active = np.array([0.0, 0.0, 3.0, 0.5]), np.ones(4, dtype=np.int64)
+    cov = np.linalg.inv(f + np.diag(precision))
+    expected = 2 * np.trace(f_merged @ cov) - np.trace(f_merged @ cov @ f @ cov)
+    assert_allclose(rows.parameters_used(f_merged, cov, precision, active), expected)
+    # nothing merged, nothing constrained: every parameter counts as one
+    assert_allclose(rows.parameters_used(f, np.linalg.inv(f), np.zeros(4), active), 4.0)
 
 
 def test_unusable_parameters_are_refused():

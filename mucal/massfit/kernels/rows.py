@@ -111,12 +111,19 @@ def starting_point(counts: FloatArray, edges: FloatArray, reference: float, atte
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def merged_deviance(counts: FloatArray, mu: FloatArray) -> tuple[float, float, int]:
+def merged_deviance(
+    counts: FloatArray, mu: FloatArray, dmu: FloatArray, information: FloatArray
+) -> tuple[float, float, int]:
     """Poisson deviance after neighbours are merged to MIN_PREDICTED expected events.
+
+    information : (P, P)  filled with the Fisher information of the merged bins
 
     Returns it, its expectation, and the number of merged bins.  The expectation of one bin is 1 + 1/(6 mu) + 1/(6 mu^2)
     to 0.7 % from mu = 5 on, not 1: without it p-values of thin spectra pile up at 0.
     """
+    p = dmu.shape[0]
+    slope = np.zeros(p)
+    information[:] = 0.0
     deviance = 0.0
     expectation = 0.0
     n_merged = 0
@@ -127,15 +134,43 @@ def merged_deviance(counts: FloatArray, mu: FloatArray) -> tuple[float, float, i
         seen += counts[j]
         expected += mu[j]
         tail -= mu[j]
+        for a in range(p):
+            slope[a] += dmu[a, j]
         if (expected >= MIN_PREDICTED and tail >= MIN_PREDICTED) or j == counts.size - 1:
             deviance += 2.0 * (expected - seen)
             if seen > 0.0:
                 deviance += 2.0 * seen * math.log(seen / expected)
             expectation += 1.0 + (1.0 + 1.0 / expected) / (6.0 * expected)
+            for a in range(p):
+                for b in range(p):
+                    information[a, b] += slope[a] * slope[b] / expected
             n_merged += 1
             seen = 0.0
             expected = 0.0
+            slope[:] = 0.0
     return deviance, expectation, n_merged
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def parameters_used(merged: FloatArray, cov: FloatArray, precision: FloatArray, active: IntArray) -> float:
+    """By how much the fit lowers the expected deviance of merged bins: 2 tr(F S) - tr(F S (1 - C S)).
+
+    F is the information of the merged bins, S the covariance of the fit to the single ones, C the precisions of the
+    constraints.  It is the number of parameters if nothing is merged and nothing constrained.
+    """
+    p = precision.size
+    product = np.zeros((p, p))
+    for a in range(p):
+        for b in range(p):
+            for c in range(p):
+                if active[a] and active[b] and active[c]:
+                    product[a, b] += merged[a, c] * cov[c, b]
+    used = 0.0
+    for a in range(p):
+        used += product[a, a]
+        for b in range(p):
+            used += product[a, b] * precision[b] * cov[b, a]
+    return used
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -220,7 +255,7 @@ def fit_rows(
     tolerance: float,
     max_steps: int,
     max_attempts: int,
-) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray, IntArray, FloatArray, IntArray, IntArray]:
+) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray, FloatArray, FloatArray, IntArray, IntArray]:
     """Fit every row of counts (R, M).
 
     tails : (2,)  n_l, n_r
@@ -232,13 +267,13 @@ def fit_rows(
     p = start.size
     values, cov = np.full((n_rows, p), np.nan), np.full((n_rows, p, p), np.nan)
     deviance, per_bin, edm = np.full(n_rows, np.nan), np.full(n_rows, np.nan), np.full(n_rows, np.nan)
-    ndf, n_steps, status = np.zeros(n_rows, np.int64), np.zeros(n_rows, np.int64), np.zeros(n_rows, np.int64)
+    ndf, n_steps, status = np.zeros(n_rows), np.zeros(n_rows, np.int64), np.zeros(n_rows, np.int64)
     window = edges[m] - edges[0]
     middle = (0.5 * (edges[:-1] + edges[1:]) - edges[0]) / window - 0.5
     half = 0.5 * (edges[1:] - edges[:-1]) / window
     model = Model(edges, middle, half, reference, levels.nodes[0, :0], levels.weights[0, :0], tails)
     point, work = new_point(p, m), new_work(p, m)
-    theta, low, high = np.empty(p), np.empty(p), np.empty(p)
+    theta, low, high, merged = np.empty(p), np.empty(p), np.empty(p), np.empty((p, p))
     walls(edges, reference, low, high)
     for row in range(n_rows):
         total = counts[row].sum()
@@ -266,11 +301,11 @@ def fit_rows(
         if not cholesky(work.factor, SMALLEST_PIVOT):
             status[row] = HESSIAN_NOT_PD
             continue
-        deviance[row], expectation, n_merged = merged_deviance(counts[row], point.mu)
-        per_bin[row] = expectation / n_merged
-        ndf[row] = n_merged - work.active.sum()
         values[row] = theta
         cov[row] = cholesky_inverse(work.factor)
+        deviance[row], expectation, n_merged = merged_deviance(counts[row], point.mu, point.dmu, merged)
+        per_bin[row] = expectation / n_merged
+        ndf[row] = n_merged - parameters_used(merged, cov[row], prior.precision, work.active)
         for a in range(p):
             if not work.active[a]:
                 cov[row, a, a] = 1.0 / work.information[a, a] if prior.free[a] else 0.0
