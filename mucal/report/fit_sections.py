@@ -10,12 +10,12 @@ from mucal.massfit import SpectrumFit, Status
 from mucal.plot.masses import quality_figure, residual_map
 from mucal.plot.spectrum import spectrum
 from mucal.report.page import Facts, Item, Picture, Section, Table
-from mucal.report.run_results import RunResults, probability
+from mucal.report.run_results import RunResults, probability, resonance_name
 from mucal.store import Provenance
 
 WORST: Final = 12
 THRESHOLD: Final = (
-    " A threshold in reconstructed pT by itself moves a peak by a few 1e-4, through the resolution, in data and "
+    " A threshold in reconstructed pT by itself moves a peak by a few 10⁻⁴, through the resolution, in data and "
     "simulation alike: what should vanish is data minus simulation."
 )
 
@@ -36,10 +36,10 @@ def spectra_section(run: RunResults) -> Section:
                 _mass_row(name, "simulation", fits.simulation, i, None) for i in range(len(fits.simulation.states))
             ]
     if rows:
-        head = ["spectrum", "", "state", "mass, MeV", "minus PDG, MeV", "relative, 1e-3", "p-value"]
+        head = ["Spectrum", "", "State", "Mass [MeV]", "− PDG [MeV]", "− PDG [10⁻³]", "p-value"]
         items.append(
             Table(
-                head=[*head, "minus simulation, 1e-3"] if simulated else head,
+                head=[*head, "− simulation [10⁻³]"] if simulated else head,
                 rows=rows if simulated else [row[: len(head)] for row in rows],
                 words=(0, 1, 2),
                 caption="Fitted masses against the Review of Particle Physics; statistical errors only."
@@ -50,7 +50,7 @@ def spectra_section(run: RunResults) -> Section:
 
 
 def _mass_row(name: str, when: str, fit: SpectrumFit, i: int, simulation: SpectrumFit | None) -> list[str]:
-    state = fit.states[i]
+    state = resonance_name(fit.states[i])
     if not fit.valid:
         return [name, when, state, "–", "–", "–", Status(fit.status).name.lower(), ""]
     mass, error, reference = fit.masses[i], fit.mass_errors[i], fit.reference[i]
@@ -90,7 +90,7 @@ def fits_section(run: RunResults) -> Section:
                 caption="Residuals of the mass shifts after the table, summed over pT; ±1 is expected.",
             ),
             Table(
-                head=["eta of mu+", "pT of mu+", "eta of mu−", "pT of mu−", "shift, 1e-3", "table, 1e-3", "pull"],
+                head=["η of μ⁺", "pT of μ⁺ [GeV]", "η of μ⁻", "pT of μ⁻ [GeV]", "Shift [10⁻³]", "Table [10⁻³]", "Pull"],
                 rows=rows,
                 words=(0, 1, 2, 3),
                 caption=f"The {len(rows)} bins furthest from the table, of {pulls.size}",
@@ -109,7 +109,7 @@ def ledger_section(ledgers: Mapping[str, Ledger]) -> Section:
     """What was read, used and rejected, stage by stage."""
     rows = [[stage, ledger.line()] for stage, ledger in ledgers.items()]
     return Section(
-        title="Ledger", items=(Table(head=["stage", "pairs or bins"], rows=rows, words=(0, 1)),) if rows else ()
+        title="Ledger", items=(Table(head=["Stage", "Pairs or bins"], rows=rows, words=(0, 1)),) if rows else ()
     )
 
 

@@ -4,7 +4,7 @@ from typing import Final
 
 from mucal.report.fit_sections import fits_section, ledger_section, provenance_section, spectra_section
 from mucal.report.page import Tone, render
-from mucal.report.run_results import RunResults, events_shown, p_text
+from mucal.report.run_results import RunResults, events_shown, p_text, variable_name
 from mucal.report.scale_sections import recovery_section, resolution_section, scale_section, shift_section
 
 VERDICTS: Final = {
@@ -36,11 +36,10 @@ def headline(run: RunResults) -> list[str]:
     lines = [run.reason] if run.reason else []
     if run.recovery is not None:
         r = run.recovery
-        lines.append(f"Recovered against injected: chi2 = {r.chi2:.1f} for {r.ndf} parameters, {p_text(r.p_value)}.")
+        lines.append(f"Recovered against injected: χ² = {r.chi2:.1f} for {r.ndf} parameters, {p_text(r.p_value)}.")
     for points in run.shifts.series:
-        against = points.name.replace("_", " ")
         lines.append(
-            f"Mass shift against {against}, on {events_shown(run)}: zero everywhere with {p_text(points.p_before)} "
-            f"before and {p_text(points.p_after)} after."
+            f"Mass shift against {variable_name(points.name)}, {events_shown(run)}; no shift anywhere: "
+            f"{p_text(points.p_before)} before the correction, {p_text(points.p_after)} after."
         )
     return [*lines, *(f"{note[:1].upper()}{note[1:]}." for note in run.notes)]

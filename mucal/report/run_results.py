@@ -2,12 +2,17 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Final
 
 from mucal.massfit import MassFits, SpectrumFit
 from mucal.plot.masses import MassShifts
 from mucal.scale import ResolutionTable, ScaleResiduals, ScaleTable
 from mucal.scale.recovery import Recovery
 from mucal.store import Provenance
+from mucal.theory import RESONANCES
+
+VARIABLES: Final = {"eta_plus": "η of μ⁺", "eta_minus": "η of μ⁻", "max_abs_eta": "max |η|"}
+LETTERS: Final = {r"$\psi$": "ψ", r"$\Upsilon$": "Υ"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +63,21 @@ def events_shown(run: RunResults) -> str:
     general = run.provenance.configuration.get("analysis", {})
     everything = isinstance(general, Mapping) and general.get("derive_fraction") == 1.0
     return "the same events that derived the table" if everything else "events not used to derive"
+
+
+def variable_name(name: str) -> str:
+    """A variable of the mass shifts as a physicist writes it; one without such a name as it is."""
+    return VARIABLES.get(name, name.replace("_", " "))
+
+
+def resonance_name(name: str) -> str:
+    """A resonance as a physicist writes it, in plain letters: "jpsi" -> "J/ψ"."""
+    if name not in RESONANCES:
+        return name
+    text = RESONANCES[name].label
+    for tex, letter in LETTERS.items():
+        text = text.replace(tex, letter)
+    return text
 
 
 def p_text(p: float) -> str:

@@ -4,12 +4,20 @@ from itertools import pairwise
 
 import numpy as np
 
+from mucal.arrays import FloatArray
 from mucal.plot.masses import shift_figure
 from mucal.plot.resolution import resolution_figure
 from mucal.plot.scale import correlation_figure, scale_figure, standard_errors, whitened_figure
 from mucal.report.page import Item, Picture, Section, Table, Text
-from mucal.report.run_results import RunResults, events_shown, p_text, probability
-from mucal.scale import coherent_shift
+from mucal.report.run_results import (
+    RunResults,
+    events_shown,
+    p_text,
+    probability,
+    resonance_name,
+    variable_name,
+)
+from mucal.scale import ScaleTable, coherent_shift
 from mucal.scale.recovery import Recovery
 from mucal.theory import RESONANCES
 
@@ -19,20 +27,21 @@ def recovery_section(recovery: Recovery) -> Section:
     errors = standard_errors(recovery.recovered)
     rows = []
     for name, unit, factor, pulls in zip(
-        ("A", "e", "M"), ("1e-3", "MeV", "1e-5 / GeV"), (1e3, 1e3, 1e5), recovery.pulls, strict=True
+        ("A", "e", "M"), ("10⁻³", "MeV", "10⁻⁵/GeV"), (1e3, 1e3, 1e5), recovery.pulls, strict=True
     ):
         if not np.isfinite(pulls).any():
             continue
         injected, found = getattr(recovery.injected, name), getattr(recovery.recovered, name)
         rows.append(
             [
-                f"{name}  [{unit}]", f"{factor * injected.mean():+.3f}", f"{factor * found.mean():+.3f}",
+                f"{name} [{unit}]", f"{factor * injected.mean():+.3f}", f"{factor * found.mean():+.3f}",
                 f"{factor * np.median(errors[name]):.3f}", f"{np.nanmax(np.abs(pulls)):.2f}",
             ]
         )  # fmt: skip
     averages = [
         [
-            f"{pt:g} GeV", f"{1e5 * even:+.2f} ± {1e5 * even_error:.2f}", f"{even / even_error:+.2f}",
+            _momentum(pt, recovery.recovered),
+            f"{1e5 * even:+.2f} ± {1e5 * even_error:.2f}", f"{even / even_error:+.2f}",
             f"{1e5 * odd:+.2f} ± {1e5 * odd_error:.2f}" if odd_error > 0 else "–",
             f"{odd / odd_error:+.2f}" if odd_error > 0 else "–",
         ]
@@ -51,12 +60,12 @@ def recovery_section(recovery: Recovery) -> Section:
                 "width mean little; the whitened pulls, of independent combinations, should have mean 0 and width 1."
             ),
             Table(
-                head=["", "injected, mean", "recovered, mean", "error, median", "largest |pull|"],
+                head=["Parameter", "Mean injected", "Mean recovered", "Median error", "Largest |pull|"],
                 rows=rows,
             ),
             Picture(
                 figure=scale_figure({"recovered": recovery.recovered}, recovery.injected, parameters=free),
-                caption="Scale parameters against eta: injected (line) and recovered (points, statistical errors).",
+                caption="Scale parameters against η: injected (line) and recovered (points, statistical errors).",
             ),
             Picture(
                 figure=whitened_figure(recovery.whitened),
@@ -65,11 +74,28 @@ def recovery_section(recovery: Recovery) -> Section:
             ),
             _pull_table(recovery),
             Table(
-                head=["at pT =", "A − e/pT, 1e-5", "pull", "M pT, 1e-5", "pull"],
+                head=["At pT", "A − e/pT [10⁻⁵]", "Pull", "M pT [10⁻⁵]", "Pull"],
                 rows=averages,
-                caption="Recovered minus injected relative curvature, averaged over eta: what shifts a mass.",
+                caption="Recovered minus injected relative curvature, averaged over η: what shifts a mass."
+                + _beyond(recovery.momenta, recovery.recovered),
             ),
         ),
+    )
+
+
+def _momentum(pt: float, table: ScaleTable) -> str:
+    low, high = table.pt_range
+    return f"{pt:g} GeV" if low <= pt < high else f"{pt:g} GeV, extrapolated"
+
+
+def _beyond(momenta: FloatArray, table: ScaleTable) -> str:
+    """What to say of rows beyond the momenta of the table."""
+    low, high = table.pt_range
+    if np.all((momenta >= low) & (momenta < high)):
+        return ""
+    return (
+        f" The table is valid from {low:g} to {high:g} GeV and corrects no muon beyond; rows marked extrapolated show "
+        "what its parameters would say there."
     )
 
 
@@ -88,14 +114,14 @@ def shift_section(run: RunResults) -> Section:
     """Mass shift before and after, on events that did not derive the table."""
     rows = [
         [
-            points.name.replace("_", " "), f"{points.chi2_before:.1f}", probability(points.p_before),
+            variable_name(points.name), f"{points.chi2_before:.1f}", probability(points.p_before),
             f"{points.chi2_after:.1f}", probability(points.p_after), str(points.ndf),
         ]
         for points in run.shifts.series
     ]  # fmt: skip
     label = RESONANCES[run.fits.resonance].label
     return Section(
-        title="Mass shift before and after",
+        title="Mass shift before and after correction",
         items=(
             Picture(
                 figure=shift_figure(run.shifts, note=f"{label}, {events_shown(run)}"),
@@ -104,9 +130,9 @@ def shift_section(run: RunResults) -> Section:
                 + f", in {events_shown(run)}. Bars: errors of these fits; band: errors of the table.",
             ),
             Table(
-                head=["against", "chi2 before", "p", "chi2 after", "p", "bins"],
+                head=["Against", "χ² before", "p", "χ² after", "p", "Bins"],
                 rows=rows,
-                caption="The hypothesis that all shifts are zero; after the correction with the table's covariance.",
+                caption="Test of no shift anywhere; after the correction with the covariance of the table.",
             ),
         ),
     )
@@ -117,7 +143,7 @@ def scale_section(run: RunResults) -> Section:
     table = run.table
     errors = standard_errors(table)
     free = [name for name in ("A", "e", "M") if np.any(errors[name] > 0)]
-    units = {"A": ("A [1e-3]", 1e3), "e": ("e [MeV]", 1e3), "M": ("M [1e-5/GeV]", 1e5)}
+    units = {"A": ("A [10⁻³]", 1e3), "e": ("e [MeV]", 1e3), "M": ("M [10⁻⁵/GeV]", 1e5)}
     rows = [
         [f"{low:.2g} to {high:.2g}"]
         + [f"{units[n][1] * getattr(table, n)[i]:+.3f} ± {units[n][1] * errors[n][i]:.3f}" for n in free]
@@ -125,7 +151,11 @@ def scale_section(run: RunResults) -> Section:
     ]
     shift = coherent_shift(table)
     coherent = [
-        [f"{pt:g} GeV", f"{1e5 * even:+.1f} ± {1e5 * ee:.1f}", f"{1e5 * odd:+.1f} ± {1e5 * oe:.1f}" if oe > 0 else "–"]
+        [
+            _momentum(pt, table),
+            f"{1e5 * even:+.1f} ± {1e5 * ee:.1f}",
+            f"{1e5 * odd:+.1f} ± {1e5 * oe:.1f}" if oe > 0 else "–",
+        ]
         for pt, even, ee, odd, oe in zip(
             shift.pt, shift.even, shift.even_error, shift.odd, shift.odd_error, strict=True
         )
@@ -135,23 +165,24 @@ def scale_section(run: RunResults) -> Section:
         pictures.append(
             Picture(
                 figure=scale_figure({"": table}, parameters=free),
-                caption="Scale parameters against eta with statistical errors.",
+                caption="Scale parameters against η with statistical errors.",
             )
         )
     return Section(
         title="Scale table",
         items=(
             Text(
-                text=f"From {RESONANCES[table.resonance].name if table.resonance in RESONANCES else table.resonance} "
-                f"with muons of {table.pt_range[0]:g} to {table.pt_range[1]:g} GeV: chi2 = {table.chi2:.1f} for "
+                text=f"From {resonance_name(table.resonance)} with muons of {table.pt_range[0]:g} to {table.pt_range[1]:g} GeV: "
+                f"χ² = {table.chi2:.1f} for "
                 f"{table.ndf} degrees of freedom. A corrected curvature is k (1 + A − e k) + q M, k = 1/pT."
             ),
             *pictures,
-            Table(head=["eta", *(units[n][0] for n in free)], rows=rows, caption="Values in all bins", fold=True),
+            Table(head=["η", *(units[n][0] for n in free)], rows=rows, caption="Values in all bins", fold=True),
             Table(
-                head=["at pT =", "A − e/pT, 1e-5", "M pT, 1e-5"],
+                head=["At pT", "A − e/pT [10⁻⁵]", "M pT [10⁻⁵]"],
                 rows=coherent,
-                caption="Relative curvature correction averaged over eta, with its statistical error.",
+                caption="Relative curvature correction averaged over η, with its statistical error."
+                + _beyond(shift.pt, table),
             ),
             Picture(figure=correlation_figure(table), caption="Correlations of the parameters."),
         ),
@@ -176,8 +207,10 @@ def resolution_section(run: RunResults) -> Section:
             ),
             Text(
                 text="; ".join(
-                    f"{name}: chi2 = {t.chi2:.1f} for {t.ndf} degrees of freedom" for name, t in tables.items()
+                    f"{name[:1].upper()}{name[1:]}: χ² = {t.chi2:.1f} for {t.ndf} degrees of freedom"
+                    for name, t in tables.items()
                 )
+                + "."
             ),
         ),
     )
