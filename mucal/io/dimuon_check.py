@@ -1,6 +1,6 @@
 """What a run would find in its inputs, without running it: columns, near names, head statistics, problems."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -9,7 +9,8 @@ import numpy as np
 from mucal.arrays import FloatArray
 from mucal.errors import InputError
 from mucal.io.csv_events import CsvEvents
-from mucal.io.dimuon_input import DimuonInput
+from mucal.io.dimuon_input import IDS, DimuonInput
+from mucal.io.dimuon_source import BAD, DimuonSource
 from mucal.io.event_files import (
     MissingColumn,
     check_distinct,
@@ -19,8 +20,9 @@ from mucal.io.event_files import (
     open_table,
     require_known_defaults,
 )
-from mucal.io.event_table import EventTable
-from mucal.io.file_head import Head, check_units, read_head
+from mucal.io.event_table import Chunk, Column, EventTable, Jagged
+from mucal.io.file_head import HEAD_ROWS, Head, check_units, read_head
+from mucal.ledger import Ledger
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +42,7 @@ class FileCheck:
     columns  : asked column -> its type in the file
     missing  : asked columns that the file lacks, with near names
     head     : quantity -> its range in the first rows: pt and mass in GeV, eta
+    ledger   : what pairing makes of the first rows, with all selections
     problem  : the error that reading would raise, if any
     warnings : what is allowed but worth a look
     """
@@ -51,6 +54,7 @@ class FileCheck:
     columns: Mapping[str, str] = field(default_factory=dict)
     missing: tuple[MissingColumn, ...] = ()
     head: Mapping[str, Range] = field(default_factory=dict)
+    ledger: Ledger | None = None
     problem: InputError | None = None
     warnings: tuple[str, ...] = ()
 
@@ -117,7 +121,63 @@ def _check_file(path: Path, config: DimuonInput) -> FileCheck:
         check_units(table, config)
     except InputError as error:
         return replace(found, problem=error)
-    return found
+    return _paired(found, table, config)
+
+
+def _paired(found: FileCheck, table: EventTable, config: DimuonInput) -> FileCheck:
+    """The finding with what a run over the first rows alone would count and refuse: bad events, repeated pairs."""
+    source = DimuonSource([_FirstRows(table, config)], config, Ledger(unit="files", read=1, used=1), ())
+    problem = None
+    try:
+        for _ in source:
+            pass
+    except InputError as error:
+        problem = error
+    ledger = source.ledger
+    bad = {reason: n for reason, n in ledger.rejected.items() if reason.startswith(BAD) or reason == "charge"}
+    told = [
+        f"{n} of the first {ledger.read} {ledger.unit} are bad: {reason}, as {ledger.examples[reason][0]}"
+        for reason, n in bad.items()
+    ]
+    return replace(found, ledger=ledger, problem=problem, warnings=(*found.warnings, *told))
+
+
+class _FirstRows:
+    """The first rows of a table (an `EventTable`), cut between events."""
+
+    def __init__(self, table: EventTable, config: DimuonInput) -> None:
+        self.table = table
+        self.config = config
+        self.path: Path = table.path
+        self.format: str = table.format
+        self.tree: str = table.tree
+        self.entries: int = min(table.entries, HEAD_ROWS)
+        self.columns: Mapping[str, Column] = table.columns
+
+    def chunks(self, names: Sequence[str], rows: int) -> Iterator[Chunk]:
+        """The first chunk of the named columns."""
+        for chunk in self.table.chunks(names, min(rows, HEAD_ROWS)):
+            yield self._whole_events(chunk) if chunk.rows < self.table.entries else chunk
+            return
+
+    def _whole_events(self, chunk: Chunk) -> Chunk:
+        """Without the rows of the last event, which may go on behind the head."""
+        if self.config.layout != "rows":
+            return chunk
+        ids = [c for key, c in self.config.columns.event_names().items() if key in IDS and c in chunk.columns]
+        last = np.ones(chunk.rows, dtype=bool)
+        for name in ids:
+            values = _flat(chunk, name)
+            last &= values == values[-1]
+        cut = int(np.flatnonzero(~last)[-1]) + 1 if ids and not last.all() else chunk.rows - chunk.rows % 2
+        columns = {name: _flat(chunk, name)[:cut] for name in chunk.columns}
+        return Chunk(start=chunk.start, rows=cut, columns=columns)
+
+
+def _flat(chunk: Chunk, name: str) -> np.ndarray:
+    values = chunk.columns[name]
+    assert not isinstance(values, Jagged)  # the kinds were checked
+    return values
 
 
 def _ranges(head: Head) -> dict[str, Range]:
@@ -151,5 +211,7 @@ def _file_lines(f: FileCheck) -> list[str]:
         lines.append("  columns  " + ", ".join(f"{name} ({kind})" for name, kind in f.columns.items()))
     lines += [f"  missing  {m.column}   asked {m.asked}   near {', '.join(m.near) or 'nothing'}" for m in f.missing]
     lines += [f"  {name:<11}  {r.low:.4g} to {r.high:.4g}, median {r.median:.4g}" for name, r in f.head.items()]
+    if f.ledger is not None:
+        lines.append(f"  {'pairing':<11}  {f.ledger.line()}" + (" (first rows)" if f.entries > HEAD_ROWS else ""))
     lines += [f"  warning  {text}" for text in f.warnings]
     return [*lines, *([f"  problem  {f.problem.what}"] if f.problem else [])]

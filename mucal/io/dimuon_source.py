@@ -30,7 +30,8 @@ from mucal.ledger import EXAMPLES_KEPT, Ledger
 from mucal.store import sha256
 from mucal.track import Dimuons
 
-_BAD: Final = ("nonfinite:", "range:")
+BAD: Final = ("nonfinite:", "range:")
+"""Reasons that begin so mean that the numbers are bad; so does `charge`."""
 
 
 class DimuonSource:
@@ -108,7 +109,7 @@ class DimuonSource:
             offset += table.entries
 
     def _refuse_bad(self) -> None:
-        bad = {r: n for r, n in self._ledger.rejected.items() if r.startswith(_BAD) or r == "charge"}
+        bad = {r: n for r, n in self._ledger.rejected.items() if r.startswith(BAD) or r == "charge"}
         count, limit = sum(bad.values()), self.config.max_bad_fraction
         if count > limit * self._ledger.read:
             raise InputError(

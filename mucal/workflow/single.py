@@ -4,8 +4,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from mucal.errors import ConfigError, InputError
 from mucal.io import check_dimuons, write_dimuons
 from mucal.ledger import Ledger
@@ -107,8 +105,9 @@ def check(analysis: Analysis) -> tuple[dict[str, Any], list[str]]:
             problems.append(InputError("columns are missing", kind="input.missing_branch"))
     if not plain:
         raise ConfigError("no input files are named", kind="config.no_input", do="name them, or files in [input]")
-    edges = np.array(analysis.bins.pt_edges)
-    lines.append(f"bins: {len(analysis.bins.eta_edges) - 1} in eta, {edges.size - 1} in pT from {edges[0]:g} GeV")
+    if "bins" in analysis.plain:
+        edges = analysis.bins.pt_edges
+        lines.append(f"bins: {len(analysis.bins.eta_edges) - 1} in eta, {len(edges) - 1} in pT from {edges[0]:g} GeV")
     if problems:
         raise InputError(
             f"{problems[0].what}",

@@ -3,6 +3,8 @@
 import gzip
 from pathlib import Path
 
+import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 
@@ -146,3 +148,23 @@ def test_a_table_that_the_data_do_not_determine_is_4(mucal, config, events, tmp_
     ended = mucal("scale", fits, "--config", config, *too_many, "-o", tmp_path / "scale.h5")
     assert ended.code == 4
     assert "no information" in ended.err
+
+
+def test_check_refuses_the_bad_events_that_a_run_refuses(mucal, config, events, tmp_path):
+    table = pq.read_table(events).slice(0, 5000)
+    pt = table["pt1"].to_numpy().copy()
+    pt[::20] = np.nan
+    pq.write_table(table.set_column(table.column_names.index("pt1"), "pt1", pa.array(pt)), tmp_path / "nan.parquet")
+    for command, more in (("check", []), ("massfit", ["-o", tmp_path / "x.h5"])):
+        ended = mucal(command, tmp_path / "nan.parquet", "--config", config, *more)
+        assert ended.code == 3
+        assert "pairs are bad" in ended.err
+
+
+def test_check_prints_the_ledger_of_the_first_rows_and_only_bins_that_were_asked_for(mucal, config, events, tmp_path):
+    ended = mucal("check", events, "--config", config)
+    assert "read 2 000 pairs = used 2 000 (first rows)" in ended.out
+    assert "bins: 3 in eta" in ended.out
+    bare = tmp_path / "bare.toml"
+    bare.write_text(config.read_text().partition("[bins]")[0])
+    assert "bins:" not in mucal("check", events, "--config", bare).out

@@ -1,8 +1,10 @@
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from mucal.errors import ConfigError
-from mucal.io import check_dimuons, open_dimuons
+from mucal.io import MuonColumns, check_dimuons, open_dimuons
 
 
 def test_every_file_gets_its_own_finding(files, tmp_path):
@@ -72,3 +74,55 @@ def test_empty_files_defaults_and_cut_lines_are_warnings(files, tmp_path):
 def test_a_wrong_configuration_is_not_a_finding_but_an_error(files, tmp_path):
     with pytest.raises(ConfigError):
         check_dimuons(files.write(tmp_path / "a.csv", files.pairs(3)), files.config(defaults={"x": 1}))
+
+
+def test_the_first_rows_are_paired_and_counted_as_a_run_would(files, tmp_path):
+    path = files.write(tmp_path / "a.parquet", files.pairs(200))
+    for config in (files.config(), files.config(mass_range=(20.0, 40.0))):
+        source = open_dimuons(path, config)
+        source.read()
+        report = check_dimuons(path, config)
+        assert report.files[0].ledger == source.ledger
+        assert any(source.ledger.line() in line for line in report.lines())
+
+
+@pytest.mark.parametrize(("column", "value", "reason"), [("pt1", np.nan, "nonfinite:pt"), ("q1", 0, "charge")])
+def test_bad_events_in_the_first_rows_are_a_warning_and_above_the_limit_a_problem(
+    files, tmp_path, column, value, reason
+):
+    table = files.pairs(200)
+    table[column][:10] = value
+    path = files.write(tmp_path / "a.parquet", table)
+    strict, lax = (check_dimuons(path, files.config(max_bad_fraction=limit)) for limit in (0.01, 0.1))
+    assert strict.files[0].problem is not None
+    assert strict.files[0].problem.kind == "input.bad_fraction"
+    assert lax.ok
+    assert any(f"10 of the first 200 pairs are bad: {reason}" in text for text in lax.files[0].warnings)
+
+
+def test_pairs_that_come_twice_in_the_first_rows_are_a_problem(files, tmp_path):
+    table = {name: np.tile(values, 2) for name, values in files.pairs(20).items()}
+    path = files.write(tmp_path / "a.parquet", table)
+    problem = check_dimuons(path, files.config()).files[0].problem
+    assert problem is not None
+    assert problem.kind == "input.duplicates"
+    first = check_dimuons(path, files.config(duplicates="first")).files[0]
+    assert first.problem is None
+    assert first.ledger is not None
+    assert first.ledger.rejected == {"duplicate": 20}
+
+
+def test_an_event_cut_by_the_end_of_the_first_rows_is_not_counted(files, tmp_path):
+    # three muons an event: the head of 2000 rows ends inside the 667th
+    n = 3 * 1000
+    random = np.random.default_rng(1)
+    table = {
+        "event": np.arange(n) // 3, "pt": random.uniform(3, 50, n), "eta": random.uniform(-2, 2, n),
+        "phi": random.uniform(-3, 3, n), "q": np.where(np.arange(n) % 3 == 1, -1, 1),
+    }  # fmt: skip
+    path = files.write(tmp_path / "a.parquet", table)
+    pq.write_table(pa.table(table), path)
+    config = files.config(columns=MuonColumns(event="event", pt="pt", eta="eta", phi="phi", charge="q"), layout="rows")
+    ledger = check_dimuons(path, config).files[0].ledger
+    assert ledger is not None
+    assert (ledger.read, ledger.used) == (666, 666)
