@@ -142,12 +142,16 @@ def merged_deviance(
                 deviance += 2.0 * seen * math.log(seen / expected)
             expectation += 1.0 + (1.0 + 1.0 / expected) / (6.0 * expected)
             for a in range(p):
-                for b in range(p):
-                    information[a, b] += slope[a] * slope[b] / expected
+                weighted = slope[a] / expected
+                for b in range(a + 1):
+                    information[a, b] += weighted * slope[b]
             n_merged += 1
             seen = 0.0
             expected = 0.0
             slope[:] = 0.0
+    for a in range(p):
+        for b in range(a):
+            information[b, a] = information[a, b]
     return deviance, expectation, n_merged
 
 
