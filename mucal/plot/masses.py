@@ -105,14 +105,15 @@ def quality_figure(fits: MassFits) -> Figure:
         left.margins(x=0.2)
         left.set_xlabel("mass fits")
         left.xaxis.set_major_locator(MaxNLocator(4, integer=True))
-        edges = np.linspace(0.0, 1.0, 21)
+        n_bins = 20 if p_values.size >= 100 else 10 if p_values.size >= 40 else 5
+        edges = np.linspace(0.0, 1.0, n_bins + 1)
         histogram, _ = np.histogram(p_values, edges)
         right.stairs(histogram, edges, fill=True, color=BAND, edgecolor=AFTER)
-        right.axhline(p_values.size / 20, color="black", linestyle="--", linewidth=1.2)
+        right.axhline(p_values.size / n_bins, color="black", linestyle="--", linewidth=1.2)
         right.set_xlim(0, 1)
         right.set_ylim(0, 1.25 * max(1, histogram.max(initial=0)))
         right.set_xlabel("goodness-of-fit probability")
-        right.set_ylabel("mass fits / 0.05")
+        right.set_ylabel(f"mass fits / {1 / n_bins:g}")
     return figure
 
 

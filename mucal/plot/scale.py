@@ -6,6 +6,7 @@ from typing import Final
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from scipy.special import ndtr
 
 from mucal.arrays import FloatArray
@@ -92,19 +93,35 @@ def correlation_figure(table: ScaleTable) -> Figure:
         for edge in b * np.arange(1, len(names)):
             axis.axhline(edge, color="black", linewidth=0.8)
             axis.axvline(edge, color="black", linewidth=0.8)
-        ticks = b * (np.arange(len(names)) + 0.5)
-        axis.set_xticks(ticks, [f"${name}$" for name in names])
-        axis.set_yticks(ticks, [f"${name}$" for name in names])
-        axis.tick_params(which="both", length=0)
-        axis.minorticks_off()
+        _name_blocks(axis, names, table.eta_edges)
         axis.invert_yaxis()
         axis.set_aspect("equal")
-        span = f"{_eta_label(table.eta_edges)} from {table.eta_edges[0]:g} to {table.eta_edges[-1]:g}"
-        label(axis, f"{span}, rightwards and downwards")
         bar = figure.colorbar(image, ax=axis, pad=0.02)
         bar.set_label("correlation")
         bar.ax.minorticks_off()
     return figure
+
+
+def _name_blocks(axis: Axes, names: Sequence[str], edges: FloatArray) -> None:
+    """Numbers of eta along the lower and left axes, each block anew, and the parameter of each block beside them."""
+    b = edges.size - 1
+    values = [
+        v for v in MaxNLocator(4, steps=[1, 2, 5, 10]).tick_values(edges[0], edges[-1]) if edges[0] <= v < edges[-1]
+    ]
+    places = np.concatenate([i * b + np.interp(values, edges, np.arange(b + 1.0)) for i in range(len(names))])
+    texts = [f"{value:g}".replace("-", "\u2212") for value in values] * len(names)
+    axis.set_xticks(places, texts, fontsize=8.5)
+    axis.set_yticks(places, texts, fontsize=8.5)
+    axis.minorticks_off()
+    axis.tick_params(which="both", length=3, direction="out", top=False, right=False)
+    blocks = b * (np.arange(len(names)) + 0.5)
+    below, beside = axis.secondary_xaxis("bottom"), axis.secondary_yaxis("left")
+    for second in (below, beside):
+        second.set_ticks(blocks, [f"${name}$ in bins of {_eta_label(edges)}" for name in names])
+        second.tick_params(which="both", length=0, pad=20)
+        second.minorticks_off()
+    for text in beside.get_yticklabels():
+        text.set(rotation=90, va="center")
 
 
 def whitened_figure(whitened: FloatArray) -> Figure:

@@ -18,6 +18,10 @@ THRESHOLD: Final = (
     " A threshold in reconstructed pT by itself moves a peak by a few 10⁻⁴, through the resolution, in data and "
     "simulation alike: what should vanish is data minus simulation."
 )
+SIMULATED: Final = (
+    " Only data: under the peaks of simulation stands the background expected from data, which does not fluctuate, so "
+    "that the probabilities of its fits are not uniform."
+)
 
 
 def spectra_section(run: RunResults) -> Section:
@@ -83,7 +87,7 @@ def fits_section(run: RunResults) -> Section:
             Picture(
                 figure=quality_figure(run.fits),
                 caption="How the fits of the kinematic bins ended, and the goodness of fit of those that converged "
-                "(dashed: uniform).",
+                "(dashed: uniform)." + (SIMULATED if run.simulation is not None else ""),
             ),
             Picture(
                 figure=residual_map(run.residuals.index, pulls, histograms.eta_edges, abs_eta=histograms.abs_eta),

@@ -172,9 +172,9 @@ def scale_section(run: RunResults) -> Section:
         title="Scale table",
         items=(
             Text(
-                text=f"From {resonance_name(table.resonance)} with muons of {table.pt_range[0]:g} to {table.pt_range[1]:g} GeV: "
-                f"χ² = {table.chi2:.1f} for "
-                f"{table.ndf} degrees of freedom. A corrected curvature is k (1 + A − e k) + q M, k = 1/pT."
+                text=f"From {resonance_name(table.resonance)} with muons of {table.pt_range[0]:g} to "
+                f"{table.pt_range[1]:g} GeV: χ² = {table.chi2:.1f} for {table.ndf} degrees of freedom. "
+                "A corrected curvature is k (1 + A − e k) + q M, k = 1/pT."
             ),
             *pictures,
             Table(head=["η", *(units[n][0] for n in free)], rows=rows, caption="Values in all bins", fold=True),
@@ -184,7 +184,10 @@ def scale_section(run: RunResults) -> Section:
                 caption="Relative curvature correction averaged over η, with its statistical error."
                 + _beyond(shift.pt, table),
             ),
-            Picture(figure=correlation_figure(table), caption="Correlations of the parameters."),
+            Picture(
+                figure=correlation_figure(table),
+                caption="Correlations of the parameters, a block each, with the bins of η along both axes.",
+            ),
         ),
     )
 
@@ -203,7 +206,8 @@ def resolution_section(run: RunResults) -> Section:
         items=(
             Picture(
                 figure=resolution_figure(tables, sorted(set(momenta))),
-                caption="Relative resolution of the curvature, from the widths of the mass peaks.",
+                caption="Relative resolution of the curvature, from the widths of the mass peaks"
+                + ("; below, data over simulation." if len(tables) > 1 else "."),
             ),
             Text(
                 text="; ".join(

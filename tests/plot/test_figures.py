@@ -60,6 +60,23 @@ def test_only_parameters_that_were_solved_for_are_correlated():
     assert np.shape(np.ma.getdata(image)) == (6, 6)
 
 
+@pytest.mark.parametrize("free", ["A", "Ae", "AeM"])
+def test_eta_numbers_stand_at_their_place_in_every_block(free: str):
+    axis = correlation_figure(scale_table(free)).axes[0]
+    texts = [t.get_text() for t in axis.get_xticklabels()]
+    assert texts == ["\u22122", "0", "2"] * len(free)
+    # six bins of 0.8 from -2.4: eta = -2, 0, 2 lie 0.5, 3 and 5.5 bins into a block
+    expected = np.concatenate([6 * i + np.array([0.5, 3.0, 5.5]) for i in range(len(free))])
+    np.testing.assert_allclose(axis.get_xticks(), expected, atol=1e-9)
+    np.testing.assert_allclose(axis.get_yticks(), expected, atol=1e-9)
+
+
+def test_whitened_pulls_are_all_in_the_histogram():
+    axis = whitened_figure(np.array([-9.0, -0.2, 0.1, 0.3, 9.0])).axes[0]
+    assert axis.patches[0].get_data().values.sum() == 5
+    assert "mean +0.04 ± 0.45" in axis.get_title(loc="left")
+
+
 def test_standard_errors_are_the_roots_of_the_diagonal():
     errors = standard_errors(scale_table())
     np.testing.assert_allclose([errors["A"][0], errors["e"][0], errors["M"][0]], [1e-4, 1e-3, 10**-5.5], rtol=1e-12)
@@ -79,6 +96,21 @@ def test_a_negative_square_has_no_resolution():
     assert np.all(np.isnan(sigma))
 
 
+def test_points_of_data_and_simulation_never_share_a_place():
+    figure = resolution_figure({"data": resolution_table(), "simulation": resolution_table()}, (5.0, 20.0))
+    places = np.concatenate([c.lines[0].get_xdata() for c in figure.axes[0].containers])
+    assert places.size == np.unique(places).size == 24
+    assert np.all(np.abs(places.reshape(4, 6) - 0.5 * (EDGES[1:] + EDGES[:-1])) < 0.4)
+
+
+def test_data_are_shown_over_simulation_where_their_bins_agree():
+    data, simulation = resolution_table(), resolution_table(0.0)
+    ratio = resolution_figure({"data": data, "simulation": simulation}, (5.0,)).axes[2].containers[0].lines[0]
+    expected = relative_resolution(data, 5.0)[0] / relative_resolution(simulation, 5.0)[0]
+    np.testing.assert_allclose(ratio.get_ydata(), expected, rtol=1e-12)
+    assert len(resolution_figure({"data": data}, (5.0,)).axes) == 2
+
+
 def test_shift_figure_shares_its_scale_and_leaves_out_what_has_no_fit():
     figure = shift_figure(MassShifts(series=(points(), points())), note="events")
     assert figure.axes[0].get_ylim() == figure.axes[1].get_ylim()
@@ -90,6 +122,9 @@ def test_quality_figure_counts_every_fit():
     fits = fit_bins(fill(generate_dimuons(DimuonSimulation(), 60_000).dimuons, binning), BatchConfig(min_events=300))
     figure = quality_figure(fits)
     assert sum(bar.get_width() for bar in figure.axes[0].patches) == fits.status.size
+    # fewer than forty fits: five bins
+    assert figure.axes[1].patches[0].get_data().values.size == 5
+    assert figure.axes[1].get_ylabel() == "mass fits / 0.2"
 
 
 def test_residual_map_is_in_units_of_its_expected_spread():
