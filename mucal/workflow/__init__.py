@@ -7,12 +7,13 @@ stage leaves a file that says what it was made from, so that an interrupted run 
 
 from mucal.workflow.apply import apply, bundle_of
 from mucal.workflow.config import Analysis, load_analysis
-from mucal.workflow.describe import describe, verify
+from mucal.workflow.describe import describe
 from mucal.workflow.outcome import Outcome
 from mucal.workflow.progress import Event, Tell, silent
 from mucal.workflow.run import load_run, run, write_report
 from mucal.workflow.single import check, derive_scale, fit_masses, simulate
 from mucal.workflow.threads import at_most
+from mucal.workflow.verification import verify
 
 __all__ = [
     "Analysis",

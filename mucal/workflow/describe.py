@@ -1,27 +1,24 @@
-"""Any file or folder of ours (and event files) in a few lines, and the digests of all that has one."""
+"""Any file or folder in a few lines."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 
 import mucal
-from mucal.calibration import Calibration, verify_bundle
-from mucal.errors import InputError, VerificationError
-from mucal.io import DimuonInput, MuonColumns, read_json
-from mucal.io.event_files import open_table
+from mucal.calibration import Calibration
+from mucal.errors import InputError
+from mucal.io import read_json
 from mucal.ledger import Ledger
 from mucal.massfit import MassFits, SpectrumFit
 from mucal.scale import ResolutionTable, ScaleTable, coherent_shift
 from mucal.scale.recovery import Recovery
 from mucal.store import Result, is_result, read_header
-from mucal.store import verify as verify_result
 from mucal.workflow.apply import bundle_of
 from mucal.workflow.chain import quality_line
+from mucal.workflow.outside_files import Lines, describe_file
 from mucal.workflow.stages import RESULT
-
-Lines = list[str]
 
 
 def describe(path: str | Path) -> tuple[dict[str, Any], Lines]:
@@ -36,11 +33,7 @@ def describe(path: str | Path) -> tuple[dict[str, Any], Lines]:
         return _describe_folder(path)
     if is_result(path):
         return _describe_result(path)
-    if path.name.endswith((".json", ".json.gz")):
-        value = read_json(path)
-        keys = list(value) if isinstance(value, dict) else []
-        return {"path": str(path), "type": "json", "keys": keys}, [f"{path}: JSON with {', '.join(keys) or 'a list'}"]
-    return _describe_events(path)
+    return describe_file(path)
 
 
 def _describe_folder(path: Path) -> tuple[dict[str, Any], Lines]:
@@ -136,67 +129,3 @@ _DESCRIBED: Final[Mapping[str, tuple[type[Result], Callable[[Any], Lines]]]] = {
     "Recovery": (Recovery, _recovery),
     "SpectrumFit": (SpectrumFit, _spectrum),
 }
-
-
-_ANY: Final = DimuonInput(columns=MuonColumns(pt="pt", eta="eta", phi="phi", charge="charge"), layout="jagged")
-"""Opening a table asks for a column map, listing its columns does not use it."""
-
-
-def _describe_events(path: Path) -> tuple[dict[str, Any], Lines]:
-    table = open_table(path, _ANY)
-    lines = [f"{path}: {table.format}, {table.tree or 'one table'}, {table.entries} rows"]
-    lines += [f"  {name:<28} {column.type}" for name, column in table.columns.items()]
-    plain = {"path": str(path), "type": table.format, "tree": table.tree, "entries": table.entries}
-    return {**plain, "columns": {name: column.type for name, column in table.columns.items()}}, lines
-
-
-def verify(paths: Iterable[str | Path]) -> dict[str, str]:
-    """File -> "ok" for every result file and every file of a calibration below the paths.
-
-    Raises VerificationError that names all that differ, InputError for what is not ours.
-    """
-    states: dict[str, str] = {}
-    for path in map(Path, paths):
-        if path.is_dir():
-            states |= _verify_folder(path)
-        else:
-            states[str(path)] = _verify_file(path)
-    wrong = {name: state for name, state in states.items() if state not in ("ok", "extra")}
-    if wrong:
-        raise VerificationError(
-            f"{len(wrong)} of {len(states)} files are not what their digests say",
-            kind="verify.damaged",
-            where={state: name for name, state in wrong.items()} if len(wrong) == 1 else dict(enumerate_lines(wrong)),
-            do="make them again, or copy them again from their source",
-        )
-    if not states:
-        raise InputError(
-            "there is nothing to verify", kind="input.nothing", where={"paths": ", ".join(map(str, paths))}
-        )
-    return states
-
-
-def enumerate_lines(wrong: Mapping[str, str]) -> Iterable[tuple[str, str]]:
-    """`1` -> "file: damage" and so on."""
-    return ((str(i + 1), f"{name}: {state}") for i, (name, state) in enumerate(wrong.items()))
-
-
-def _verify_folder(path: Path) -> dict[str, str]:
-    if (path / "manifest.json").exists():
-        return {str(path / name): state.value for name, state in verify_bundle(path).states.items()}
-    states: dict[str, str] = {}
-    for inside in sorted(path.rglob("manifest.json")):
-        states |= _verify_folder(inside.parent)
-    bundles = {str(Path(name).parent) for name in states}
-    for file in sorted(path.rglob("*.h5")):
-        if str(file.parent) not in bundles and is_result(file):
-            states[str(file)] = _verify_file(file)
-    return states
-
-
-def _verify_file(path: Path) -> str:
-    try:
-        verify_result(path)
-    except VerificationError as error:
-        return error.what
-    return "ok"

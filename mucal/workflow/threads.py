@@ -13,7 +13,7 @@ def at_most(threads: int | None) -> Iterator[None]:
     No result depends on the number.
     """
     before = numba.get_num_threads()
-    numba.set_num_threads(before if threads is None else max(1, min(threads, numba.config.NUMBA_NUM_THREADS)))
+    numba.set_num_threads(before if threads is None else min(threads, before))
     try:
         yield
     finally:

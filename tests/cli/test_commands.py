@@ -5,10 +5,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import h5py
 import numba
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+import uproot
 
 from mucal import load, workflow
 from mucal.errors import NotCertified
@@ -109,12 +111,48 @@ def test_export_writes_the_release_again(mucal, closure: Path, tmp_path: Path):
 
 @pytest.mark.parametrize("name", ["", "scale.h5", "massfit.h5", "recovery.h5", "resolution.h5", "calibration",
                                   "spectra/0_after.h5", "shifts.h5", "result.json", "calibration/calibration.h5",
-                                  "calibration/corrections.json.gz"])  # fmt: skip
+                                  "calibration/corrections.json.gz", "calibration/corrections.root", "report.html",
+                                  "calibration/manifest.json"])  # fmt: skip
 def test_show_describes_whatever_a_run_leaves(mucal, closure: Path, name: str):
     ended = mucal("show", closure / name)
     assert ended.code == 0
     assert len(ended.out) > 40
     assert json.loads(mucal("show", closure / name, "--json").out)
+
+
+def test_show_recognises_our_page_manifest_and_histograms(mucal, closure: Path):
+    assert "page made by mucal" in mucal("show", closure / "report.html").out
+    assert "manifest of a calibration" in mucal("show", closure / "calibration/manifest.json").out
+    lines = mucal("show", closure / "calibration/corrections.root").out.splitlines()
+    assert any(line.split() == ["A", "TH1D", "6", "bins", "in", "-2.4", "to", "2.4"] for line in lines)
+
+
+def test_show_refuses_a_page_that_is_not_ours(mucal, tmp_path: Path):
+    (tmp_path / "a.html").write_text("<!DOCTYPE html><title>not found</title>")
+    assert mucal("show", tmp_path / "a.html").code == 3
+
+
+def test_show_lists_the_groups_of_an_hdf5_file_with_the_name_for_tree(mucal, tmp_path: Path):
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["deep/muons/pt"] = np.ones(4)
+        file["deep/itself"] = file["deep"]
+        file["out"] = h5py.ExternalLink("/etc/hostname", "/x")
+    ended = mucal("show", tmp_path / "a.h5")
+    assert ended.code == 0
+    assert 'tree = "deep/muons"' in ended.out
+    assert ended.out.count("pt ") == 1
+    assert json.loads(mucal("show", tmp_path / "a.h5", "--json").out)["groups"] == {"/deep/muons": {"pt": "float64 4"}}
+
+
+def test_show_lists_the_trees_of_a_root_file_with_several(mucal, tmp_path: Path):
+    with uproot.recreate(tmp_path / "a.root") as file:
+        for name in ("Events", "Runs"):
+            file.mktree(name, {"x": "f8"})
+            file[name].extend({"x": np.ones(3)})
+    ended = mucal("show", tmp_path / "a.root")
+    assert ended.code == 0
+    assert all(any(line.split() == [name, "TTree", "3", "rows"] for line in ended.out.splitlines())
+               for name in ("Events", "Runs"))  # fmt: skip
 
 
 def test_show_describes_a_file_of_events(mucal, events):
