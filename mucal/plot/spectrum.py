@@ -26,6 +26,12 @@ LINE_HEIGHT: Final = 0.053
 
 PULL_LIMIT: Final = 3.9
 
+SMALL: Final = 0.1
+"""Of the peak; a background below it is shown on a logarithmic axis too."""
+
+INSET: Final = (0.69, 0.21, 0.29, 0.42)
+"""Left, bottom, width and height of the logarithmic inset, as fractions of the panel: below the legend."""
+
 
 def spectrum(fit: SpectrumFit, *, label: str = "") -> Figure:
     """The figure of one spectrum fit.
@@ -81,19 +87,69 @@ def _draw_data(axes: Axes, fit: SpectrumFit, room: float) -> None:
 
 
 def _draw_model(axes: Axes, fit: SpectrumFit) -> None:
+    """Each state as a surface on top of the background, which is a surface of its own; the sum as a line."""
     centre = 0.5 * (fit.curve_edges[1:] + fit.curve_edges[:-1])
-    per_bin = (fit.curve_edges.size - 1) / fit.counts.size
-    curves = fit.curves * per_bin
+    curves = fit.curves * _curve_bins(fit)
+    floor = _background(fit)
     axes.plot(centre, curves.sum(axis=0), color=style.MODEL, linewidth=1.8, label="fit", zorder=4)
-    for state, curve, colour in zip(fit.states, curves, STATE_COLOURS, strict=False):
-        axes.plot(centre, curve, color=colour, linestyle="--", label=resonance(state).label, zorder=3)
-    if fit.components[-1] == "background":
-        axes.fill_between(centre, curves[-1], color=style.BACKGROUND, alpha=0.25, linewidth=0, label="background")
+    _fill_components(axes, fit, named=True)
     handles, names = axes.get_legend_handles_labels()
     order = sorted(range(len(names)), key=lambda i: names[i] != "data")
     axes.legend(
         [handles[i] for i in order], [names[i] for i in order], loc="upper right", borderaxespad=0.6, labelspacing=0.3
     )
+    if len(fit.states) < 3 and 0.0 < floor.max() < SMALL * curves.sum(axis=0).max():
+        _draw_inset(axes, fit)
+
+
+def _curve_bins(fit: SpectrumFit) -> float:
+    """Bins of the curves in a bin of the data."""
+    return (fit.curve_edges.size - 1) / fit.counts.size
+
+
+def _background(fit: SpectrumFit) -> FloatArray:
+    """(N,) the background curve, zero where the fit has none."""
+    present = fit.components[-1] == "background"
+    background: FloatArray = fit.curves[-1] * _curve_bins(fit) if present else np.zeros(fit.curve_edges.size - 1)
+    return background
+
+
+def _fill_components(axes: Axes, fit: SpectrumFit, *, named: bool) -> None:
+    centre = 0.5 * (fit.curve_edges[1:] + fit.curve_edges[:-1])
+    floor, per_bin = _background(fit), _curve_bins(fit)
+    for state, curve, colour in zip(fit.states, fit.curves, STATE_COLOURS, strict=False):
+        axes.fill_between(
+            centre, floor, floor + curve * per_bin, facecolor=(colour, 0.22), edgecolor=colour, linewidth=0.8,
+            label=resonance(state).label if named else "_none", zorder=2,
+        )  # fmt: skip
+    if fit.components[-1] == "background":
+        axes.fill_between(
+            centre, floor, facecolor=(style.BACKGROUND, 0.75), edgecolor=style.BACKGROUND, linewidth=0.8,
+            label="background" if named else "_none", zorder=3,
+        )  # fmt: skip
+
+
+def _draw_inset(axes: Axes, fit: SpectrumFit) -> None:
+    """The same on a logarithmic axis, where a small background can be seen; left out where points would be hidden."""
+    x, y, width, _ = INSET
+    low, high = fit.edges[0], fit.edges[-1]
+    hidden = (fit.edges[1:] > low + (x - 0.09) * (high - low)) & (fit.edges[:-1] < low + (x + width) * (high - low))
+    if fit.counts[hidden].max() > (y - 0.08) * axes.get_ylim()[1]:
+        return
+    inset = axes.inset_axes(INSET)
+    centre = 0.5 * (fit.curve_edges[1:] + fit.curve_edges[:-1])
+    total = fit.curves.sum(axis=0) * _curve_bins(fit)
+    inset.set_yscale("log")
+    _fill_components(inset, fit, named=False)
+    inset.plot(centre, total, color=style.MODEL, linewidth=1.2, zorder=4)
+    inset.plot(
+        0.5 * (fit.edges[1:] + fit.edges[:-1]), np.where(fit.counts > 0, fit.counts, np.nan), "o", color=style.DATA,
+        markersize=1.3, zorder=5,
+    )  # fmt: skip
+    inset.set_xlim(low, high)
+    inset.set_ylim(max(0.5, 0.3 * float(np.median(_background(fit)))), 3.0 * float(fit.counts.max()))
+    inset.tick_params(which="both", labelsize=7.5, labelbottom=False, length=2.5)
+    inset.patch.set_alpha(0.0)
 
 
 def _draw_pulls(axes: Axes, fit: SpectrumFit) -> None:

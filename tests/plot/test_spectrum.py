@@ -48,6 +48,28 @@ def test_legend_names_data_fit_and_components(fit):
     assert names == ["data", "fit", resonance("jpsi").label, "background"]
 
 
+def test_signal_and_background_are_filled_each_in_its_colour(fit):
+    faces = {tuple(c.get_facecolor()[0]) for c in spectrum(fit).axes[0].collections if c.get_facecolor().size}
+    assert len(faces) == 2
+
+
+@pytest.mark.parametrize(("n_background", "insets"), [(100, 1), (2500, 0)])
+def test_a_small_background_is_shown_on_a_logarithmic_axis_too(n_background: int, insets: int):
+    rng = np.random.default_rng(2)
+    masses = np.concatenate([rng.normal(resonance("jpsi").mass, 0.02, 2000), rng.uniform(2.9, 3.3, n_background)])
+    main = spectrum(fit_spectrum(masses, SpectrumConfig(signal="gaussian", radiation=False))).axes[0]
+    assert [axis.get_yscale() for axis in main.child_axes] == ["log"] * insets
+
+
+def test_the_inset_hides_no_point():
+    # a peak at the right end of the window, where the inset would stand
+    rng = np.random.default_rng(3)
+    masses = np.concatenate([rng.normal(resonance("jpsi").mass, 0.03, 2000), rng.uniform(2.7, 3.2, 100)])
+    fit = fit_spectrum(masses, SpectrumConfig(signal="gaussian", radiation=False, window=(2.7, 3.2)))
+    assert fit.valid
+    assert spectrum(fit).axes[0].child_axes == []
+
+
 def test_no_experiment_is_named_unless_asked(fit):
     assert spectrum(fit).axes[0].get_title(loc="left") == ""
     assert spectrum(fit, label="CMS Open Data").axes[0].get_title(loc="left") == "CMS Open Data"
