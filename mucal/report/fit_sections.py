@@ -40,12 +40,12 @@ def spectra_section(run: RunResults) -> Section:
                 _mass_row(name, "simulation", fits.simulation, i, None) for i in range(len(fits.simulation.states))
             ]
     if rows:
-        head = ["Spectrum", "", "State", "Mass [MeV]", "− PDG [MeV]", "− PDG [10⁻³]", "p-value"]
+        head = ["Spectrum", "State", "Mass [MeV]", "− PDG [MeV]", "− PDG [10⁻³]", "p-value"]
         items.append(
             Table(
                 head=[*head, "− simulation [10⁻³]"] if simulated else head,
                 rows=rows if simulated else [row[: len(head)] for row in rows],
-                words=(0, 1, 2),
+                words=(0, 1),
                 caption="Fitted masses against the Review of Particle Physics; statistical errors only."
                 + (THRESHOLD if simulated else ""),
             )
@@ -56,14 +56,14 @@ def spectra_section(run: RunResults) -> Section:
 def _mass_row(name: str, when: str, fit: SpectrumFit, i: int, simulation: SpectrumFit | None) -> list[str]:
     state = resonance_name(fit.states[i])
     if not fit.valid:
-        return [name, when, state, "–", "–", "–", Status(fit.status).name.lower(), ""]
+        return [f"{name}, {when}", state, "–", "–", "–", Status(fit.status).name.lower(), ""]
     mass, error, reference = fit.masses[i], fit.mass_errors[i], fit.reference[i]
     beside = ""
     if simulation is not None and simulation.valid:
         difference, spread = mass - simulation.masses[i], np.hypot(error, simulation.mass_errors[i])
         beside = f"{1e3 * difference / reference:+.3f} ± {1e3 * spread / reference:.3f}"
     return [
-        name, when, state, f"{1e3 * mass:.2f} ± {1e3 * error:.2f}", f"{1e3 * (mass - reference):+.2f}",
+        f"{name}, {when}", state, f"{1e3 * mass:.2f} ± {1e3 * error:.2f}", f"{1e3 * (mass - reference):+.2f}",
         f"{1e3 * (mass / reference - 1):+.3f}", probability(fit.quality.p_value), beside,
     ]  # fmt: skip
 

@@ -210,7 +210,7 @@ def resolution_section(run: RunResults) -> Section:
                 + ("; below, data over simulation." if len(tables) > 1 else "."),
             ),
             Text(
-                text="; ".join(
+                text=". ".join(
                     f"{name[:1].upper()}{name[1:]}: χ² = {t.chi2:.1f} for {t.ndf} degrees of freedom"
                     for name, t in tables.items()
                 )
