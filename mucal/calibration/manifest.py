@@ -77,8 +77,8 @@ def load(path: str | Path) -> Calibration:
 def verify_bundle(directory: str | Path) -> BundleReport:
     """Compare every file of a released calibration with the manifest.
 
-    Raises InputError if there is no manifest, if it names files outside the directory or links; VerificationError if
-    the manifest itself is damaged.
+    Raises InputError if there is no manifest, if it names files outside the directory, or if anything in the directory
+    is a link; VerificationError if the manifest itself is damaged.
     """
     directory = Path(directory)
     listed = read_manifest(directory)["files"]
@@ -93,6 +93,8 @@ def verify_bundle(directory: str | Path) -> BundleReport:
             same = path.stat().st_size == entry["bytes"] and sha256(path) == entry["sha256"]
             states[name] = FileState.OK if same else FileState.DAMAGED
     for path in directory.iterdir():
+        if path.is_symlink():
+            raise _refused(directory, f"'{path.name}' is a symbolic link")
         states.setdefault(path.name, FileState.EXTRA)
     return BundleReport(directory=str(directory), states=dict(sorted(states.items())))
 
@@ -120,23 +122,34 @@ def read_manifest(directory: str | Path) -> dict[str, Any]:
             kind="input.missing_file",
             where={"folder": directory},
         )
+    checked = read_digested(path, do="copy the calibration again from its source")
+    _check_manifest(checked, directory)
+    return checked
+
+
+def read_digested(path: Path, *, do: str) -> dict[str, Any]:
+    """A file that `manifest_bytes` spelt, compared with the digest it states.
+
+    do : what a user should do if it is damaged
+
+    Raises InputError if it is too large, VerificationError if a byte of it changed.
+    """
     if path.stat().st_size > MAX_BYTES:
-        raise InputError(f"{MANIFEST} is larger than {MAX_BYTES} bytes", kind="input.too_large", where={"file": path})
+        raise InputError(f"{path.name} is larger than {MAX_BYTES} bytes", kind="input.too_large", where={"file": path})
     raw = path.read_bytes()
     try:
-        manifest: Any = json.loads(raw)
-        whole = isinstance(manifest, dict) and manifest_bytes(manifest) == raw
+        found: Any = json.loads(raw)
+        whole = isinstance(found, dict) and manifest_bytes(found) == raw
     except (ValueError, TypeError, RecursionError):
         whole = False
     if not whole:
         raise VerificationError(
-            f"{MANIFEST} is damaged: it does not have the digest it states",
+            f"{path.name} is damaged: it does not have the digest it states",
             kind="verify.damaged",
             where={"file": path},
-            do="copy the calibration again from its source",
+            do=do,
         )
-    _check_manifest(manifest, directory)
-    checked: dict[str, Any] = manifest
+    checked: dict[str, Any] = found
     return checked
 
 

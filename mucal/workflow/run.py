@@ -19,7 +19,8 @@ from mucal.workflow.chain import Chain, inputs_of, join, sources
 from mucal.workflow.config import Analysis
 from mucal.workflow.outcome import Outcome, failed, headline, objections, summary
 from mucal.workflow.progress import Event, Tell, silent
-from mucal.workflow.stages import BUNDLE, REPORT, RESULT, Folder, close_folder, holds_lock, open_folder
+from mucal.workflow.stages import BUNDLE, DIGESTS, REPORT, RESULT, Folder, close_folder, holds_lock, open_folder
+from mucal.workflow.verification import renew_digest, write_digests
 
 R = TypeVar("R", bound=Result)
 
@@ -44,6 +45,7 @@ def run(
         outcome = _run(analysis, out, folder, tell)
     except BaseException as error:
         if holds_lock(out):
+            (out / DIGESTS).unlink(missing_ok=True)  # of an earlier end of this run
             folder.write_text(RESULT, failed(error).json())
         raise
     finally:
@@ -87,13 +89,14 @@ def _run(analysis: Analysis, out: Path, folder: Folder, tell: Tell) -> Outcome:
         headline=headline(chain),
         lines=tuple(summary(chain)),
         notes=chain.notes,
-        files=(*files, *released, REPORT, RESULT),
+        files=(*files, *released, REPORT, RESULT, DIGESTS),
     )
     folder.write_text(RESULT, outcome.json())
     tell(Event(stage="report", done=0, total=1, unit="page"))
-    report = write_report(out)
+    report = _write_page(out)
     if released and calibration is not None:
         write_bundle(calibration, out / BUNDLE, attachments={REPORT: report.read_bytes()}, overwrite=True)
+    write_digests(out, (*files, REPORT, RESULT))
     return outcome
 
 
@@ -193,7 +196,13 @@ def _optional(kind: type[R], path: Path) -> R | None:
 
 
 def write_report(out: str | Path) -> Path:
-    """Write the page of a finished run; returns its path."""
+    """Write the page of a finished run again, and its digest; returns its path."""
     out = Path(out)
+    path = _write_page(out)
+    renew_digest(out, REPORT)
+    return path
+
+
+def _write_page(out: Path) -> Path:
     html = run_page(load_run(out))
     return replace_file(out / REPORT, lambda path: path.write_text(html, encoding="utf-8"), overwrite=True)

@@ -21,12 +21,14 @@ LOCK: Final = ".running"
 BUNDLE: Final = "calibration"
 RESULT: Final = "result.json"
 REPORT: Final = "report.html"
+DIGESTS: Final = "digests.json"
+"""SHA-256 and length of every file that a finished run leaves outside its calibration and its stages."""
 TABLES: Final = (
     "massfit.h5", "massfit_simulation.h5", "scale.h5", "scale_residuals.h5", "shifts.h5", "resolution.h5",
     "resolution_simulation.h5", "recovery.h5",
 )  # fmt: skip
 FOLDERS: Final = ("stages", "spectra")
-MADE: Final = (*TABLES, RESULT, REPORT)
+MADE: Final = (*TABLES, RESULT, REPORT, DIGESTS)
 """Everything that a run makes, besides what stands in the folders."""
 
 

@@ -102,6 +102,14 @@ def test_a_symbolic_link_in_a_release_is_refused(bundle: Path, tmp_path: Path):
     assert caught.value.exit_code == 3
 
 
+@pytest.mark.parametrize("target", ["/etc/hostname", "nowhere"])
+def test_a_link_that_the_manifest_does_not_name_is_refused(bundle: Path, target: str):
+    (bundle / "more.json").symlink_to(target)
+    for check in (load, verify_bundle):
+        with pytest.raises(InputError, match=r"'more\.json' is a symbolic link"):
+            check(bundle)
+
+
 def test_a_linked_manifest_is_refused(bundle: Path, tmp_path: Path):
     (bundle / MANIFEST).rename(tmp_path / MANIFEST)
     (bundle / MANIFEST).symlink_to(tmp_path / MANIFEST)

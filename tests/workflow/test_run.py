@@ -19,7 +19,7 @@ SETTINGS = (
     "generate.data=120_000", "generate.simulation=120_000", "bins.eta_edges=[-2.4, -0.8, 0.8, 2.4]",
     "bins.pt_edges=[4.0, 6.5, 25.0]", "spectra.0.events=5_000", "massfit.min_events=200",
 )  # fmt: skip
-RESULTS = ("scale.h5", "massfit.h5", "shifts.h5", "recovery.h5", "resolution.h5", "report.html")
+RESULTS = ("scale.h5", "massfit.h5", "shifts.h5", "recovery.h5", "resolution.h5", "report.html", "digests.json")
 
 
 def analysis(*settings: str) -> Analysis:
