@@ -16,25 +16,22 @@ EXAMPLES = Path(__file__).parents[2] / "docs" / "examples"
 
 @pytest.fixture(scope="module")
 def jpsi(recorded: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("jpsi") / "run"
-    file = recorded / "cms2010_dimuon_100k_rec700.h5"
-    assert main(["run", "--config", str(EXAMPLES / "cms2010_jpsi.toml"), str(file), "-o", str(out)]) == 0
-    return out
-
-
-@pytest.fixture(scope="module")
-def z(recorded: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("z") / "run"
-    file = recorded / "cms2011_zmumu_rec5208.csv.gz"
-    assert main(["run", "--config", str(EXAMPLES / "cms2011_z.toml"), str(file), "-o", str(out)]) == 0
-    return out
+    return finished("cms2010_jpsi", recorded / "cms2010_dimuon_100k_rec700.h5", tmp_path_factory)
 
 
 @pytest.fixture(scope="module")
 def z_2010(recorded: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("z_2010") / "run"
-    file = recorded / "cms2010_dimuon_100k_rec700.h5"
-    assert main(["run", "--config", str(EXAMPLES / "cms2010_z.toml"), str(file), "-o", str(out)]) == 0
+    return finished("cms2010_z", recorded / "cms2010_dimuon_100k_rec700.h5", tmp_path_factory)
+
+
+@pytest.fixture(scope="module")
+def z(recorded: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return finished("cms2011_z", recorded / "cms2011_zmumu_rec5208.csv.gz", tmp_path_factory)
+
+
+def finished(example: str, file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp(example) / "run"
+    assert main(["run", "--config", str(EXAMPLES / f"{example}.toml"), str(file), "-o", str(out)]) == 0
     return out
 
 
