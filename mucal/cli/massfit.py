@@ -32,6 +32,6 @@ def command(
     with listening(as_json=as_json) as tell, mucal.workflow.at_most(jobs):
         fits = mucal.workflow.fit_masses(analysis, sample=sample, tell=tell)
     fits.save(out, overwrite=overwrite)
-    plain, lines = mucal.workflow.describe(out)
-    finish(plain, lines, as_json=as_json)
+    plain, _ = mucal.workflow.describe(out)
+    finish(plain, [f"massfit: {mucal.workflow.fit_summary(fits)}", f"written: {out}"], as_json=as_json)
     fits.require_converged(analysis.general.min_good)

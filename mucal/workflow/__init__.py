@@ -11,7 +11,7 @@ from mucal.workflow.describe import describe
 from mucal.workflow.outcome import Outcome
 from mucal.workflow.progress import Event, Tell, silent
 from mucal.workflow.run import load_run, run, write_report
-from mucal.workflow.single import check, derive_scale, fit_masses, simulate
+from mucal.workflow.single import check, derive_scale, fit_masses, fit_summary, simulate
 from mucal.workflow.threads import at_most
 from mucal.workflow.verification import verify
 
@@ -27,6 +27,7 @@ __all__ = [
     "derive_scale",
     "describe",
     "fit_masses",
+    "fit_summary",
     "load_analysis",
     "load_run",
     "run",

@@ -4,6 +4,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from mucal.errors import ConfigError, InputError
 from mucal.io import check_dimuons, write_dimuons
 from mucal.ledger import Ledger
@@ -14,6 +16,7 @@ from mucal.track import Dimuons
 from mucal.workflow.chain import fit_histograms, inputs_of, ledgers_of, quality_line, solve, sources
 from mucal.workflow.config import Analysis
 from mucal.workflow.generated import GeneratedSource
+from mucal.workflow.outcome import weighted_mean
 from mucal.workflow.passes import Source, collect
 from mucal.workflow.progress import Event, Tell, silent
 
@@ -26,7 +29,6 @@ def fit_masses(analysis: Analysis, *, sample: str = "data", tell: Tell = silent)
     ledgers = {**ledgers_of(source), "bins": found.ledger}
     for name, ledger in ledgers.items():
         tell(Event(stage=name, text=ledger.line()))
-    tell(Event(stage="massfit", text=quality_line(fits)))
     for warning in window_warnings(found.derive, analysis.massfit.resonance):
         tell(Event(stage="warning", text=warning))
     return fits.with_provenance(
@@ -36,6 +38,16 @@ def fit_masses(analysis: Analysis, *, sample: str = "data", tell: Tell = silent)
             inputs=inputs_of(source),
             ledgers=ledgers,
         )
+    )
+
+
+def fit_summary(fits: MassFits) -> str:
+    """How the fits ended, and the mean of their mass shifts ln(m / m_reference), weighted with 1 / error^2."""
+    at = fits.parameters.index("ln_s")
+    mean, error = weighted_mean(fits.values[fits.good, at], np.sqrt(fits.cov[fits.good, at, at]))
+    return (
+        f"{quality_line(fits)}; mean shift of the mass {1e3 * mean:+.3f} +- {1e3 * error:.3f} (1e-3), relative to "
+        f"{fits.reference_mass:.6g} GeV"
     )
 
 

@@ -53,10 +53,16 @@ def test_massfit_then_scale(mucal, events, config, tmp_path: Path):
     ended = mucal("massfit", events, "--config", config, "-o", fits)
     assert ended.code == 0
     assert "read 40 000 pairs = used" in ended.out
-    assert MassFits.load(fits).provenance.inputs
+    found = MassFits.load(fits)
+    assert found.provenance.inputs
+    at = found.parameters.index("ln_s")
+    weights = 1 / found.cov[found.good, at, at]
+    mean, error = np.average(found.values[found.good, at], weights=weights), weights.sum() ** -0.5
+    assert f"{found.good.sum()} of " in ended.out
+    assert f"mean shift of the mass {1e3 * mean:+.3f} +- {1e3 * error:.3f} (1e-3)" in ended.out
+    assert "f8" not in ended.out
     assert mucal("scale", fits, "--config", config, "-o", table).code == 0
-    found = ScaleTable.load(table)
-    assert found.provenance.inputs == MassFits.load(fits).provenance.inputs
+    assert ScaleTable.load(table).provenance.inputs == MassFits.load(fits).provenance.inputs
     assert mucal("scale", fits, "--config", config, "-o", table).code == 2
     assert mucal("scale", fits, "--config", config, "-o", table, "--overwrite").code == 0
 
