@@ -17,6 +17,7 @@ from mucal.scale.recovery import Recovery
 from mucal.store import Result, is_result, read_header
 from mucal.workflow.apply import bundle_of
 from mucal.workflow.chain import quality_line
+from mucal.workflow.outcome import beyond
 from mucal.workflow.outside_files import Lines, describe_file
 from mucal.workflow.stages import RESULT
 
@@ -90,7 +91,8 @@ def _scale(table: ScaleTable) -> Lines:
         lines.append(f"  {span:>14} " + " ".join(f"{cell:>18}" for cell in cells))
     shift = coherent_shift(table)
     for pt, even, error in zip(shift.pt, shift.even, shift.even_error, strict=True):
-        lines.append(f"  eta average of A - e/pT at {pt:g} GeV: {1e5 * even:+.1f} +- {1e5 * error:.1f} (1e-5)")
+        number = f"{1e5 * even:+.1f} +- {1e5 * error:.1f} (1e-5)"
+        lines.append(f"  eta average of A - e/pT at {pt:g} GeV: {number}{beyond(table, pt)}")
     return lines
 
 

@@ -12,6 +12,7 @@ from mucal import __version__
 from mucal.errors import MucalError
 from mucal.massfit import Status as Fit
 from mucal.report import p_text
+from mucal.scale import ScaleTable
 from mucal.workflow.chain import Chain
 from mucal.workflow.config import General
 
@@ -171,6 +172,12 @@ def recovery_lines(chain: Chain) -> list[str]:
     for pt, even, even_error, odd, odd_error in zip(r.momenta, r.even, r.even_error, r.odd, r.odd_error, strict=True):
         lines.append(
             f"eta average at pT = {pt:g} GeV, recovered - injected: even {1e5 * even:+.2f} +- {1e5 * even_error:.2f}, "
-            f"odd {1e5 * odd:+.2f} +- {1e5 * odd_error:.2f} (1e-5)"
+            f"odd {1e5 * odd:+.2f} +- {1e5 * odd_error:.2f} (1e-5){beyond(r.recovered, pt)}"
         )
     return lines
+
+
+def beyond(table: ScaleTable, pt: float) -> str:
+    """The mark of a number at a pT (GeV) where no muon derived the table: " (extrapolated)", or nothing."""
+    low, high = table.pt_range
+    return "" if low <= pt <= high else f" (extrapolated: derived from {low:g} to {high:g} GeV)"

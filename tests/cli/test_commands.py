@@ -126,6 +126,17 @@ def test_show_describes_whatever_a_run_leaves(mucal, closure: Path, name: str):
     assert json.loads(mucal("show", closure / name, "--json").out)
 
 
+def test_numbers_at_momenta_beyond_the_table_are_marked(mucal, closure: Path):
+    table = ScaleTable.load(closure / "scale.h5")
+    assert table.pt_range == (4.0, 25.0)
+    shown = [line for line in mucal("show", closure / "scale.h5").out.splitlines() if "eta average" in line]
+    for line in shown:
+        pt = float(line.partition(" at ")[2].partition(" GeV")[0])
+        assert ("extrapolated" in line) == (not 4.0 <= pt <= 25.0)
+    assert any("extrapolated" in line for line in shown)
+    assert not all("extrapolated" in line for line in shown)
+
+
 def test_show_recognises_our_page_manifest_and_histograms(mucal, closure: Path):
     assert "page made by mucal" in mucal("show", closure / "report.html").out
     assert "manifest of a calibration" in mucal("show", closure / "calibration/manifest.json").out
