@@ -107,6 +107,8 @@ def _known(error: BaseException) -> MucalError | None:
     match error:
         case MucalError():
             return error
+        case click.UsageError(ctx=click.Context() as context):
+            return ConfigError(error.format_message(), kind="usage", do=f"see {context.command_path} --help")
         case click.ClickException():
             return ConfigError(error.format_message(), kind="usage", do="see mucal --help")
         case KeyboardInterrupt() | click.Abort():

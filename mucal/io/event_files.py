@@ -144,7 +144,7 @@ def check_distinct(paths: Sequence[Path]) -> None:
 
 def _twice(first: Path, second: Path, what: str) -> None:
     raise InputError(
-        f"{what}: {first} and {second}",
+        f"{what}: {first}" + ("" if first == second else f" and {second}"),
         kind="input.same_file",
         where={"file": first, "again": second},
         do="give each file once",

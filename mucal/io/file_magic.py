@@ -40,7 +40,7 @@ def identify(path: Path, wanted: str = "auto") -> str:
         head = file.read(16)
     if not head:
         raise InputError(f"{path.name} is empty", kind="input.empty_file", where={"file": path})
-    _refuse_objects(path, head)
+    _refuse_head(path, head)
     found = next((name for name, magic in MAGIC.items() if head.startswith(magic)), "csv")
     if found == "csv" and not _looks_like_csv(path, head):
         found = "unknown"
@@ -66,7 +66,13 @@ def check_length(path: Path, found: str) -> None:
         _truncated(path, f"{size} bytes, expected {expected}")
 
 
-def _refuse_objects(path: Path, head: bytes) -> None:
+def refuse_objects(path: Path) -> None:
+    """Raises InputError for a pickle and other files that can run code when opened, or that lack column names."""
+    with open(path, "rb") as file:
+        _refuse_head(path, file.read(16))
+
+
+def _refuse_head(path: Path, head: bytes) -> None:
     name = next((text for suffix, text in _REFUSED.items() if path.suffix.lower() == suffix), None)
     if name is None and (head[:1] == b"\x80" and head[1:2] in b"\x02\x03\x04\x05"):
         name = "a pickle"

@@ -8,6 +8,7 @@ from mucal import __version__
 from mucal.calibration import verify_bundle
 from mucal.calibration.manifest import is_plain_name, manifest_bytes, read_digested
 from mucal.errors import InputError, VerificationError
+from mucal.io.file_magic import refuse_objects
 from mucal.store import is_result, sha256, write_bytes
 from mucal.store import verify as verify_result
 from mucal.workflow.stages import DIGESTS, LOCK, RESULT
@@ -118,6 +119,8 @@ def _verify_digests(folder: Path) -> dict[str, str]:
 
 
 def _verify_file(path: Path) -> str:
+    if path.is_file() and not is_result(path):
+        refuse_objects(path)
     try:
         verify_result(path)
     except VerificationError as error:

@@ -88,8 +88,11 @@ def test_an_unknown_command_names_the_nearest(mucal):
     assert "did you mean 'massfit'" in ended.err
 
 
-def test_an_unknown_option_is_2(mucal):
-    assert mucal("run", "--colour").code == 2
+@pytest.mark.parametrize("words", [("run", "--colour"), ("massfit",), ("show",), ("run", "-o", "x", "--jobs", "0")])
+def test_a_wrong_option_is_2_and_names_the_help_of_its_command(mucal, words):
+    ended = mucal(*words)
+    assert ended.code == 2
+    assert f"see mucal {words[0]} --help" in ended.err
 
 
 def test_files_without_a_configuration_are_2(mucal, tmp_path: Path):
