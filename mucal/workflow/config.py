@@ -265,7 +265,9 @@ def _one_input(document: TomlText, files: tuple[Path, ...]) -> None:
             f"{document.place('generate')} [generate] makes the events, and {given} would be read",
             kind="config.two_inputs",
             where={"also": ", ".join(f"{document.place(key)} {key}" for key in listed)},
-            do="remove [generate] or the file names",
+            do="name the columns in a file given as --config, or remove the file names"
+            if document.name.startswith("built-in")
+            else "remove [generate] or the file names",
         )
 
 

@@ -180,6 +180,7 @@ def test_files_without_a_configuration_are_refused():
     with pytest.raises(ConfigError) as error:
         load_analysis(files=(Path("s.parquet"),))
     assert error.value.kind == "config.two_inputs"
+    assert "--config" in error.value.do
 
 
 def test_a_seed_is_that_of_the_split_and_of_what_is_generated(tmp_path: Path):
