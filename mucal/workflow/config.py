@@ -8,7 +8,7 @@ error with its file and line.
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -16,12 +16,12 @@ from typing import Any, Final, TypeVar
 import numpy as np
 
 from mucal.calibration import CalibrationConfig
-from mucal.errors import ConfigError, InputError, nearest
-from mucal.io import DimuonInput
+from mucal.errors import ConfigError, nearest
 from mucal.massfit import BatchConfig, Binning, SpectrumConfig
 from mucal.scale import ResolutionConfig, ScaleConfig
 from mucal.theory import resonance
 from mucal.workflow.generated import Generate
+from mucal.workflow.samples import Sample, require_one_input, sample_of, table_of
 from mucal.workflow.toml_text import TomlText, overlay, parse_toml, read_toml
 from mucal.workflow.validate import build, required
 
@@ -125,18 +125,6 @@ class Reference:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Sample:
-    """Files and how to read them: section ``[input]`` or ``[simulation]``.
-
-    files : paths, in the order they were given
-    input : all other keys of the section
-    """
-
-    files: tuple[Path, ...]
-    input: DimuonInput
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Label:
     """What ``[[spectra]]`` says besides the model.
 
@@ -231,15 +219,15 @@ def analysis_of(document: TomlText, files: tuple[Path, ...] = ()) -> Analysis:
                 where={"key": key, "known": ", ".join(SECTIONS)},
             )
 
-    _one_input(document, files)
+    require_one_input(document, files)
 
     def section(kind: type[T], name: str) -> T:
         return build(kind, values.get(name, {}), document, name)
 
     return Analysis(
         general=section(General, "analysis"),
-        data=_sample(document, "input", files) if "input" in values else None,
-        simulation=_sample(document, "simulation", ()) if "simulation" in values else None,
+        data=sample_of(document, "input", files) if "input" in values else None,
+        simulation=sample_of(document, "simulation", ()) if "simulation" in values else None,
         generate=section(Generate, "generate") if "generate" in values else None,
         bins=section(Bins, "bins"),
         massfit=section(BatchConfig, "massfit"),
@@ -254,77 +242,11 @@ def analysis_of(document: TomlText, files: tuple[Path, ...] = ()) -> Analysis:
     )
 
 
-def _one_input(document: TomlText, files: tuple[Path, ...]) -> None:
-    """Events are read or generated, not both."""
-    if "generate" not in document.values:
-        return
-    listed = [f"{name}.files" for name in ("input", "simulation") if _lists_files(document.values.get(name))]
-    if files or listed:
-        given = f"the files {files[0]}{', …' if len(files) > 1 else ''}" if files else listed[0]
-        raise ConfigError(
-            f"{document.place('generate')} [generate] makes the events, and {given} would be read",
-            kind="config.two_inputs",
-            where={"also": ", ".join(f"{document.place(key)} {key}" for key in listed)},
-            do="name the columns in a file given as --config, or remove the file names"
-            if document.name.startswith("built-in")
-            else "remove [generate] or the file names",
-        )
-
-
-def _lists_files(section: object) -> bool:
-    return isinstance(section, Mapping) and bool(section.get("files"))
-
-
-def _sample(document: TomlText, name: str, files: tuple[Path, ...]) -> Sample:
-    values = dict(_table(document, name))
-    listed = values.pop("files", [])
-    if not isinstance(listed, list) or not all(isinstance(item, str) for item in listed):
-        raise ConfigError(
-            f"{document.place(f'{name}.files')} files = {listed!r}, expected a list of file names",
-            kind="config.wrong_type",
-            where={"key": f"{name}.files"},
-        )
-    start = f"{name}."
-    places = {key.removeprefix(start): document.place(key) for key in document.lines if key.startswith(start)}
-    config = build(DimuonInput, values, document, name)
-    paths = files or tuple(found for item in listed for found in _found(document, f"{name}.files", item))
-    return Sample(files=paths, input=_with_places(config, places))
-
-
-def _table(document: TomlText, name: str) -> Mapping[str, Any]:
-    values = document.values[name]
-    if not isinstance(values, Mapping):
-        raise ConfigError(
-            f"{document.place(name)} {name} = {values!r}, expected a table [{name}]",
-            kind="config.wrong_type",
-            where={"key": name},
-        )
-    return values
-
-
-def _found(document: TomlText, path: str, item: str) -> list[Path]:
-    """The files that one entry of `files` names: itself, or what its wildcards match."""
-    full = document.folder / Path(item).expanduser()
-    if not set("*?[") & set(item):
-        return [full]
-    anchor = Path(full.anchor)
-    matches = sorted(anchor.glob(str(full.relative_to(anchor))) if full.is_absolute() else Path().glob(str(full)))
-    if not matches:
-        raise InputError(
-            f"no file matches '{item}'", kind="input.missing_file", where={"asked": f"{document.place(path)} {path}"}
-        )
-    return matches
-
-
-def _with_places(config: DimuonInput, places: Mapping[str, str]) -> DimuonInput:
-    return replace(config, places=dict(places))
-
-
 def _references(document: TomlText) -> dict[str, Reference]:
     if "reference" not in document.values:
         return {}
     found = {}
-    for name, values in _table(document, "reference").items():
+    for name, values in table_of(document, "reference").items():
         path = f"reference.{name}"
         resonance(name)
         if not isinstance(values, Mapping):
