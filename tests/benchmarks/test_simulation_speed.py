@@ -25,6 +25,9 @@ def test_generation_speed(name):
         for purpose in range(12):  # the random numbers alone, as many as an event needs
             uniform(1, f"{purpose}", np.arange(N))
         keys.append(time.process_time() - start)
+    pieces = [generate_dimuons(config, N // 4, first_event=i * (N // 4)) for i in range(4)]
+    assert np.array_equal(np.concatenate([piece.dimuons.pt for piece in pieces]), sample.dimuons.pt)
+    assert 0.0 < len(sample) / N < 1.0
     seconds = float(np.median(ours))
     print(
         f"\n{name}: {N / seconds / 1e6:.2f} M generated/s/core, {len(sample) / seconds / 1e6:.2f} M accepted/s/core; "

@@ -133,10 +133,19 @@ def test_shuffled_charges_leave_no_sagitta_bias():
 
 
 @pytest.mark.slow
-def test_pulls_over_seeds_are_standard_normal():
-    """24 seeds of 10^6 pairs against 4 10^6 simulated ones, the four patterns in turn; in docs/studies/injection.md."""
-    tables = [injected_table(PATTERNS[s % 4], ETA, seed=s) for s in range(24)]
-    runs = [closure(table, 100 + s, 1_000_000, simulation_size=4) for s, table in enumerate(tables)]
+@pytest.mark.parametrize(
+    ("first", "n_seeds", "simulation_size"),
+    [(0, 24, 4), (24, 24, 4), (0, 40, 1)],
+    ids=["four times the simulation", "and fresh seeds", "simulation as large as data"],
+)
+def test_pulls_over_seeds_are_standard_normal(first: int, n_seeds: int, simulation_size: int):
+    """Seeds of 10^6 pairs, the four patterns in turn; recorded in docs/studies/injection.md."""
+    seeds = range(first, first + n_seeds)
+    tables = [injected_table(PATTERNS[s % 4], ETA, seed=s) for s in seeds]
+    runs = [
+        closure(table, 100 + s, 1_000_000, simulation_size=simulation_size)
+        for s, table in zip(seeds, tables, strict=True)
+    ]
     pulls = np.array([c.pulls for c in runs])
     z = np.array([c.whitened for c in runs])
     shifts = [coherent_shift(c.difference, [8.0, 40.0]) for c in runs]
@@ -144,17 +153,20 @@ def test_pulls_over_seeds_are_standard_normal():
     error = np.array([s.even_error for s in shifts])
     print(f"\n{len(runs)} seeds of 1e6: pulls mean {pulls.mean():+.3f} width {pulls.std():.3f}")
     for name, part in zip("AeM", np.split(pulls, 3, axis=1), strict=True):
-        print(f"  {name}: mean {part.mean():+.3f} width {part.std():.3f}")
+        of_mean = part.mean(axis=1).std(ddof=1) / np.sqrt(len(runs))  # pulls of one table are correlated, seeds are not
+        print(f"  {name}: mean {part.mean():+.3f} +- {of_mean:.3f} width {part.std():.3f}")
     print(f"  whitened: mean {z.mean():+.3f} width {z.std():.3f}")
     print(f"  chi2/ndf {sum(c.found.chi2 for c in runs):.0f}/{sum(c.found.ndf for c in runs)}")
     print(f"  even shift at 8 GeV: mean {even[:, 0].mean():+.2e} rms {even[:, 0].std():.2e} error {error[0, 0]:.2e}")
     print(f"  even shift at 40 GeV: mean {even[:, 1].mean():+.2e} rms {even[:, 1].std():.2e} error {error[0, 1]:.2e}")
-    print(f"  largest |even shift| / error at 8 GeV: {np.max(np.abs(even / error)[:, 0]):.2f}")
+    largest, in_errors = np.max(np.abs(even[:, 0])), np.max(np.abs(even / error)[:, 0])
+    print(f"  largest even shift at 8 GeV: {largest:.2e}, {in_errors:.2f} errors")
     assert abs(pulls.mean()) < 0.1
     assert abs(pulls.std() - 1.0) < 0.1
     assert abs(z.mean()) < 4.0 / np.sqrt(z.size)
     assert np.all(np.abs(even[:, 0]) < 3.0 * error[:, 0])
-    assert np.all(np.abs(even[:, 0]) < 5e-5)
+    if simulation_size > 1:  # otherwise the predicted error alone is 1.9e-5: one seed in 40 came out above
+        assert np.all(np.abs(even[:, 0]) < 5e-5)
     assert abs(even[:, 0].mean()) < 3.0 * error[0, 0] / np.sqrt(len(runs))
 
 
@@ -168,6 +180,18 @@ def test_ten_million_pairs_leave_less_than_2e_5(pattern):
         f"\n1e7 {pattern}: even shift {shift.even[0]:+.2e} +- {shift.even_error[0]:.1e} at 8 GeV, {shift.even[1]:+.2e} "
         f"+- {shift.even_error[1]:.1e} at 40 GeV; pulls mean {c.pulls.mean():+.2f} width {c.pulls.std():.2f}; "
         f"chi2/ndf {c.found.chi2:.0f}/{c.found.ndf}"
+    )
+    assert abs(shift.even[0]) < min(2e-5, 3.0 * shift.even_error[0])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [520, 521, 522])
+def test_ten_million_pairs_with_nothing_injected(seed):
+    """10^7 pairs without a distortion; recorded in docs/studies/injection.md."""
+    shift = coherent_shift(closure(injected_table("none", ETA), seed, 10_000_000).found, [8.0])
+    print(
+        f"\n1e7 seed {seed}: even shift {shift.even[0]:+.2e} +- {shift.even_error[0]:.1e}, odd {shift.odd[0]:+.2e} "
+        f"+- {shift.odd_error[0]:.1e} at 8 GeV"
     )
     assert abs(shift.even[0]) < min(2e-5, 3.0 * shift.even_error[0])
 
