@@ -6,6 +6,7 @@ shape (N, 2).  Transverse curvature is k = 1/pT > 0 in 1/GeV, the signed one is 
 """
 
 from mucal.track.dimuon import MINUS, PLUS, Dimuons, curvature_weights, invariant_mass, pair_kinematics
+from mucal.track.hits import Hits, HitsTruth
 from mucal.track.parameters import DSZ, DXY, LAM, PHI, QOP
 
 __all__ = [
@@ -17,6 +18,8 @@ __all__ = [
     "PLUS",
     "QOP",
     "Dimuons",
+    "Hits",
+    "HitsTruth",
     "curvature_weights",
     "invariant_mass",
     "pair_kinematics",
