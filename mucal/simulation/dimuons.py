@@ -39,7 +39,7 @@ def nominal_resolution() -> ResolutionTable:
 class DimuonSimulation:
     """What is generated.  A data sample and its simulation differ in `scale` (and `seed`, to be independent).
 
-    resonance            : "jpsi", "upsilon1s" or "z"
+    resonance            : "jpsi", "psi2s", "upsilon1s", "upsilon2s", "upsilon3s" or "z"
     seed                 : of all random numbers; equal seeds give the same events, whatever the distortion
     scale                : distortion: its correction (A1) restores the true scale; None: no distortion
     resolution           : relative curvature resolution at the true pT, Gaussian in k

@@ -49,10 +49,14 @@ class Kind:
 
 
 # Chosen so that the muons have the kinematics of recorded samples (tests/simulation/test_dimuons.py).  Below
-# 7.3 GeV a J/psi does not give two muons above 4 GeV; the limit leaves room for the resolution.
+# 7.4 GeV a J/psi, below 7.1 GeV a psi(2S), gives no two muons above 4 GeV; the limits leave room for the resolution.
+# The radially excited states are given the spectra of the lowest one.
 KINDS: Final = {
     "jpsi": Kind(parent=ParentSpectrum(p0=11.0, n=3.9, pt_low=6.8), pt_min=4.0, window=(2.6, 3.6)),
+    "psi2s": Kind(parent=ParentSpectrum(p0=11.0, n=3.9, pt_low=6.5), pt_min=4.0, window=(3.3, 4.1)),
     "upsilon1s": Kind(parent=ParentSpectrum(p0=6.0, n=3.0), pt_min=4.0, window=(8.0, 12.0)),
+    "upsilon2s": Kind(parent=ParentSpectrum(p0=6.0, n=3.0), pt_min=4.0, window=(8.0, 12.0)),
+    "upsilon3s": Kind(parent=ParentSpectrum(p0=6.0, n=3.0), pt_min=4.0, window=(8.0, 12.0)),
     "z": Kind(parent=ParentSpectrum(p0=8.0, n=1.9), pt_min=26.0, window=Z_WINDOW),
 }
 

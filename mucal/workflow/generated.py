@@ -50,7 +50,7 @@ class Inject:
 class Generate:
     """Section ``[generate]``: generated data and simulation.
 
-    resonance           : "jpsi", "upsilon1s" or "z"
+    resonance           : "jpsi", "psi2s", "upsilon1s", "upsilon2s", "upsilon3s" or "z"
     data, simulation    : accepted pairs of each
     background_fraction : of the data's pairs
     seed                : data are drawn with it, simulation with the next one

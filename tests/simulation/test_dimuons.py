@@ -20,7 +20,7 @@ from mucal.simulation import (
     nominal_resolution,
     stream_dimuons,
 )
-from mucal.simulation.resonance import Z_WINDOW, mass_quantiles
+from mucal.simulation.resonance import KINDS, Z_WINDOW, mass_quantiles
 from mucal.theory import DrellYan, fsr, lineshape, resonance
 from mucal.track import invariant_mass
 from mucal.units import MUON_MASS
@@ -58,7 +58,7 @@ def kolmogorov(probability: np.ndarray) -> float:
 # ------------------------------------------------------------------------------------------------ random numbers
 
 
-@pytest.mark.parametrize("name", ["jpsi", "upsilon1s", "z"])
+@pytest.mark.parametrize("name", KINDS)
 def test_any_chunking_gives_the_same_bytes(name):
     config = DimuonSimulation(
         resonance=name, seed=3, background_fraction=0.2, scale=injected_table("random", np.linspace(-2.4, 2.4, 49))
@@ -124,14 +124,14 @@ def test_jpsi_muons_have_the_kinematics_of_recorded_ones():
     assert_allclose(np.quantile(np.abs(np.diff(pairs.eta, axis=1)), [0.5, 0.95]), [0.29, 0.58], rtol=0.03)
 
 
-@pytest.mark.parametrize("name", ["jpsi", "upsilon1s", "z"])
+@pytest.mark.parametrize("name", KINDS)
 def test_generated_mass_is_that_of_the_generated_muons(name):
     sample = generate_dimuons(DimuonSimulation(resonance=name), 50_000)
     pairs = sample.dimuons
     assert_allclose(invariant_mass(sample.pt_gen, pairs.eta, pairs.phi), sample.mass_gen, rtol=1e-11)
 
 
-@pytest.mark.parametrize("name", ["jpsi", "upsilon1s"])
+@pytest.mark.parametrize("name", [name for name in KINDS if name != "z"])
 def test_radiated_mass_follows_the_theory(name):
     # 1 keV below the peak and up to it, floating-point numbers are too coarse for t^(beta - 1)
     mass, peak = generate_dimuons(replace(OPEN, resonance=name), 200_000).mass_gen, resonance(name).mass
