@@ -164,3 +164,12 @@ def gauss_rule(x: FloatArray, weight: FloatArray, nodes: FloatArray, weights: Fl
         nodes[k] = a0 + scale * y
         weights[k] = total / (1.0 + y * y / norm1 + q2 * q2 / norm2)
     return 3
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def add_compensated(total: FloatArray, lost: FloatArray, at: int, value: float) -> None:
+    """Add to total[at] and keep in lost[at] what rounding took away; the sum is total + lost (A. Neumaier, 1974)."""
+    before = total[at]
+    after = before + value
+    lost[at] += (before - after) + value if abs(before) >= abs(value) else (value - after) + before
+    total[at] = after

@@ -1,0 +1,25 @@
+"""All tracks together: corrections to the field, the material and the alignment in one solve.
+
+What is minimised, over the total correction theta of P parameters, is the sum over candidates (tracks or pairs), each
+profiled over its own parameters, plus Gaussian priors and measurements, under exact linear constraints:
+
+    chi2(theta) = sum_c w_c chi2_c(theta) + sum_p (theta_p / sigma_p)^2 + sum_m ((f_m . theta - v_m) / s_m)^2
+
+Gradients and Hessians carry the factor 2: the solution is -H^-1 g, its covariance 2 H^-1.  An alignment parameter is
+the displacement or rotation of the true module relative to the assumed one, in the convention of
+`detector.alignment_derivatives`; a field parameter is added to the assumed field; a loss parameter is the ln of true
+over assumed mean loss.  So a solution is applied by moving modules, fields and losses by +theta.
+Derived and tested in docs/physics/globalcor.md.
+"""
+
+from mucal.globalcor.accumulate import AccumulateConfig, accumulate
+from mucal.globalcor.families import CMS_2016, REDUCED, Family
+from mucal.globalcor.guards import GuardConfig
+from mucal.globalcor.normal_equations import NormalEquations
+from mucal.globalcor.registry import Registry, build_registry
+from mucal.globalcor.workers import Chunk, divide
+
+__all__ = [
+    "CMS_2016", "REDUCED", "AccumulateConfig", "Chunk", "Family", "GuardConfig", "NormalEquations", "Registry",
+    "accumulate", "build_registry", "divide",
+]  # fmt: skip

@@ -1,0 +1,272 @@
+"""Loops over the blocks of a half-stored symmetric matrix: finding, summing and multiplying them.
+
+The block size is a constant, so that the compiler unrolls the inner loops.  The table that finds a block is a hash set
+with linear probing, of a power of two of entries, at most half full; a free entry holds -1.
+"""
+
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+from numba import njit
+
+from mucal.arrays import BoolArray, FloatArray, IntArray
+
+Int32Array = npt.NDArray[np.int32]
+
+BLOCK: Final = 8
+"""Rows and columns of a block: a cache line of float64."""
+
+_MULTIPLIER: Final = np.uint64(0x9E3779B97F4A7C15)
+_FREE: Final = -1
+
+
+@njit(cache=True, nogil=True)
+def find(table: IntArray, key: int) -> int:
+    """Where a key stands in the table, or the free entry where it belongs."""
+    size = table.size
+    at = int((np.uint64(key) * _MULTIPLIER) >> np.uint64(20)) & (size - 1)
+    while table[at] != key and table[at] != _FREE:
+        at = (at + 1) & (size - 1)
+    return at
+
+
+@njit(cache=True, nogil=True)
+def fill_table(table: IntArray, place: Int32Array, keys: IntArray) -> None:
+    """An empty table (all -1) filled with keys (K,), which are all different; their places are 0 .. K-1."""
+    for i in range(keys.size):
+        at = find(table, keys[i])
+        table[at] = keys[i]
+        place[at] = i
+
+
+@njit(cache=True, nogil=True)
+def group_labels(
+    label_offsets: IntArray, label: IntArray, slot: IntArray, group: Int32Array, column: Int32Array, offsets: IntArray
+) -> int:
+    """The blocks of rows that the sorted labels of each candidate fall into; returns the most of any candidate.
+
+    slot    : (P,)    row of each label in the matrix, increasing
+    group   : (T,)    filled with the blocks of rows of each candidate, one after the other
+    column  : (T,)    filled with the place of each label among the rows of its candidate's blocks
+    offsets : (C+1,)  filled with where the blocks of each candidate begin in `group`
+    """
+    n, most = 0, 0
+    offsets[0] = 0
+    for c in range(label_offsets.size - 1):
+        first, last = n, -1
+        for t in range(label_offsets[c], label_offsets[c + 1]):
+            row = slot[label[t]]
+            if row // BLOCK != last:
+                last = row // BLOCK
+                group[n] = last
+                n += 1
+            column[t] = (n - 1 - first) * BLOCK + row % BLOCK
+        offsets[c + 1] = n
+        most = max(most, n - first)
+    return most
+
+
+@njit(cache=True, nogil=True)
+def place_pairs(
+    offsets: IntArray, group: Int32Array, used: BoolArray, n_groups: int, table: IntArray, place: Int32Array,
+    keys: IntArray, count: int, start: int, positions: Int32Array,
+) -> tuple[int, int, int]:  # fmt: skip
+    """The place of every pair of blocks of each candidate, from `start` on; new pairs get the next free ones.
+
+    used      : (C,)  candidates that take part
+    keys      : (K,)  row n_groups + column of the pair at each place; filled for new ones
+    count     :       places given so far
+    positions :       filled, for each candidate the pairs i <= j one after the other
+
+    Returns the first candidate not done (the table is half full or the positions are), the count, and how many
+    positions were filled.
+    """
+    filled = 0
+    for c in range(start, offsets.size - 1):
+        first, size = offsets[c], offsets[c + 1] - offsets[c]
+        pairs = size * (size + 1) // 2
+        if not used[c]:
+            continue
+        if 2 * (count + pairs) > table.size or count + pairs > keys.size or filled + pairs > positions.size:
+            return c, count, filled
+        for i in range(size):
+            row = np.int64(group[first + i]) * n_groups
+            for j in range(i, size):
+                key = row + group[first + j]
+                at = find(table, key)
+                if table[at] == _FREE:
+                    table[at] = key
+                    place[at] = count
+                    keys[count] = key
+                    count += 1
+                positions[filled] = place[at]
+                filled += 1
+    return offsets.size - 1, count, filled
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _strip(b: FloatArray, n_rows: int, first: int, n: int, strip: FloatArray) -> None:
+    """BLOCK rows of B^T B from the column `first` on, n numbers each: four rows of B (R, .) at a time."""
+    for a in range(BLOCK):
+        out = strip[a]
+        for k in range(n):
+            out[k] = 0.0
+        r = 0
+        while r + 4 <= n_rows:
+            l0, l1, l2, l3 = b[r, first + a], b[r + 1, first + a], b[r + 2, first + a], b[r + 3, first + a]
+            x0, x1 = b[r, first : first + n], b[r + 1, first : first + n]
+            x2, x3 = b[r + 2, first : first + n], b[r + 3, first : first + n]
+            for k in range(n):
+                out[k] += (l0 * x0[k] + l1 * x1[k]) + (l2 * x2[k] + l3 * x3[k])
+            r += 4
+        while r < n_rows:
+            l0, x0 = b[r, first + a], b[r, first : first + n]
+            for k in range(n):
+                out[k] += l0 * x0[k]
+            r += 1
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def scatter(
+    start: int, stop: int, offsets: IntArray, group: Int32Array, column: Int32Array, used: BoolArray,
+    label_offsets: IntArray, n_rows: IntArray, factor_offsets: IntArray, factor: FloatArray, weight: FloatArray,
+    positions: Int32Array, thread: int, n_threads: int, scratch: FloatArray, strip: FloatArray, values: FloatArray,
+) -> None:  # fmt: skip
+    """Add weight B^T B of the candidates start .. stop to the blocks of the rows that this thread owns.
+
+    A thread owns the blocks of rows whose number leaves `thread` by division through `n_threads`: no two threads write
+    to the same block, and each block is summed in the order of the candidates, whatever their number.
+
+    scratch : (R, n)      room for the B of one candidate, its columns sorted by block
+    strip   : (BLOCK, n)  room for BLOCK rows of B^T B
+    values  : (K, BLOCK, BLOCK)
+    """
+    filled = 0
+    for c in range(start, stop):
+        if not used[c]:
+            continue
+        first, size = offsets[c], offsets[c + 1] - offsets[c]
+        t0, labels, rows = label_offsets[c], label_offsets[c + 1] - label_offsets[c], n_rows[c]
+        root = np.sqrt(weight[c])
+        for r in range(rows):
+            row, at = scratch[r], factor_offsets[c] + r * labels
+            for k in range(size * BLOCK):
+                row[k] = 0.0
+            for t in range(labels):
+                row[column[t0 + t]] = root * factor[at + t]
+        for i in range(size):
+            if group[first + i] % n_threads == thread:
+                _strip(scratch, rows, i * BLOCK, (size - i) * BLOCK, strip)
+                for j in range(size - i):
+                    block = values[positions[filled + j]]
+                    for a in range(BLOCK):
+                        for b in range(BLOCK):
+                            block[a, b] += strip[a, j * BLOCK + b]
+            filled += size - i
+
+
+@njit(cache=True, nogil=True)
+def reorder(values: FloatArray, source: IntArray) -> None:
+    """values[i] becomes the old values[source[i]], in place, cycle by cycle; `source` (K,) becomes 0 .. K-1."""
+    held = np.empty((BLOCK, BLOCK))
+    for start in range(source.size):
+        if source[start] == start:
+            continue
+        held[:] = values[start]
+        at = start
+        while source[at] != start:
+            following = source[at]
+            values[at] = values[following]
+            source[at] = at
+            at = following
+        values[at] = held
+        source[at] = at
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def multiply(
+    row_offsets: IntArray, col: Int32Array, values: FloatArray, x: FloatArray, first: int, stop: int, y: FloatArray
+) -> None:
+    """y += A x for the blocks of the rows first .. stop, each used also as its transpose: (n,), (n,)."""
+    for i in range(first, stop):
+        at = i * BLOCK
+        for k in range(row_offsets[i], row_offsets[i + 1]):
+            to = col[k] * BLOCK
+            if to == at:
+                for a in range(BLOCK):
+                    for b in range(BLOCK):
+                        y[at + a] += values[k, a, b] * x[at + b]
+                continue
+            for a in range(BLOCK):
+                total, left = 0.0, x[at + a]
+                for b in range(BLOCK):
+                    total += values[k, a, b] * x[to + b]
+                    y[to + b] += values[k, a, b] * left
+                y[at + a] += total
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def multiply_many(
+    row_offsets: IntArray, col: Int32Array, values: FloatArray, x: FloatArray, first: int, stop: int, y: FloatArray
+) -> None:
+    """`multiply` for the columns of x (n, m)."""
+    m = x.shape[1]
+    for i in range(first, stop):
+        at = i * BLOCK
+        for k in range(row_offsets[i], row_offsets[i + 1]):
+            to = col[k] * BLOCK
+            for a in range(BLOCK):
+                for b in range(BLOCK):
+                    value = values[k, a, b]
+                    if value != 0.0:
+                        for c in range(m):
+                            y[at + a, c] += value * x[to + b, c]
+                        if to != at:
+                            for c in range(m):
+                                y[to + b, c] += value * x[at + a, c]
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def aggregate(
+    row_offsets: IntArray, col: Int32Array, values: FloatArray, scale: FloatArray, part: IntArray, coarse: FloatArray
+) -> None:
+    """coarse += Z^T S A S Z, with Z the sums over the rows of each part.
+
+    scale  : (n,)    diagonal of S
+    part   : (n,)    the part that each row belongs to; -1 is none
+    coarse : (m, m)
+    """
+    for i in range(row_offsets.size - 1):
+        for k in range(row_offsets[i], row_offsets[i + 1]):
+            for a in range(BLOCK):
+                row = part[i * BLOCK + a]
+                if row < 0:
+                    continue
+                left = scale[i * BLOCK + a]
+                for b in range(BLOCK):
+                    column = part[col[k] * BLOCK + b]
+                    if column >= 0:
+                        value = left * values[k, a, b] * scale[col[k] * BLOCK + b]
+                        coarse[row, column] += value
+                        if i != col[k]:
+                            coarse[column, row] += value
+
+
+@njit(cache=True, nogil=True)
+def expand(row_offsets: IntArray, col: Int32Array, values: FloatArray, kept: IntArray, out: FloatArray) -> None:
+    """The lower triangle of the matrix of some rows and columns.
+
+    kept : (n,)    the number of each row in the result, increasing; -1 is left out
+    out  : (m, m)  filled below and on the diagonal where there are blocks
+    """
+    for i in range(row_offsets.size - 1):
+        for k in range(row_offsets[i], row_offsets[i + 1]):
+            for a in range(BLOCK):
+                column = kept[i * BLOCK + a]
+                if column < 0:
+                    continue
+                for b in range(BLOCK):
+                    row = kept[col[k] * BLOCK + b]
+                    if row >= column:
+                        out[row, column] = values[k, a, b]
