@@ -13,13 +13,24 @@ Derived and tested in docs/physics/globalcor.md.
 """
 
 from mucal.globalcor.accumulate import AccumulateConfig, accumulate
+from mucal.globalcor.constraints import Constraint, Measurement
+from mucal.globalcor.corrections import GlobalCorrections
+from mucal.globalcor.derivatives import ReferenceDerivatives, apply, beyond_linear, relative_curvature, uncertainty
 from mucal.globalcor.families import CMS_2016, REDUCED, Family
 from mucal.globalcor.guards import GuardConfig
+from mucal.globalcor.influence import Influence, influences, injected, to_exclude
 from mucal.globalcor.normal_equations import NormalEquations
 from mucal.globalcor.registry import Registry, build_registry
-from mucal.globalcor.workers import Chunk, divide
+from mucal.globalcor.solve import SolveConfig, solve
+from mucal.globalcor.system import ParameterStatus
+from mucal.globalcor.templates import Templates, gauges, templates
+from mucal.globalcor.weak_modes import BiasMap, ProbeTracks, WeakModes, bias_map, induced_bias, weak_modes, with_factor
+from mucal.globalcor.workers import Chunk, divide, joined
 
 __all__ = [
-    "CMS_2016", "REDUCED", "AccumulateConfig", "Chunk", "Family", "GuardConfig", "NormalEquations", "Registry",
-    "accumulate", "build_registry", "divide",
+    "CMS_2016", "REDUCED", "AccumulateConfig", "BiasMap", "Chunk", "Constraint", "Family", "GlobalCorrections",
+    "GuardConfig", "Influence", "Measurement", "NormalEquations", "ParameterStatus", "ProbeTracks",
+    "ReferenceDerivatives", "Registry", "SolveConfig", "Templates", "WeakModes", "accumulate", "apply",
+    "beyond_linear", "bias_map", "build_registry", "divide", "gauges", "induced_bias", "influences", "injected",
+    "joined", "relative_curvature", "solve", "templates", "to_exclude", "uncertainty", "weak_modes", "with_factor",
 ]  # fmt: skip

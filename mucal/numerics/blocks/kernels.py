@@ -17,6 +17,9 @@ Int32Array = npt.NDArray[np.int32]
 BLOCK: Final = 8
 """Rows and columns of a block: a cache line of float64."""
 
+COLUMNS: Final = 8
+"""Right-hand sides multiplied at once."""
+
 _MULTIPLIER: Final = np.uint64(0x9E3779B97F4A7C15)
 _FREE: Final = -1
 
@@ -188,43 +191,69 @@ def reorder(values: FloatArray, source: IntArray) -> None:
 def multiply(
     row_offsets: IntArray, col: Int32Array, values: FloatArray, x: FloatArray, first: int, stop: int, y: FloatArray
 ) -> None:
-    """y += A x for the blocks of the rows first .. stop, each used also as its transpose: (n,), (n,)."""
+    """y += A x for the blocks of the rows first .. stop, each used also as its transpose: (n,), (n,).
+
+    Numbers with names of their own, as the compiler cannot know that x, y and the blocks do not overlap.
+    """
     for i in range(first, stop):
         at = i * BLOCK
         for k in range(row_offsets[i], row_offsets[i + 1]):
-            to = col[k] * BLOCK
-            if to == at:
-                for a in range(BLOCK):
-                    for b in range(BLOCK):
-                        y[at + a] += values[k, a, b] * x[at + b]
-                continue
+            to, block = col[k] * BLOCK, values[k]
+            x0, x1, x2, x3 = x[to], x[to + 1], x[to + 2], x[to + 3]
+            x4, x5, x6, x7 = x[to + 4], x[to + 5], x[to + 6], x[to + 7]
+            y0 = y1 = y2 = y3 = y4 = y5 = y6 = y7 = 0.0
             for a in range(BLOCK):
-                total, left = 0.0, x[at + a]
-                for b in range(BLOCK):
-                    total += values[k, a, b] * x[to + b]
-                    y[to + b] += values[k, a, b] * left
-                y[at + a] += total
+                left = x[at + a]
+                v0, v1, v2, v3 = block[a, 0], block[a, 1], block[a, 2], block[a, 3]
+                v4, v5, v6, v7 = block[a, 4], block[a, 5], block[a, 6], block[a, 7]
+                y[at + a] += ((v0 * x0 + v1 * x1) + (v2 * x2 + v3 * x3)) + ((v4 * x4 + v5 * x5) + (v6 * x6 + v7 * x7))
+                y0, y1, y2, y3 = y0 + left * v0, y1 + left * v1, y2 + left * v2, y3 + left * v3
+                y4, y5, y6, y7 = y4 + left * v4, y5 + left * v5, y6 + left * v6, y7 + left * v7
+            if to != at:
+                y[to] += y0
+                y[to + 1] += y1
+                y[to + 2] += y2
+                y[to + 3] += y3
+                y[to + 4] += y4
+                y[to + 5] += y5
+                y[to + 6] += y6
+                y[to + 7] += y7
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def multiply_many(
     row_offsets: IntArray, col: Int32Array, values: FloatArray, x: FloatArray, first: int, stop: int, y: FloatArray
 ) -> None:
-    """`multiply` for the columns of x (n, m)."""
-    m = x.shape[1]
+    """`multiply` for COLUMNS right-hand sides at once: (n, COLUMNS), (n, COLUMNS)."""
     for i in range(first, stop):
         at = i * BLOCK
         for k in range(row_offsets[i], row_offsets[i + 1]):
             to = col[k] * BLOCK
             for a in range(BLOCK):
+                xa, ya = x[at + a], y[at + a]
+                a0, a1, a2, a3, a4, a5, a6, a7 = xa[0], xa[1], xa[2], xa[3], xa[4], xa[5], xa[6], xa[7]
+                s0 = s1 = s2 = s3 = s4 = s5 = s6 = s7 = 0.0
                 for b in range(BLOCK):
-                    value = values[k, a, b]
-                    if value != 0.0:
-                        for c in range(m):
-                            y[at + a, c] += value * x[to + b, c]
-                        if to != at:
-                            for c in range(m):
-                                y[to + b, c] += value * x[at + a, c]
+                    v, xb, yb = values[k, a, b], x[to + b], y[to + b]
+                    s0, s1, s2, s3 = s0 + v * xb[0], s1 + v * xb[1], s2 + v * xb[2], s3 + v * xb[3]
+                    s4, s5, s6, s7 = s4 + v * xb[4], s5 + v * xb[5], s6 + v * xb[6], s7 + v * xb[7]
+                    if to != at:
+                        yb[0] += v * a0
+                        yb[1] += v * a1
+                        yb[2] += v * a2
+                        yb[3] += v * a3
+                        yb[4] += v * a4
+                        yb[5] += v * a5
+                        yb[6] += v * a6
+                        yb[7] += v * a7
+                ya[0] += s0
+                ya[1] += s1
+                ya[2] += s2
+                ya[3] += s3
+                ya[4] += s4
+                ya[5] += s5
+                ya[6] += s6
+                ya[7] += s7
 
 
 @njit(cache=True, nogil=True, error_model="numpy")

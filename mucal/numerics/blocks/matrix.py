@@ -9,7 +9,7 @@ import numpy as np
 
 from mucal.arrays import BoolArray, FloatArray, IntArray, check_shapes
 from mucal.numerics.blocks import kernels
-from mucal.numerics.blocks.kernels import BLOCK, Int32Array
+from mucal.numerics.blocks.kernels import BLOCK, COLUMNS, Int32Array
 
 STRIPES: Final = 16
 """Parts of a product, each summed by itself: the result does not depend on the number of threads."""
@@ -59,7 +59,21 @@ class SymmetricBlocks:
         x = np.ascontiguousarray(x, dtype=np.float64)
         if x.shape[0] != self.n or x.ndim > 2:
             raise ValueError(f"x has shape {x.shape}, expected ({self.n},) or ({self.n}, m)")
-        kernel: Callable[..., None] = kernels.multiply if x.ndim == 1 else kernels.multiply_many
+        if x.ndim == 1:
+            return self._multiply(kernels.multiply, x, n_threads)
+        result = np.empty_like(x)
+        for at in range(0, x.shape[1], COLUMNS):
+            some = np.ascontiguousarray(x[:, at : at + COLUMNS])
+            if some.shape[1] == 1:
+                result[:, at] = self._multiply(kernels.multiply, some.ravel(), n_threads)
+                continue
+            padded = np.zeros((self.n, COLUMNS))
+            padded[:, : some.shape[1]] = some
+            y = self._multiply(kernels.multiply_many, padded, n_threads)
+            result[:, at : at + COLUMNS] = y[:, : some.shape[1]]
+        return result
+
+    def _multiply(self, kernel: Callable[..., None], x: FloatArray, n_threads: int) -> FloatArray:
         edges = self._stripes()
 
         def part(stripe: int) -> FloatArray:
