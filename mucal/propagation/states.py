@@ -15,7 +15,7 @@ from typing import Final
 import numpy as np
 
 from mucal.arrays import FloatArray
-from mucal.propagation.kernels import crossings
+from mucal.propagation.kernels import crossings, layout
 from mucal.propagation.kernels.legs import curvature
 from mucal.track import DSZ, DXY, LAM, PHI, QOP
 
@@ -86,10 +86,12 @@ def local_by_curvilinear(
     rotation = np.broadcast_to(np.asarray(rotation, dtype=np.float64), (n, 3, 3))
     bfield = np.broadcast_to(np.asarray(bfield, dtype=np.float64), (n, 3))
     loss = np.broadcast_to(np.asarray(dqop_ds, dtype=np.float64), (n,))
-    result, k, field = np.empty((n, 5, 5)), np.empty(6), np.zeros(12)
+    result, w = np.empty((n, 5, 5)), np.zeros(layout.SCRATCH)
+    w[layout.NOW] = layout.PLACE_1
     for i in range(n):
-        field[:3] = bfield[i]
-        curvature(free[i], field, k)
-        axes = np.ascontiguousarray(rotation[i]).ravel()
-        crossings.local_from_curvilinear(free[i], k, float(loss[i]), axes, result[i])
+        w[layout.Y : layout.Y + 7] = free[i]
+        w[layout.PLACE_1 : layout.PLACE_1 + 3] = bfield[i]
+        w[layout.FRAME : layout.FRAME + 9] = rotation[i].ravel()
+        curvature(w)
+        crossings.local_from_curvilinear(w, float(loss[i]), result[i])
     return result

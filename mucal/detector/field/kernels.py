@@ -29,16 +29,19 @@ MAP_XYZ: Final = 4
 
 # The packed field: a header, whose numbers are read by these names, and blocks that start where the header says.
 (KIND, CORRECTED, DEGREE, LOWER_0, LOWER_1, LOWER_2, UPPER_0, UPPER_1, UPPER_2, PER_STEP_0, PER_STEP_1, PER_STEP_2,
- N_0, N_1, N_2, PARAMETERS, N_PARAMETERS, SPLINE, MODES, N_MODES, REGIONS, N_R, N_Z, N_PHI,
- HEADER) = range(25)  # fmt: skip
+ N_0, N_1, N_2, PARAMETERS, N_PARAMETERS, SPLINE, MODES, N_MODES, REGIONS, N_R, N_Z, N_PHI, EXPANSION,
+ HEADER) = range(26)  # fmt: skip
+
+EXPANDED: Final = 9
+"""Largest number of coefficients of a harmonic field that is evaluated as a polynomial in z and r^2."""
 
 MODE_WIDTH: Final = 5
 """A mode is l, m, phase (0 cos, 1 sin), scale, amplitude; see `modes.FieldModes`."""
 
 
 @borrowing
-def evaluate(field: FloatArray, x: float, y: float, z: float, f: FloatArray, table: FloatArray) -> int:
-    """Field and gradient at one point, cm -> T, T/cm; table is work space of `table_size(degree)` numbers."""
+def evaluate_into(field: FloatArray, x: float, y: float, z: float, f: FloatArray, at: int, table: FloatArray) -> int:
+    """`evaluate` into f[at] ... f[at + 11]."""
     kind = int(field[KIND])
     low, high = field[LOWER_0], field[UPPER_0]
     if kind == MAP_XYZ:
@@ -48,26 +51,35 @@ def evaluate(field: FloatArray, x: float, y: float, z: float, f: FloatArray, tab
         inside = low * low <= r2 <= high * high
     if not (inside and field[LOWER_2] <= z <= field[UPPER_2]):
         for i in range(12):
-            f[i] = np.nan
+            f[at + i] = np.nan
         return OUTSIDE
     if kind == HARMONIC:
-        _harmonic(field, x, y, z, f)
+        if field[EXPANSION] > 0.0:
+            _expanded(field, x, y, z, f, at)
+        else:
+            _harmonic(field, x, y, z, f, at)
     elif kind == MAP_RZ:
-        _map_rz(field, x, y, z, f)
+        _map_rz(field, x, y, z, f, at)
     elif kind == MAP_XYZ:
-        _map_xyz(field, x, y, z, f)
+        _map_xyz(field, x, y, z, f, at)
     elif kind == SOLENOID:
-        _solenoid(field, x, y, z, f)
+        _solenoid(field, x, y, z, f, at)
     else:
         for i in range(3):
-            f[i] = field[int(field[PARAMETERS]) + i]
+            f[at + i] = field[int(field[PARAMETERS]) + i]
         for i in range(9):
-            f[3 + i] = 0.0
+            f[at + 3 + i] = 0.0
     if field[CORRECTED] != 0.0:
-        _add_modes(field, x, y, z, f, table)
+        _add_modes(field, x, y, z, f, at, table)
     if field[N_R] > 0.0:
-        _add_region(field, x, y, z, f)
+        _add_region(field, x, y, z, f, at)
     return INSIDE
+
+
+@borrowing
+def evaluate(field: FloatArray, x: float, y: float, z: float, f: FloatArray, table: FloatArray) -> int:
+    """Field and gradient at one point, cm -> T, T/cm; table is work space of `table_size(degree)` numbers."""
+    return evaluate_into(field, x, y, z, f, 0, table)
 
 
 @njit(cache=True)
@@ -79,7 +91,7 @@ def evaluate_all(field: FloatArray, points: FloatArray, f: FloatArray, status: I
 
 
 @borrowing
-def _harmonic(field: FloatArray, x: float, y: float, z: float, f: FloatArray) -> None:
+def _harmonic(field: FloatArray, x: float, y: float, z: float, f: FloatArray, at: int) -> None:
     """Axisymmetric harmonics: potential sum_l c_l u_l, u_l = r^l P_l, c_l = a_{l-1} R^{1-l} / l.
 
     With v_l = (1/rho) du_l/drho, w_l = (1/rho) dv_l/drho the recurrence l u_l = (2l-1) z u_{l-1} - (l-1) r^2 u_{l-2}
@@ -106,22 +118,56 @@ def _harmonic(field: FloatArray, x: float, y: float, z: float, f: FloatArray) ->
         sw += a * inverse * w0
         u2, v2, w2 = u1, v1, w1
         u1, v1, w1 = u0, v0, w0
-    f[0] = xs * sv
-    f[1] = ys * sv
-    f[2] = bz
-    f[3] = scale * (sv + xs * xs * sw)
-    f[4] = scale * xs * ys * sw
-    f[5] = scale * xs * szv
-    f[6] = f[4]
-    f[7] = scale * (sv + ys * ys * sw)
-    f[8] = scale * ys * szv
-    f[9] = f[5]
-    f[10] = f[8]
-    f[11] = scale * bzz
+    f[at] = xs * sv
+    f[at + 1] = ys * sv
+    f[at + 2] = bz
+    f[at + 3] = scale * (sv + xs * xs * sw)
+    f[at + 4] = scale * xs * ys * sw
+    f[at + 5] = scale * xs * szv
+    f[at + 6] = f[at + 4]
+    f[at + 7] = scale * (sv + ys * ys * sw)
+    f[at + 8] = scale * ys * szv
+    f[at + 9] = f[at + 5]
+    f[at + 10] = f[at + 8]
+    f[at + 11] = scale * bzz
 
 
 @borrowing
-def _solenoid(field: FloatArray, x: float, y: float, z: float, f: FloatArray) -> None:
+def _expanded(field: FloatArray, x: float, y: float, z: float, f: FloatArray, at: int) -> None:
+    """`_harmonic` with the sum done in another order: with profile b(z) and s = r^2,
+
+        B_z = sum_n P_n(z) s^n,   P_n = (-1/4)^n b^(2n) / n!^2,
+        B_r / r = sum_n Q_n(z) s^n,   Q_n = (-1/4)^n (-1/2) b^(2n+1) / (n! (n+1)!),
+
+    whose gradient needs nothing else: dB_z/dr = 2 r sum n P_n s^(n-1), dB_z/dz = -(2 B_r/r + r d(B_r/r)/dr).
+    The block holds 9 rows by falling powers of z, of P_0 ... P_4, Q_0 ... Q_3; the nine sums run side by side.
+    """
+    start = int(field[PARAMETERS])
+    scale = field[start]
+    i = int(field[EXPANSION])
+    xs, ys, zs = x * scale, y * scale, z * scale
+    s = xs * xs + ys * ys
+    p0, p1, p2, p3, p4 = field[i], field[i + 1], field[i + 2], field[i + 3], field[i + 4]
+    q0, q1, q2, q3 = field[i + 5], field[i + 6], field[i + 7], field[i + 8]
+    for _ in range(EXPANDED - 1):
+        i += 9
+        p0, p1, p2 = p0 * zs + field[i], p1 * zs + field[i + 1], p2 * zs + field[i + 2]
+        p3, p4, q0 = p3 * zs + field[i + 3], p4 * zs + field[i + 4], q0 * zs + field[i + 5]
+        q1, q2, q3 = q1 * zs + field[i + 6], q2 * zs + field[i + 7], q3 * zs + field[i + 8]
+    s2 = s * s
+    radial = (q0 + s * q1) + s2 * (q2 + s * q3)
+    slope = 2.0 * ((q1 + 2.0 * s * q2) + 3.0 * s2 * q3)  # d(B_r/r)/dr / r
+    axial_r = 2.0 * ((p1 + 2.0 * s * p2) + s2 * (3.0 * p3 + 4.0 * s * p4))  # dB_z/dr / r
+    f[at], f[at + 1] = xs * radial, ys * radial
+    f[at + 2] = (p0 + s * p1) + s2 * ((p2 + s * p3) + s2 * p4)
+    xy, xz, yz = scale * xs * ys * slope, scale * xs * axial_r, scale * ys * axial_r
+    f[at + 3], f[at + 4], f[at + 5] = scale * (radial + xs * xs * slope), xy, xz
+    f[at + 6], f[at + 7], f[at + 8] = xy, scale * (radial + ys * ys * slope), yz
+    f[at + 9], f[at + 10], f[at + 11] = xz, yz, -scale * (2.0 * radial + s * slope)
+
+
+@borrowing
+def _solenoid(field: FloatArray, x: float, y: float, z: float, f: FloatArray, at: int) -> None:
     """Finite solenoid to order r^3: divergence-free exactly, curl-free to order r^3."""
     start = int(field[PARAMETERS])
     height, a, half_length, centre = field[start], field[start + 1], field[start + 2], field[start + 3]
@@ -140,18 +186,18 @@ def _solenoid(field: FloatArray, x: float, y: float, z: float, f: FloatArray) ->
     slope = -height * ia2 / (8.0 * a) * (f3u - f3v)  # (1/r) d(B_r/r)/dr
     radial_z = 0.5 * height * ia2 * (-f2u - f2v + (f4u + f4v) * r2 / 8.0)  # d(B_r/r)/dz
     axial_r = -0.5 * height * ia2 * (f2u + f2v)  # (1/r) dB_z/dr
-    f[0] = x * radial
-    f[1] = y * radial
-    f[2] = height * (u * su + v * sv - (f2u + f2v) * r2 / 4.0)
-    f[3] = radial + x * x * slope
-    f[4] = x * y * slope
-    f[5] = x * radial_z
-    f[6] = f[4]
-    f[7] = radial + y * y * slope
-    f[8] = y * radial_z
-    f[9] = x * axial_r
-    f[10] = y * axial_r
-    f[11] = height / a * (f1v - f1u - (f3v - f3u) * r2 / 4.0)
+    f[at] = x * radial
+    f[at + 1] = y * radial
+    f[at + 2] = height * (u * su + v * sv - (f2u + f2v) * r2 / 4.0)
+    f[at + 3] = radial + x * x * slope
+    f[at + 4] = x * y * slope
+    f[at + 5] = x * radial_z
+    f[at + 6] = f[at + 4]
+    f[at + 7] = radial + y * y * slope
+    f[at + 8] = y * radial_z
+    f[at + 9] = x * axial_r
+    f[at + 10] = y * axial_r
+    f[at + 11] = height / a * (f1v - f1u - (f3v - f3u) * r2 / 4.0)
 
 
 @borrowing
@@ -179,7 +225,7 @@ def _slopes(t: float) -> tuple[float, float, float, float]:
 
 
 @borrowing
-def _map_rz(field: FloatArray, x: float, y: float, z: float, f: FloatArray) -> None:
+def _map_rz(field: FloatArray, x: float, y: float, z: float, f: FloatArray, at: int) -> None:
     """Bicubic spline of B_r and B_z, turned to x and y."""
     r = np.sqrt(x * x + y * y)
     hr, hz, nz = field[PER_STEP_0], field[PER_STEP_2], int(field[N_2])
@@ -205,22 +251,22 @@ def _map_rz(field: FloatArray, x: float, y: float, z: float, f: FloatArray) -> N
     cos, sin, ratio = 1.0, 0.0, br_r
     if r > 1e-9:  # closer to the axis B_r / r is its slope
         cos, sin, ratio = x / r, y / r, br / r
-    f[0] = br * cos
-    f[1] = br * sin
-    f[2] = bz
-    f[3] = ratio + cos * cos * (br_r - ratio)
-    f[4] = cos * sin * (br_r - ratio)
-    f[5] = cos * br_z
-    f[6] = f[4]
-    f[7] = ratio + sin * sin * (br_r - ratio)
-    f[8] = sin * br_z
-    f[9] = cos * bz_r
-    f[10] = sin * bz_r
-    f[11] = bz_z
+    f[at] = br * cos
+    f[at + 1] = br * sin
+    f[at + 2] = bz
+    f[at + 3] = ratio + cos * cos * (br_r - ratio)
+    f[at + 4] = cos * sin * (br_r - ratio)
+    f[at + 5] = cos * br_z
+    f[at + 6] = f[at + 4]
+    f[at + 7] = ratio + sin * sin * (br_r - ratio)
+    f[at + 8] = sin * br_z
+    f[at + 9] = cos * bz_r
+    f[at + 10] = sin * bz_r
+    f[at + 11] = bz_z
 
 
 @borrowing
-def _map_xyz(field: FloatArray, x: float, y: float, z: float, f: FloatArray) -> None:
+def _map_xyz(field: FloatArray, x: float, y: float, z: float, f: FloatArray, at: int) -> None:
     """Tricubic spline of B_x, B_y, B_z: sums over z, then y, then x."""
     ny, nz = int(field[N_1]), int(field[N_2])
     i, tx = _cell(x, field[LOWER_0], field[PER_STEP_0], int(field[N_0]))
@@ -245,10 +291,10 @@ def _map_xyz(field: FloatArray, x: float, y: float, z: float, f: FloatArray) -> 
             along_x += dx[m] * plane
             along_y += wx[m] * plane_y
             along_z += wx[m] * plane_z
-        f[n] = value
-        f[3 * n + 3] = along_x * field[PER_STEP_0]
-        f[3 * n + 4] = along_y * field[PER_STEP_1]
-        f[3 * n + 5] = along_z * field[PER_STEP_2]
+        f[at + n] = value
+        f[at + 3 * n + 3] = along_x * field[PER_STEP_0]
+        f[at + 3 * n + 4] = along_y * field[PER_STEP_1]
+        f[at + 3 * n + 5] = along_z * field[PER_STEP_2]
 
 
 # ------------------------------------------------------------------------------------------------ corrections
@@ -320,7 +366,7 @@ def mode_fields(field: FloatArray, x: float, y: float, z: float, out: FloatArray
 
 
 @borrowing
-def _add_modes(field: FloatArray, x: float, y: float, z: float, f: FloatArray, table: FloatArray) -> None:
+def _add_modes(field: FloatArray, x: float, y: float, z: float, f: FloatArray, at: int, table: FloatArray) -> None:
     degree = int(field[DEGREE])
     fill_table(degree, x, y, z, table)
     width = degree + 3
@@ -331,9 +377,9 @@ def _add_modes(field: FloatArray, x: float, y: float, z: float, f: FloatArray, t
             continue
         l, m, phase = int(field[start]), int(field[start + 1]), int(field[start + 2])
         bx, by, bz = mode_field(l, m, phase, scale, degree, table)
-        f[0] += bx
-        f[1] += by
-        f[2] += bz
+        f[at] += bx
+        f[at + 1] += by
+        f[at + 2] += bz
         re0, im0 = _entry(table, width, l - 2, m)
         re1m, im1m = _entry(table, width, l - 2, m - 1)
         re1p, im1p = _entry(table, width, l - 2, m + 1)
@@ -345,15 +391,15 @@ def _add_modes(field: FloatArray, x: float, y: float, z: float, f: FloatArray, t
         else:
             xx, xy, zz = 0.25 * (im2m - 2.0 * im0 + im2p), 0.25 * (re2m - re2p), im0
             xz, yz = 0.5 * (im1m - im1p), 0.5 * (re1p + re1m)
-        f[3] += scale * xx
-        f[4] += scale * xy
-        f[5] += scale * xz
-        f[6] += scale * xy
-        f[7] -= scale * (xx + zz)
-        f[8] += scale * yz
-        f[9] += scale * xz
-        f[10] += scale * yz
-        f[11] += scale * zz
+        f[at + 3] += scale * xx
+        f[at + 4] += scale * xy
+        f[at + 5] += scale * xz
+        f[at + 6] += scale * xy
+        f[at + 7] -= scale * (xx + zz)
+        f[at + 8] += scale * yz
+        f[at + 9] += scale * xz
+        f[at + 10] += scale * yz
+        f[at + 11] += scale * zz
 
 
 @borrowing
@@ -368,7 +414,7 @@ def _find(field: FloatArray, start: int, n: int, value: float) -> int:
 
 
 @borrowing
-def _add_region(field: FloatArray, x: float, y: float, z: float, f: FloatArray) -> None:
+def _add_region(field: FloatArray, x: float, y: float, z: float, f: FloatArray, at: int) -> None:
     """The constant offset of the region (r, z, phi) that holds the point; beyond the edges nothing is added."""
     n_r, n_z, n_phi, start = int(field[N_R]), int(field[N_Z]), int(field[N_PHI]), int(field[REGIONS])
     i = _find(field, start, n_r, np.sqrt(x * x + y * y))
@@ -378,4 +424,4 @@ def _add_region(field: FloatArray, x: float, y: float, z: float, f: FloatArray) 
     k = min(int((np.arctan2(y, x) / (2.0 * np.pi) + 0.5) * n_phi), n_phi - 1)
     entry = start + n_r + 1 + n_z + 1 + 3 * ((i * n_z + j) * n_phi + k)
     for n in range(3):
-        f[n] += field[entry + n]
+        f[at + n] += field[entry + n]

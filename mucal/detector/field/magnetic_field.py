@@ -103,10 +103,28 @@ class MagneticField(Result):
             (kernels.SPLINE, self.spline),
             (kernels.MODES, modes),
             (kernels.REGIONS, np.concatenate([self.region_r, self.region_z, self.region_offsets.ravel()])),
+            (kernels.EXPANSION, _expansion(self)),
         ):
+            if place == kernels.EXPANSION and block.size == 0:
+                continue
             header[place] = sum(b.size for b in blocks)
             blocks.append(np.ravel(block))
         return np.concatenate(blocks)
+
+
+def _expansion(field: MagneticField) -> FloatArray:
+    """The rows that `field.kernels` wants of a harmonic field of few coefficients, else nothing; see `_expanded`."""
+    profile = field.parameters[1::2]
+    if field.kind != "harmonic" or profile.size > kernels.EXPANDED:
+        return np.zeros(0)
+    rows, derivative, factor = np.zeros((kernels.EXPANDED, 9)), profile, 1.0
+    for n in range(5):
+        rows[: derivative.size, n] = factor * derivative
+        derivative = np.polynomial.polynomial.polyder(derivative)
+        if n < 4:
+            rows[: derivative.size, 5 + n] = -0.5 * factor / (n + 1) * derivative
+        derivative, factor = np.polynomial.polynomial.polyder(derivative), -0.25 * factor / (n + 1) ** 2
+    return rows[::-1].copy()
 
 
 def evaluate(field: MagneticField, points: FloatArray) -> FieldValues:

@@ -3,10 +3,22 @@
 All is expressed through q = charge / momentum: an energy loss dE moves q by q E dE / p^2.
 """
 
-from math import log, sqrt
+from math import exp, log, sqrt
 
 from mucal.arrays import FloatArray
-from mucal.detector.kernels import LOSS_CONSTANT, RADIATIVE, Z_OVER_A, loss_number, max_transfer
+from mucal.detector.kernels import (
+    DELTA_0,
+    ELECTRON_MASS,
+    EXCITATION,
+    LOSS_CONSTANT,
+    RADIATIVE,
+    STERNHEIMER_A,
+    STERNHEIMER_C,
+    STERNHEIMER_K,
+    X_0,
+    X_1,
+    Z_OVER_A,
+)
 from mucal.numerics.borrowing import borrowing
 from mucal.units import MUON_MASS
 
@@ -14,33 +26,57 @@ HIGHLAND = 13.6e-3
 """GeV; Highland's constant (G. Lynch and O. Dahl, NIM B58 (1991) 6)."""
 
 
+LN_100 = log(100.0)
+
+
+@borrowing
+def _density_rest(ln_bg2: float, medium: FloatArray) -> tuple[float, float]:
+    """delta - [ln(beta gamma)^2 - C], what Sternheimer's density effect lacks to its limit, and its d/d ln p."""
+    x = ln_bg2 / LN_100
+    if x >= medium[X_1]:
+        return 0.0, 0.0
+    if x >= medium[X_0]:
+        below = medium[X_1] - x
+        rest = medium[STERNHEIMER_A] * exp(medium[STERNHEIMER_K] * log(below))
+        return rest, -medium[STERNHEIMER_K] * rest / below * (2.0 / LN_100)
+    delta = medium[DELTA_0] * exp(ln_bg2 - medium[X_0] * LN_100)
+    return delta - ln_bg2 + medium[STERNHEIMER_C], 2.0 * delta - 2.0
+
+
 @borrowing
 def restricted_loss(p: float, xi: float, cut: float, medium: FloatArray) -> tuple[float, float, float, float]:
     """Mean loss to collisions with a transfer below `cut`, its derivatives by p and by `cut`, and its variance.
 
     With T_c = min(cut, T_max):  mean = xi/beta^2 {L(p) - [ln(T_max/T_c) - beta^2 (1 - T_c/T_max)]},
-    variance = xi/beta^2 (T_c - beta^2 T_c^2 / (2 T_max)).  p in GeV; xi (at beta = 1) and cut in GeV.
+    variance = xi/beta^2 (T_c - beta^2 T_c^2 / (2 T_max)).  p in GeV; xi (at beta = 1) and cut in GeV.  The braces are
+        ln(2 m_e T_c / I^2) + C - rest - beta^2 (1 + T_c/T_max),
+    rest as in `_density_rest`: the logarithms of beta gamma cancel.
     """
-    m2 = MUON_MASS * MUON_MASS
-    beta2 = p * p / (p * p + m2)
-    t_max = max_transfer(p)
-    number, number_p = loss_number(p, medium)
-    by_cut = 0.0
+    inverse_p = 1.0 / p
+    m2 = (MUON_MASS * inverse_p) ** 2
+    inverse_beta2 = 1.0 + m2
+    beta2 = 1.0 / inverse_beta2
+    bg2 = (p / MUON_MASS) ** 2
+    gamma = p / MUON_MASS * sqrt(inverse_beta2)
+    r = ELECTRON_MASS / MUON_MASS
+    spread = 1.0 + r * (2.0 * gamma + r)
+    t_max = 2.0 * ELECTRON_MASS * bg2 / spread
+    slope = 2.0 - 2.0 * r * gamma * beta2 / spread  # d ln T_max / d ln p
+    rest, rest_p = _density_rest(log(bg2), medium)
+    beta2_p = 2.0 * beta2 * (1.0 - beta2)  # d beta^2 / d ln p
+    thickness = xi * inverse_beta2
     if cut < t_max:
-        # d ln T_max / dp from T_max (1 + 2 gamma r + r^2) = 2 m_e (beta gamma)^2
-        r = 0.51099895e-3 / MUON_MASS
-        gamma = sqrt(p * p + m2) / MUON_MASS
-        slope = (2.0 - 2.0 * r * gamma * beta2 / (1.0 + 2.0 * gamma * r + r * r)) / p
-        beta2_p = 2.0 * beta2 * (1.0 - beta2) / p
         ratio = cut / t_max
-        number -= log(1.0 / ratio) - beta2 * (1.0 - ratio)
-        number_p -= slope - beta2_p * (1.0 - ratio) - beta2 * ratio * slope
-        by_cut = xi / beta2 * (1.0 / cut - beta2 / t_max)
+        by_cut = thickness * (1.0 / cut - beta2 / t_max)
+        number_p = -rest_p - beta2_p * (1.0 + ratio) + beta2 * ratio * slope
     else:
-        cut = t_max
-    mean = xi / beta2 * number
-    by_p = xi / beta2 * number_p - 2.0 * m2 / (p * p * p) * xi * number
-    return mean, by_p, by_cut, xi / beta2 * (cut - 0.5 * beta2 * cut * cut / t_max)
+        cut, ratio, by_cut = t_max, 1.0, 0.0
+        number_p = -rest_p - 2.0 * beta2_p + slope
+    excitation = medium[EXCITATION]
+    number = log(2.0 * ELECTRON_MASS * cut / (excitation * excitation)) + medium[STERNHEIMER_C] - rest
+    number -= beta2 * (1.0 + ratio)
+    by_p = (thickness * number_p - 2.0 * m2 * xi * number) * inverse_p
+    return thickness * number, by_p, by_cut, thickness * (cut - 0.5 * beta2 * cut * ratio)
 
 
 @borrowing
@@ -100,5 +136,5 @@ def thick_loss(q: float, xi: float, scale: float, cut: float, medium: FloatArray
 @borrowing
 def scattering(q: float, x_over_x0: float) -> float:
     """Variance of the projected angle without Highland's logarithm: (13.6 MeV / beta p)^2 x/X0."""
-    p2 = 1.0 / (q * q)
-    return HIGHLAND * HIGHLAND * (p2 + MUON_MASS * MUON_MASS) / (p2 * p2) * x_over_x0
+    q2 = q * q
+    return HIGHLAND * HIGHLAND * (1.0 + MUON_MASS * MUON_MASS * q2) * q2 * x_over_x0

@@ -1,32 +1,44 @@
 """Compiled steps through the field: Runge-Kutta-Nystroem of fourth order, and the helix where B is uniform.
 
-A muon is y = (x, y, z, t_x, t_y, t_z, q) with |t| = 1 and q = charge/momentum; it obeys
-    dr/ds = t,   dt/ds = kappa q t x B(r),   dq/ds = g(q).
-A step stores what each of its four stages saw; `step_columns` carries the derivatives through the very same stages, so
-they are the derivatives of the numerical map, not an approximation to it.
-
-Derivatives come in blocks of LANES columns: a flat array of BLOCK numbers, of which row r and column j is at
-LANES r + j.  Rows 0-6 are dy, the next 16 the sources (stage by stage: what drives dt and dq of each column directly),
-the last 5 the projection on a surface.  With all of it in one array at constant distances the compiler proves that the
-columns do not overlap and does a block with vector instructions, twice as fast as rows of a matrix.
+A muon obeys dr/ds = t, dt/ds = kappa q t x B(r), dq/ds = g(q).  A step stores what each of its four stages saw;
+`step_columns` carries the derivatives through the very same stages, so they are the derivatives of the numerical map,
+not an approximation to it.  The muon, its fields and stages are in the scratch array w of `layout`.
 """
 
 from math import cos, sin, sqrt
 
 from mucal.arrays import FloatArray
-from mucal.detector.field.kernels import INSIDE, evaluate
+from mucal.detector.field.kernels import INSIDE, N_R, evaluate_into
 from mucal.numerics.borrowing import borrowing
+from mucal.propagation.kernels.layout import (
+    CUT,
+    END,
+    FIELDS,
+    LANES,
+    LOSS,
+    LOSS_K,
+    LOSS_Q,
+    MEDIUM,
+    MIDDLE,
+    NOW,
+    OFFSET,
+    PLACE_1,
+    PLACE_2,
+    ROW,
+    SCALE,
+    SINCE,
+    STAGE,
+    STAGES,
+    TX,
+    TY,
+    TZ,
+    XI,
+    K,
+    Q,
+    Y,
+)  # fmt: skip
 from mucal.propagation.kernels.losses import thick_loss
 from mucal.units import CURVATURE
-
-LANES = 8
-SOURCES = 7 * LANES
-ROWS = 23 * LANES
-BLOCK = 28 * LANES
-
-# One row a stage: direction, q, field and gradient, and dq/ds with its derivatives by q and by the loss scale.
-TX, TY, TZ, Q, BX, BY, BZ, GRADIENT = 0, 1, 2, 3, 4, 5, 6, 7
-LOSS, LOSS_Q, LOSS_K, STAGE = 16, 17, 18, 19
 
 STOPPED = 2
 """What `step_state` returns, beside INSIDE and OUTSIDE, for a muon that falls below SLOWEST."""
@@ -34,234 +46,257 @@ STOPPED = 2
 SLOWEST = 0.05
 """GeV; a muon of less momentum has a few mm of range left in a solid."""
 
-# The medium of a leg, in the order in which the kernels pass it; XI = 0 is vacuum.
-XI, SCALE, CUT, ROW = 0, 1, 2, 3
+NEAR = 0.5
+"""cm; over less than this the field is continued by its gradient: between two sensors of a module it is not looked up.
+With B'' = 4e-6 T/cm^2, as in the CMS solenoid, that is wrong by 5e-7 T at most."""
+
+CONTINUED = 5e-4
+"""cm; nearer than this to the last stage of a step, the field at its end is continued too: the change of the gradient,
+1e-5 T/cm^2 times this, does not show in the derivatives.  Muons above 3 GeV are spared an evaluation a step."""
 
 
 @borrowing
-def _enter(stages: FloatArray, i: int, t0: float, t1: float, t2: float, q: float, f: FloatArray) -> None:
-    stages[i, TX], stages[i, TY], stages[i, TZ], stages[i, Q] = t0, t1, t2, q
-    for j in range(12):
-        stages[i, BX + j] = f[j]
+def enter_stage(w: FloatArray, i: int, t0: float, t1: float, t2: float, q: float) -> None:
+    """Direction and q of stage i."""
+    at = STAGES + STAGE * i
+    w[at + TX], w[at + TY], w[at + TZ], w[at + Q] = t0, t1, t2, q
 
 
 @borrowing
-def _lose(stages: FloatArray, i: int, q: float, medium: FloatArray, media: FloatArray) -> float:
-    """dq/ds of a stage, stored; NaN for a muon that is too slow."""
+def _lose(w: FloatArray, i: int, q: float, media: FloatArray) -> float:
+    """dq/ds of stage i, stored; NaN for a muon that is too slow."""
     if not abs(q) * SLOWEST < 1.0:
         return float("nan")
-    g, stages[i, LOSS_Q], stages[i, LOSS_K], _ = thick_loss(
-        q, medium[XI], medium[SCALE], medium[CUT], media[int(medium[ROW])]
+    at = STAGES + STAGE * i
+    g, w[at + LOSS_Q], w[at + LOSS_K], _ = thick_loss(
+        q, w[MEDIUM + XI], w[MEDIUM + SCALE], w[MEDIUM + CUT], media[int(w[MEDIUM + ROW])]
     )
-    stages[i, LOSS] = g
+    w[at + LOSS] = g
     return g
 
 
 @borrowing
-def step_state(
-    field: FloatArray, y: FloatArray, h: float, f: FloatArray, offset: FloatArray, medium: FloatArray,
-    media: FloatArray, stages: FloatArray, f_work: FloatArray, table: FloatArray,
-) -> int:  # fmt: skip
-    """One step of length h (cm) of y (7,), in place.  Returns INSIDE, OUTSIDE or STOPPED.
+def _field_at(
+    field: FloatArray, w: FloatArray, near: bool, x: float, y: float, z: float, at: int, table: FloatArray
+) -> int:
+    """Field (with the leg's offset) and gradient at a point, into w[at:]; near the muon continued from its place."""
+    if near:
+        now = int(w[NOW])
+        x, y, z = x - w[Y], y - w[Y + 1], z - w[Y + 2]
+        for j in range(3):
+            w[at + j] = w[now + j] + (w[now + 3 * j + 3] * x + w[now + 3 * j + 4] * y + w[now + 3 * j + 5] * z)
+        for j in range(3, 12):
+            w[at + j] = w[now + j]
+        return INSIDE
+    where = evaluate_into(field, x, y, z, w, at, table)
+    w[at] += w[OFFSET]
+    w[at + 1] += w[OFFSET + 1]
+    w[at + 2] += w[OFFSET + 2]
+    return where
 
-    f         : (12,)       field (with the leg's offset) and gradient at y
-    offset    : (3,) T      constant field added on this leg
-    medium    : (4,)        xi per cm, scale, cut, row of media (K, 12), the constants of `detector.kernels`
-    stages    : (4, STAGE)  filled
+
+@borrowing
+def step_state(field: FloatArray, media: FloatArray, w: FloatArray, h: float, table: FloatArray) -> int:
+    """One step of length h (cm) of the muon in w, and the field where it ends.  Returns INSIDE, OUTSIDE or STOPPED.
+
+    media : (K, 12)  the constants of `detector.kernels`
     """
-    x, y1, z, t0, t1, t2, q = y[0], y[1], y[2], y[3], y[4], y[5], y[6]
+    x, y, z, t0, t1, t2, q = w[Y], w[Y + 1], w[Y + 2], w[Y + 3], w[Y + 4], w[Y + 5], w[Y + 6]
     half, eighth, sixth = 0.5 * h, 0.125 * h * h, h / 6.0
-    lossy = medium[XI] > 0.0
+    since = w[SINCE] + abs(h)
+    near = since <= NEAR and field[N_R] == 0.0
+    w[SINCE] = since if near else 0.0
+    lossy = w[MEDIUM + XI] > 0.0
     g1, g2, g3, g4 = 0.0, 0.0, 0.0, 0.0
-    # start
-    _enter(stages, 0, t0, t1, t2, q, f)
+    # start, where dt/ds is known
+    enter_stage(w, 0, t0, t1, t2, q)
     if lossy:
-        g1 = _lose(stages, 0, q, medium, media)
-    w, b0, b1, b2 = CURVATURE * q, f[0], f[1], f[2]
-    a0, a1, a2 = w * (t1 * b2 - t2 * b1), w * (t2 * b0 - t0 * b2), w * (t0 * b1 - t1 * b0)
+        g1 = _lose(w, 0, q, media)
+    a0, a1, a2 = w[K], w[K + 1], w[K + 2]
     # middle, twice at the same point
-    where = evaluate(
-        field, x + half * t0 + eighth * a0, y1 + half * t1 + eighth * a1, z + half * t2 + eighth * a2, f_work, table
-    )
+    where = _field_at(
+        field, w, near, x + half * t0 + eighth * a0, y + half * t1 + eighth * a1, z + half * t2 + eighth * a2, MIDDLE,
+        table,
+    )  # fmt: skip
     if where != INSIDE:
         return where
-    b0, b1, b2 = f_work[0] + offset[0], f_work[1] + offset[1], f_work[2] + offset[2]
-    f_work[0], f_work[1], f_work[2] = b0, b1, b2
+    b0, b1, b2 = w[MIDDLE], w[MIDDLE + 1], w[MIDDLE + 2]
     u0, u1, u2, p = t0 + half * a0, t1 + half * a1, t2 + half * a2, q + half * g1
-    _enter(stages, 1, u0, u1, u2, p, f_work)
+    enter_stage(w, 1, u0, u1, u2, p)
     if lossy:
-        g2 = _lose(stages, 1, p, medium, media)
-    w = CURVATURE * p
-    c0, c1, c2 = w * (u1 * b2 - u2 * b1), w * (u2 * b0 - u0 * b2), w * (u0 * b1 - u1 * b0)
+        g2 = _lose(w, 1, p, media)
+    r = CURVATURE * p
+    c0, c1, c2 = r * (u1 * b2 - u2 * b1), r * (u2 * b0 - u0 * b2), r * (u0 * b1 - u1 * b0)
     u0, u1, u2, p = t0 + half * c0, t1 + half * c1, t2 + half * c2, q + half * g2
-    _enter(stages, 2, u0, u1, u2, p, f_work)
+    enter_stage(w, 2, u0, u1, u2, p)
     if lossy:
-        g3 = _lose(stages, 2, p, medium, media)
-    w = CURVATURE * p
-    d0, d1, d2 = w * (u1 * b2 - u2 * b1), w * (u2 * b0 - u0 * b2), w * (u0 * b1 - u1 * b0)
+        g3 = _lose(w, 2, p, media)
+    r = CURVATURE * p
+    d0, d1, d2 = r * (u1 * b2 - u2 * b1), r * (u2 * b0 - u0 * b2), r * (u0 * b1 - u1 * b0)
     # end
-    where = evaluate(
-        field, x + h * (t0 + half * d0), y1 + h * (t1 + half * d1), z + h * (t2 + half * d2), f_work, table
-    )
+    xe, ye, ze = x + h * (t0 + half * d0), y + h * (t1 + half * d1), z + h * (t2 + half * d2)
+    where = _field_at(field, w, near, xe, ye, ze, END, table)
     if where != INSIDE:
         return where
-    b0, b1, b2 = f_work[0] + offset[0], f_work[1] + offset[1], f_work[2] + offset[2]
-    f_work[0], f_work[1], f_work[2] = b0, b1, b2
+    b0, b1, b2 = w[END], w[END + 1], w[END + 2]
     u0, u1, u2, p = t0 + h * d0, t1 + h * d1, t2 + h * d2, q + h * g3
-    _enter(stages, 3, u0, u1, u2, p, f_work)
+    enter_stage(w, 3, u0, u1, u2, p)
     if lossy:
-        g4 = _lose(stages, 3, p, medium, media)
-    w = CURVATURE * p
-    e0, e1, e2 = w * (u1 * b2 - u2 * b1), w * (u2 * b0 - u0 * b2), w * (u0 * b1 - u1 * b0)
+        g4 = _lose(w, 3, p, media)
+    r = CURVATURE * p
+    e0, e1, e2 = r * (u1 * b2 - u2 * b1), r * (u2 * b0 - u0 * b2), r * (u0 * b1 - u1 * b0)
     p = q + sixth * (g1 + 2.0 * (g2 + g3) + g4)
     if not p * q > 0.0:
         return STOPPED
-    y[0] = x + h * (t0 + sixth * (a0 + c0 + d0))
-    y[1] = y1 + h * (t1 + sixth * (a1 + c1 + d1))
-    y[2] = z + h * (t2 + sixth * (a2 + c2 + d2))
-    t0 = t0 + sixth * (a0 + 2.0 * (c0 + d0) + e0)
-    t1 = t1 + sixth * (a1 + 2.0 * (c1 + d1) + e1)
-    t2 = t2 + sixth * (a2 + 2.0 * (c2 + d2) + e2)
+    w[Y] = x + h * (t0 + sixth * (a0 + c0 + d0))
+    w[Y + 1] = y + h * (t1 + sixth * (a1 + c1 + d1))
+    w[Y + 2] = z + h * (t2 + sixth * (a2 + c2 + d2))
+    t0 = t0 + sixth * ((a0 + e0) + 2.0 * (c0 + d0))
+    t1 = t1 + sixth * ((a1 + e1) + 2.0 * (c1 + d1))
+    t2 = t2 + sixth * ((a2 + e2) + 2.0 * (c2 + d2))
     norm = 1.0 / sqrt(t0 * t0 + t1 * t1 + t2 * t2)
-    y[3], y[4], y[5], y[6] = t0 * norm, t1 * norm, t2 * norm, p
+    w[Y + 3], w[Y + 4], w[Y + 5], w[Y + 6] = t0 * norm, t1 * norm, t2 * norm, p
+    return _field_behind(field, w, near, w[Y] - xe, w[Y + 1] - ye, w[Y + 2] - ze, table)
+
+
+@borrowing
+def _field_behind(
+    field: FloatArray, w: FloatArray, near: bool, dx: float, dy: float, dz: float, table: FloatArray
+) -> int:
+    """Field and gradient at the end of a step, (dx, dy, dz) from its last stage, in the place not used before it."""
+    place = PLACE_1 + PLACE_2 - int(w[NOW])
+    w[NOW] = float(place)
+    if not near and dx * dx + dy * dy + dz * dz > CONTINUED * CONTINUED:
+        return _field_at(field, w, False, w[Y], w[Y + 1], w[Y + 2], place, table)
+    for j in range(3):
+        w[place + j] = w[END + j] + (w[END + 3 * j + 3] * dx + w[END + 3 * j + 4] * dy + w[END + 3 * j + 5] * dz)
+    for j in range(3, 12):
+        w[place + j] = w[END + j]
     return INSIDE
 
 
 @borrowing
-def field_sources(block: FloatArray, stages: FloatArray) -> None:
-    """Sources of columns 5, 6, 7 of the first block, the offsets of B_x, B_y, B_z: kappa q t x e_j at each stage."""
-    for i in range(4):
-        w = CURVATURE * stages[i, Q]
-        a0, a1, a2 = w * stages[i, TX], w * stages[i, TY], w * stages[i, TZ]
-        row = SOURCES + 4 * LANES * i
-        block[row + 5], block[row + LANES + 5], block[row + 2 * LANES + 5] = 0.0, a2, -a1
-        block[row + 6], block[row + LANES + 6], block[row + 2 * LANES + 6] = -a2, 0.0, a0
-        block[row + 7], block[row + LANES + 7], block[row + 2 * LANES + 7] = a1, -a0, 0.0
+def mode_fields_in(block: FloatArray, lane: int, mode_b: FloatArray, mode: int) -> None:
+    """The fields of one mode at the three points of the step, mode_b (9, M), into its column."""
+    for i in range(9):
+        block[FIELDS + LANES * i + lane] = mode_b[i, mode]
 
 
 @borrowing
-def mode_sources(block: FloatArray, lane: int, stages: FloatArray, mode_b: FloatArray, mode: int) -> None:
-    """Sources of one column of a field mode, whose fields at the three points of the step are mode_b (9, M)."""
-    for i in range(4):
-        w = CURVATURE * stages[i, Q]
-        a0, a1, a2 = w * stages[i, TX], w * stages[i, TY], w * stages[i, TZ]
-        point = 3 * ((i + 1) // 2)
-        bx, by, bz = mode_b[point, mode], mode_b[point + 1, mode], mode_b[point + 2, mode]
-        row = SOURCES + 4 * LANES * i + lane
-        block[row] = a1 * bz - a2 * by
-        block[row + LANES] = a2 * bx - a0 * bz
-        block[row + 2 * LANES] = a0 * by - a1 * bx
-
-
-@borrowing
-def _stage_matrix(stages: FloatArray, i: int) -> tuple[float, ...]:
-    """d(dt/ds) of stage i by r (kappa q [t]x G, 9), by q (kappa t x B, 3), by t (kappa q B, 3), and dg/dq."""
-    q = CURVATURE * stages[i, Q]
-    t0, t1, t2 = stages[i, TX], stages[i, TY], stages[i, TZ]
-    a0, a1, a2 = q * t0, q * t1, q * t2
-    bx, by, bz = stages[i, BX], stages[i, BY], stages[i, BZ]
-    g = GRADIENT
+def _stage_numbers(w: FloatArray, i: int, f: int) -> tuple[float, ...]:
+    """Of stage i in the field at w[f:]: kappa q t, kappa t x B, kappa q B (3 each), and dg/dq."""
+    at = STAGES + STAGE * i
+    q = CURVATURE * w[at + Q]
+    t0, t1, t2 = w[at + TX], w[at + TY], w[at + TZ]
+    bx, by, bz = w[f], w[f + 1], w[f + 2]
     return (
-        a1 * stages[i, g + 6] - a2 * stages[i, g + 3],
-        a1 * stages[i, g + 7] - a2 * stages[i, g + 4],
-        a1 * stages[i, g + 8] - a2 * stages[i, g + 5],
-        a2 * stages[i, g] - a0 * stages[i, g + 6],
-        a2 * stages[i, g + 1] - a0 * stages[i, g + 7],
-        a2 * stages[i, g + 2] - a0 * stages[i, g + 8],
-        a0 * stages[i, g + 3] - a1 * stages[i, g],
-        a0 * stages[i, g + 4] - a1 * stages[i, g + 1],
-        a0 * stages[i, g + 5] - a1 * stages[i, g + 2],
+        q * t0,
+        q * t1,
+        q * t2,
         CURVATURE * (t1 * bz - t2 * by),
         CURVATURE * (t2 * bx - t0 * bz),
         CURVATURE * (t0 * by - t1 * bx),
         q * bx,
         q * by,
         q * bz,
-        stages[i, LOSS_Q],
+        w[at + LOSS_Q],
     )
 
 
 @borrowing
-def step_columns(block: FloatArray, h: float, stages: FloatArray) -> None:
-    """A block of derivatives through one step of length h whose stages are stored; in place."""
+def _gradient(w: FloatArray, f: int) -> tuple[float, ...]:
+    """dB_i/dx_j (9) of the field at w[f:]."""
+    return w[f + 3], w[f + 4], w[f + 5], w[f + 6], w[f + 7], w[f + 8], w[f + 9], w[f + 10], w[f + 11]
+
+
+@borrowing
+def step_columns(block: FloatArray, h: float, w: FloatArray, start: int) -> None:
+    """A block of derivatives through the step of length h whose stages and fields are in w; in place.
+
+    At each stage d(dt/ds) = kappa [q t x (G dr + B_theta) + (dq t + q dt) x B].  Sums are written in pairs, because
+    what costs time is how long one number waits for the other.
+
+    start : where the field at the start of the step is
+    """
     half, eighth, sixth = 0.5 * h, 0.125 * h * h, h / 6.0
-    m1, m2 = _stage_matrix(stages, 0), _stage_matrix(stages, 1)
-    m3, m4 = _stage_matrix(stages, 2), _stage_matrix(stages, 3)
+    n1, n2 = _stage_numbers(w, 0, start), _stage_numbers(w, 1, MIDDLE)
+    n3, n4 = _stage_numbers(w, 2, MIDDLE), _stage_numbers(w, 3, END)
+    f1, f2, f4 = _gradient(w, start), _gradient(w, MIDDLE), _gradient(w, END)
     for j in range(LANES):
-        x, y, z, u, v, w, q = (
-            block[j],
-            block[8 + j],
-            block[16 + j],
-            block[24 + j],
-            block[32 + j],
-            block[40 + j],
-            block[48 + j],
-        )
-        a0 = m1[0] * x + m1[1] * y + m1[2] * z + m1[9] * q + v * m1[14] - w * m1[13] + block[56 + j]
-        a1 = m1[3] * x + m1[4] * y + m1[5] * z + m1[10] * q + w * m1[12] - u * m1[14] + block[64 + j]
-        a2 = m1[6] * x + m1[7] * y + m1[8] * z + m1[11] * q + u * m1[13] - v * m1[12] + block[72 + j]
-        aq = m1[15] * q + block[80 + j]
+        x, y, z, u = block[j], block[8 + j], block[16 + j], block[24 + j]
+        v, s, q = block[32 + j], block[40 + j], block[48 + j]
+        gx = (f1[0] * x + f1[1] * y) + (f1[2] * z + block[56 + j])
+        gy = (f1[3] * x + f1[4] * y) + (f1[5] * z + block[64 + j])
+        gz = (f1[6] * x + f1[7] * y) + (f1[8] * z + block[72 + j])
+        a0 = (n1[1] * gz - n1[2] * gy) + (n1[3] * q + (v * n1[8] - s * n1[7]))
+        a1 = (n1[2] * gx - n1[0] * gz) + (n1[4] * q + (s * n1[6] - u * n1[8]))
+        a2 = (n1[0] * gy - n1[1] * gx) + (n1[5] * q + (u * n1[7] - v * n1[6]))
+        aq = n1[9] * q + block[128 + j]
         # stages 2 and 3 share their point
-        xm, ym, zm = x + half * u + eighth * a0, y + half * v + eighth * a1, z + half * w + eighth * a2
-        us, vs, ws, qs = u + half * a0, v + half * a1, w + half * a2, q + half * aq
-        b0 = m2[0] * xm + m2[1] * ym + m2[2] * zm + m2[9] * qs + vs * m2[14] - ws * m2[13] + block[88 + j]
-        b1 = m2[3] * xm + m2[4] * ym + m2[5] * zm + m2[10] * qs + ws * m2[12] - us * m2[14] + block[96 + j]
-        b2 = m2[6] * xm + m2[7] * ym + m2[8] * zm + m2[11] * qs + us * m2[13] - vs * m2[12] + block[104 + j]
-        bq = m2[15] * qs + block[112 + j]
-        us, vs, ws, qs = u + half * b0, v + half * b1, w + half * b2, q + half * bq
-        c0 = m3[0] * xm + m3[1] * ym + m3[2] * zm + m3[9] * qs + vs * m3[14] - ws * m3[13] + block[120 + j]
-        c1 = m3[3] * xm + m3[4] * ym + m3[5] * zm + m3[10] * qs + ws * m3[12] - us * m3[14] + block[128 + j]
-        c2 = m3[6] * xm + m3[7] * ym + m3[8] * zm + m3[11] * qs + us * m3[13] - vs * m3[12] + block[136 + j]
-        cq = m3[15] * qs + block[144 + j]
-        xm, ym, zm = x + h * (u + half * c0), y + h * (v + half * c1), z + h * (w + half * c2)
-        us, vs, ws, qs = u + h * c0, v + h * c1, w + h * c2, q + h * cq
-        e0 = m4[0] * xm + m4[1] * ym + m4[2] * zm + m4[9] * qs + vs * m4[14] - ws * m4[13] + block[152 + j]
-        e1 = m4[3] * xm + m4[4] * ym + m4[5] * zm + m4[10] * qs + ws * m4[12] - us * m4[14] + block[160 + j]
-        e2 = m4[6] * xm + m4[7] * ym + m4[8] * zm + m4[11] * qs + us * m4[13] - vs * m4[12] + block[168 + j]
-        eq = m4[15] * qs + block[176 + j]
-        block[j] = x + h * (u + sixth * (a0 + b0 + c0))
-        block[8 + j] = y + h * (v + sixth * (a1 + b1 + c1))
-        block[16 + j] = z + h * (w + sixth * (a2 + b2 + c2))
-        block[24 + j] = u + sixth * (a0 + 2.0 * (b0 + c0) + e0)
-        block[32 + j] = v + sixth * (a1 + 2.0 * (b1 + c1) + e1)
-        block[40 + j] = w + sixth * (a2 + 2.0 * (b2 + c2) + e2)
-        block[48 + j] = q + sixth * (aq + 2.0 * (bq + cq) + eq)
+        xm, ym, zm = (x + half * u) + eighth * a0, (y + half * v) + eighth * a1, (z + half * s) + eighth * a2
+        gx = (f2[0] * xm + f2[1] * ym) + (f2[2] * zm + block[80 + j])
+        gy = (f2[3] * xm + f2[4] * ym) + (f2[5] * zm + block[88 + j])
+        gz = (f2[6] * xm + f2[7] * ym) + (f2[8] * zm + block[96 + j])
+        us, vs, ws, qs = u + half * a0, v + half * a1, s + half * a2, q + half * aq
+        b0 = (n2[1] * gz - n2[2] * gy) + (n2[3] * qs + (vs * n2[8] - ws * n2[7]))
+        b1 = (n2[2] * gx - n2[0] * gz) + (n2[4] * qs + (ws * n2[6] - us * n2[8]))
+        b2 = (n2[0] * gy - n2[1] * gx) + (n2[5] * qs + (us * n2[7] - vs * n2[6]))
+        bq = n2[9] * qs + block[136 + j]
+        us, vs, ws, qs = u + half * b0, v + half * b1, s + half * b2, q + half * bq
+        c0 = (n3[1] * gz - n3[2] * gy) + (n3[3] * qs + (vs * n3[8] - ws * n3[7]))
+        c1 = (n3[2] * gx - n3[0] * gz) + (n3[4] * qs + (ws * n3[6] - us * n3[8]))
+        c2 = (n3[0] * gy - n3[1] * gx) + (n3[5] * qs + (us * n3[7] - vs * n3[6]))
+        cq = n3[9] * qs + block[144 + j]
+        xm, ym, zm = x + h * (u + half * c0), y + h * (v + half * c1), z + h * (s + half * c2)
+        gx = (f4[0] * xm + f4[1] * ym) + (f4[2] * zm + block[104 + j])
+        gy = (f4[3] * xm + f4[4] * ym) + (f4[5] * zm + block[112 + j])
+        gz = (f4[6] * xm + f4[7] * ym) + (f4[8] * zm + block[120 + j])
+        us, vs, ws, qs = u + h * c0, v + h * c1, s + h * c2, q + h * cq
+        d0 = (n4[1] * gz - n4[2] * gy) + (n4[3] * qs + (vs * n4[8] - ws * n4[7]))
+        d1 = (n4[2] * gx - n4[0] * gz) + (n4[4] * qs + (ws * n4[6] - us * n4[8]))
+        d2 = (n4[0] * gy - n4[1] * gx) + (n4[5] * qs + (us * n4[7] - vs * n4[6]))
+        dq = n4[9] * qs + block[152 + j]
+        bc0, bc1, bc2 = b0 + c0, b1 + c1, b2 + c2
+        block[j] = x + h * (u + sixth * (a0 + bc0))
+        block[8 + j] = y + h * (v + sixth * (a1 + bc1))
+        block[16 + j] = z + h * (s + sixth * (a2 + bc2))
+        block[24 + j] = u + sixth * ((a0 + d0) + 2.0 * bc0)
+        block[32 + j] = v + sixth * ((a1 + d1) + 2.0 * bc1)
+        block[40 + j] = s + sixth * ((a2 + d2) + 2.0 * bc2)
+        block[48 + j] = q + sixth * ((aq + dq) + 2.0 * (bq + cq))
 
 
 @borrowing
-def shift_columns(block: FloatArray, s: float, stages: FloatArray) -> None:
-    """A block of derivatives through a Taylor step of small length s at the end of a step whose stages are stored."""
-    m = _stage_matrix(stages, 3)
+def shift_columns(block: FloatArray, h: float, w: FloatArray, f: int) -> None:
+    """Derivatives through a Taylor step of small length h in the field at w[f:], at the last of the stages."""
+    n, g = _stage_numbers(w, 3, f), _gradient(w, f)
+    half = 0.5 * h * h
     for j in range(LANES):
-        x, y, z, u, v, w, q = (
-            block[j],
-            block[8 + j],
-            block[16 + j],
-            block[24 + j],
-            block[32 + j],
-            block[40 + j],
-            block[48 + j],
-        )
-        a0 = m[0] * x + m[1] * y + m[2] * z + m[9] * q + v * m[14] - w * m[13] + block[152 + j]
-        a1 = m[3] * x + m[4] * y + m[5] * z + m[10] * q + w * m[12] - u * m[14] + block[160 + j]
-        a2 = m[6] * x + m[7] * y + m[8] * z + m[11] * q + u * m[13] - v * m[12] + block[168 + j]
-        block[j] = x + s * (u + 0.5 * s * a0)
-        block[8 + j] = y + s * (v + 0.5 * s * a1)
-        block[16 + j] = z + s * (w + 0.5 * s * a2)
-        block[24 + j] = u + s * a0
-        block[32 + j] = v + s * a1
-        block[40 + j] = w + s * a2
-        block[48 + j] = q + s * (m[15] * q + block[176 + j])
+        x, y, z, u = block[j], block[8 + j], block[16 + j], block[24 + j]
+        v, s, q = block[32 + j], block[40 + j], block[48 + j]
+        gx = (g[0] * x + g[1] * y) + (g[2] * z + block[104 + j])
+        gy = (g[3] * x + g[4] * y) + (g[5] * z + block[112 + j])
+        gz = (g[6] * x + g[7] * y) + (g[8] * z + block[120 + j])
+        a0 = (n[1] * gz - n[2] * gy) + (n[3] * q + (v * n[8] - s * n[7]))
+        a1 = (n[2] * gx - n[0] * gz) + (n[4] * q + (s * n[6] - u * n[8]))
+        a2 = (n[0] * gy - n[1] * gx) + (n[5] * q + (u * n[7] - v * n[6]))
+        block[j] = x + (h * u + half * a0)
+        block[8 + j] = y + (h * v + half * a1)
+        block[16 + j] = z + (h * s + half * a2)
+        block[24 + j] = u + h * a0
+        block[32 + j] = v + h * a1
+        block[40 + j] = s + h * a2
+        block[48 + j] = q + h * (n[9] * q + block[152 + j])
 
 
 @borrowing
-def shift_state(y: FloatArray, s: float, k: FloatArray, loss: float) -> None:
-    """A Taylor step of small length s of y (7,), in place; k (6,) is dt/ds and its derivative."""
+def shift_state(w: FloatArray, s: float, loss: float) -> None:
+    """A Taylor step of small length s of the muon, in place; loss is dq/ds."""
     for i in range(3):
-        y[i] += s * (y[3 + i] + s * (0.5 * k[i] + s * k[3 + i] / 6.0))
+        w[Y + i] += s * (w[Y + 3 + i] + s * (0.5 * w[K + i] + s * w[K + 3 + i] / 6.0))
     for i in range(3):
-        y[3 + i] += s * (k[i] + 0.5 * s * k[3 + i])
-    y[6] += loss * s
+        w[Y + 3 + i] += s * (w[K + i] + 0.5 * s * w[K + 3 + i])
+    w[Y + 6] += loss * s
 
 
 # ------------------------------------------------------------------------------------------------ helix
@@ -279,84 +314,77 @@ def helix_integrals(angle: float, s: float) -> tuple[float, float, float, float,
         cosc = 0.5 * (1.0 - a2 / 12.0 * (1.0 - a2 / 30.0 * (1.0 - a2 / 56.0)))
         slope_s = -angle / 3.0 * (1.0 - a2 / 10.0 * (1.0 - a2 / 28.0 * (1.0 - a2 / 54.0)))
         slope_c = 0.5 * (1.0 - a2 / 4.0 * (1.0 - a2 / 18.0 * (1.0 - a2 / 40.0)))
-        return cos(angle), sin(angle), s * sinc, s * angle * cosc, s * s * slope_s, s * s * slope_c
+        return 1.0 - a2 * cosc, angle * sinc, s * sinc, s * angle * cosc, s * s * slope_s, s * s * slope_c
     c, sn = cos(angle), sin(angle)
     w = angle / s
     return c, sn, sn / w, (1.0 - c) / w, (angle * c - sn) / (w * w), (c + angle * sn - 1.0) / (w * w)
 
 
 @borrowing
-def helix_step(y: FloatArray, h: float, b: FloatArray, block: FloatArray, with_columns: bool) -> None:
-    """One step of any length in a uniform field b (3,), without loss: y (7,) and the first block, in place.
+def helix_step(w: FloatArray, h: float, block: FloatArray) -> None:
+    """One step of any length in a uniform field, without loss: the muon and the first block, in place.
 
-    With e = B/|B|, w = kappa q |B|:
-        t(s) = (e.t) e + cos(ws) t_perp - sin(ws) e x t,
-        r(s) = r + s (e.t) e + sin(ws)/w t_perp - (1 - cos(ws))/w e x t.
+    With e = B/|B|, k = kappa q |B|:
+        t(s) = (e.t) e + cos(ks) t_perp - sin(ks) e x t,
+        r(s) = r + s (e.t) e + sin(ks)/k t_perp - (1 - cos(ks))/k e x t.
     """
-    size = sqrt(b[0] * b[0] + b[1] * b[1] + b[2] * b[2])
+    now = int(w[NOW])
+    b0, b1, b2 = w[now], w[now + 1], w[now + 2]
+    size = sqrt(b0 * b0 + b1 * b1 + b2 * b2)
     if size == 0.0:
-        _straight_step(y, h, block, with_columns)
+        _straight_step(w, h, block)
         return
-    e0, e1, e2 = b[0] / size, b[1] / size, b[2] / size
-    c, sn, s_w, c_w, ds_w, dc_w = helix_integrals(CURVATURE * y[6] * size * h, h)
-    t0, t1, t2 = y[3], y[4], y[5]
+    inverse, turn = 1.0 / size, CURVATURE * w[Y + 6]
+    e0, e1, e2 = b0 * inverse, b1 * inverse, b2 * inverse
+    c, sn, s_w, c_w, ds_w, dc_w = helix_integrals(turn * size * h, h)
+    t0, t1, t2 = w[Y + 3], w[Y + 4], w[Y + 5]
     along = e0 * t0 + e1 * t1 + e2 * t2
     p0, p1, p2 = t0 - along * e0, t1 - along * e1, t2 - along * e2
     x0, x1, x2 = e1 * t2 - e2 * t1, e2 * t0 - e0 * t2, e0 * t1 - e1 * t0
     f0, f1, f2 = along * e0 + c * p0 - sn * x0, along * e1 + c * p1 - sn * x1, along * e2 + c * p2 - sn * x2
-    if with_columns:
-        # by w: dt = -s e x t(s), dr = (d sin/w) t_perp - (d (1-cos)/w) e x t
-        k0, k1, k2 = -h * (e1 * f2 - e2 * f1), -h * (e2 * f0 - e0 * f2), -h * (e0 * f1 - e1 * f0)
-        r0, r1, r2 = ds_w * p0 - dc_w * x0, ds_w * p1 - dc_w * x1, ds_w * p2 - dc_w * x2
-        q_scale = CURVATURE * size
-        for j in range(LANES):
-            u, v, w, dw = block[24 + j], block[32 + j], block[40 + j], q_scale * block[48 + j]
-            a = e0 * u + e1 * v + e2 * w
-            g0, g1, g2 = e1 * w - e2 * v, e2 * u - e0 * w, e0 * v - e1 * u
-            u, v, w = u - a * e0, v - a * e1, w - a * e2
-            block[j] += h * a * e0 + s_w * u - c_w * g0 + r0 * dw
-            block[8 + j] += h * a * e1 + s_w * v - c_w * g1 + r1 * dw
-            block[16 + j] += h * a * e2 + s_w * w - c_w * g2 + r2 * dw
-            block[24 + j] = a * e0 + c * u - sn * g0 + k0 * dw
-            block[32 + j] = a * e1 + c * v - sn * g1 + k1 * dw
-            block[40 + j] = a * e2 + c * w - sn * g2 + k2 * dw
-        for k in range(3):
-            # dB = e_k: |B| grows by e.dB, the axis turns by the rest over |B|
-            grow = b[k] / size
-            dw = CURVATURE * y[6] * grow
-            d0, d1, d2 = (
-                (1.0 * (k == 0) - grow * e0) / size,
-                (1.0 * (k == 1) - grow * e1) / size,
-                (1.0 * (k == 2) - grow * e2) / size,
-            )
-            a = d0 * t0 + d1 * t1 + d2 * t2
-            v0, v1, v2 = t1 * d2 - t2 * d1, t2 * d0 - t0 * d2, t0 * d1 - t1 * d0
-            j = 5 + k
-            block[j] += r0 * dw + (h - s_w) * (e0 * a + along * d0) + c_w * v0
-            block[8 + j] += r1 * dw + (h - s_w) * (e1 * a + along * d1) + c_w * v1
-            block[16 + j] += r2 * dw + (h - s_w) * (e2 * a + along * d2) + c_w * v2
-            block[24 + j] += k0 * dw + (1.0 - c) * (e0 * a + along * d0) + sn * v0
-            block[32 + j] += k1 * dw + (1.0 - c) * (e1 * a + along * d1) + sn * v1
-            block[40 + j] += k2 * dw + (1.0 - c) * (e2 * a + along * d2) + sn * v2
-    y[0] += h * along * e0 + s_w * p0 - c_w * x0
-    y[1] += h * along * e1 + s_w * p1 - c_w * x1
-    y[2] += h * along * e2 + s_w * p2 - c_w * x2
+    # by k: dt = -s e x t(s), dr = (d sin/k) t_perp - (d (1-cos)/k) e x t
+    k0, k1, k2 = -h * (e1 * f2 - e2 * f1), -h * (e2 * f0 - e0 * f2), -h * (e0 * f1 - e1 * f0)
+    r0, r1, r2 = ds_w * p0 - dc_w * x0, ds_w * p1 - dc_w * x1, ds_w * p2 - dc_w * x2
+    rest, lack = h - s_w, 1.0 - c
+    for j in range(LANES):
+        # dB: |B| grows by e.dB, the axis turns by the rest over |B|
+        d0, d1, d2 = block[56 + j], block[64 + j], block[72 + j]
+        grow = e0 * d0 + e1 * d1 + e2 * d2
+        dk = turn * grow + CURVATURE * size * block[48 + j]
+        d0, d1, d2 = (d0 - grow * e0) * inverse, (d1 - grow * e1) * inverse, (d2 - grow * e2) * inverse
+        ad = d0 * t0 + d1 * t1 + d2 * t2
+        v0, v1, v2 = t1 * d2 - t2 * d1, t2 * d0 - t0 * d2, t0 * d1 - t1 * d0
+        d0, d1, d2 = e0 * ad + along * d0, e1 * ad + along * d1, e2 * ad + along * d2
+        # dt
+        u, v, s = block[24 + j], block[32 + j], block[40 + j]
+        a = e0 * u + e1 * v + e2 * s
+        g0, g1, g2 = e1 * s - e2 * v, e2 * u - e0 * s, e0 * v - e1 * u
+        u, v, s = u - a * e0, v - a * e1, s - a * e2
+        block[j] += (h * a * e0 + s_w * u) + (r0 * dk - c_w * g0) + (rest * d0 + c_w * v0)
+        block[8 + j] += (h * a * e1 + s_w * v) + (r1 * dk - c_w * g1) + (rest * d1 + c_w * v1)
+        block[16 + j] += (h * a * e2 + s_w * s) + (r2 * dk - c_w * g2) + (rest * d2 + c_w * v2)
+        block[24 + j] = (a * e0 + c * u) + (k0 * dk - sn * g0) + (lack * d0 + sn * v0)
+        block[32 + j] = (a * e1 + c * v) + (k1 * dk - sn * g1) + (lack * d1 + sn * v1)
+        block[40 + j] = (a * e2 + c * s) + (k2 * dk - sn * g2) + (lack * d2 + sn * v2)
+    w[Y] += h * along * e0 + s_w * p0 - c_w * x0
+    w[Y + 1] += h * along * e1 + s_w * p1 - c_w * x1
+    w[Y + 2] += h * along * e2 + s_w * p2 - c_w * x2
     norm = 1.0 / sqrt(f0 * f0 + f1 * f1 + f2 * f2)
-    y[3], y[4], y[5] = f0 * norm, f1 * norm, f2 * norm
+    w[Y + 3], w[Y + 4], w[Y + 5] = f0 * norm, f1 * norm, f2 * norm
 
 
 @borrowing
-def _straight_step(y: FloatArray, h: float, block: FloatArray, with_columns: bool) -> None:
+def _straight_step(w: FloatArray, h: float, block: FloatArray) -> None:
     """A step where there is no field; its field columns are dt = kappa q h t x dB and dr = half of h times that."""
+    t0, t1, t2, turn = w[Y + 3], w[Y + 4], w[Y + 5], CURVATURE * w[Y + 6] * h
     for i in range(3):
-        y[i] += h * y[3 + i]
-    if not with_columns:
-        return
-    for j in range(3 * LANES):
-        block[j] += h * block[3 * LANES + j]
-    w = CURVATURE * y[6] * h
-    for k in range(3):
-        i, j = (k + 1) % 3, (k + 2) % 3
-        for row, change in ((i, w * y[3 + j]), (j, -w * y[3 + i])):
-            block[LANES * (3 + row) + 5 + k] += change
-            block[LANES * row + 5 + k] += 0.5 * h * change
+        w[Y + i] += h * w[Y + 3 + i]
+    for j in range(LANES):
+        d0, d1, d2 = block[56 + j], block[64 + j], block[72 + j]
+        v0, v1, v2 = turn * (t1 * d2 - t2 * d1), turn * (t2 * d0 - t0 * d2), turn * (t0 * d1 - t1 * d0)
+        block[j] += h * (block[24 + j] + 0.5 * v0)
+        block[8 + j] += h * (block[32 + j] + 0.5 * v1)
+        block[16 + j] += h * (block[40 + j] + 0.5 * v2)
+        block[24 + j] += v0
+        block[32 + j] += v1
+        block[40 + j] += v2

@@ -22,24 +22,33 @@ from mucal.propagation.kernels.crossings import (
     SHAPE,
     X_OVER_X0,
     XI,
+    against_axis,
     local_axes,
     open_curvilinear,
     open_local,
     project,
     to_local,
 )
+from mucal.propagation.kernels.layout import BEGIN, FIELDS, LANES, OFFSET, ROWS, SUMMARY, Y
 from mucal.propagation.kernels.legs import (
     BAD_START,
+    KINK,
     LOOPER,
+    LOSS_END,
     MISSED,
     OK,
+    PATH,
+    Q_KINK,
     RANGED_OUT,
     TOO_FORWARD,
+    TURNED,
+    VARIANCE_END,
+    VARIANCE_KINK,
+    VARIANCE_START,
     propagate_leg,
     workspace,
 )
 from mucal.propagation.kernels.losses import scattering, thin_loss
-from mucal.propagation.kernels.stepping import LANES, ROWS, SOURCES
 
 STEEPEST = 0.0366189934736865
 """cos(lambda) at |eta| = 4."""
@@ -47,68 +56,66 @@ STEEPEST = 0.0366189934736865
 # columns of a leg's parameters: offsets of B, ln of the thin and of the thick loss, field modes
 DB, K_THIN, K_THICK, MODES = 0, 3, 4, 5
 
-# what a leg starts with, in the order of `_leave_layer`: derivatives of q after the layer by (q, u', v', u) and by
-# ln(loss scale); the slope covariance of a unit kink; variances of the kink and of q; radiation lengths
-BY_Q, BY_U, BY_V, BY_X, BY_K, C_11, C_12, C_22, THETA2, Q_VARIANCE, THICKNESS = range(11)
+# what a leg starts with, from w[BEGIN] on: derivatives of q after the layer by (q, u', v', u) and by ln(loss scale);
+# the slope covariance of a unit kink; variances of the kink and of q; radiation lengths
+BY_Q, BY_U, BY_V, BY_X, BY_K, C_11, C_12, C_22, THETA2, Q_VARIANCE, THICKNESS = range(BEGIN, BEGIN + 11)
 
 
 @borrowing
-def _start_leg(y: FloatArray, begin: FloatArray, block: FloatArray) -> None:
+def _start_leg(w: FloatArray, block: FloatArray) -> None:
     """The first leg begins in curvilinear coordinates, and in no layer."""
     for j in range(11):
-        begin[j] = 0.0
-    begin[BY_Q], begin[C_11] = 1.0, 1.0
-    begin[C_22] = 1.0 / (y[3] * y[3] + y[4] * y[4])
-    open_curvilinear(y, block)
+        w[BEGIN + j] = 0.0
+    w[BY_Q], w[C_11] = 1.0, 1.0
+    w[C_22] = 1.0 / (w[Y + 3] * w[Y + 3] + w[Y + 4] * w[Y + 4])
+    open_curvilinear(w, block)
 
 
 @borrowing
 def _leave_layer(
-    surfaces: FloatArray, media: FloatArray, last: int, alpha: float, scale: float, y: FloatArray, axes: FloatArray,
-    begin: FloatArray, block: FloatArray,
-) -> bool:  # fmt: skip
-    """y (7,) out of the thin material of surface `last`; fills begin (11,) and opens the block.  False if it stops."""
-    tw = axes[6] * y[3] + axes[7] * y[4] + axes[8] * y[5]
-    us = (axes[0] * y[3] + axes[1] * y[4] + axes[2] * y[5]) / tw
-    vs = (axes[3] * y[3] + axes[4] * y[4] + axes[5] * y[5]) / tw
-    inverse = 1.0 / (tw * tw)
-    begin[C_11], begin[C_12], begin[C_22] = (1.0 + us * us) * inverse, us * vs * inverse, (1.0 + vs * vs) * inverse
-    thickness = surfaces[last, X_OVER_X0] / abs(tw)
-    begin[THICKNESS], begin[THETA2] = thickness, scattering(y[6], thickness)
-    begin[BY_Q], begin[BY_U], begin[BY_V], begin[BY_X], begin[BY_K] = 1.0, 0.0, 0.0, 0.0, 0.0
-    begin[Q_VARIANCE] = 0.0
+    surfaces: FloatArray, media: FloatArray, last: int, alpha: float, scale: float, w: FloatArray, block: FloatArray
+) -> bool:
+    """The muon out of the thin material of surface `last`; fills w[BEGIN:] and opens the block.  False if it stops."""
+    inverse = 1.0 / against_axis(w, 2)
+    us, vs = against_axis(w, 0) * inverse, against_axis(w, 1) * inverse
+    w[BY_Q], w[BY_U], w[BY_V], w[BY_X], w[BY_K], w[Q_VARIANCE] = 1.0, 0.0, 0.0, 0.0, 0.0, 0.0
+    inverse2 = inverse * inverse
+    w[C_11], w[C_12], w[C_22] = (1.0 + us * us) * inverse2, us * vs * inverse2, (1.0 + vs * vs) * inverse2
+    w[THICKNESS], w[THETA2] = surfaces[last, X_OVER_X0] * abs(inverse), 0.0
+    if w[THICKNESS] > 0.0:
+        w[THETA2] = scattering(w[Y + 6], w[THICKNESS])
     if surfaces[last, XI] > 0.0:
-        q_out, begin[BY_Q], by_xi, begin[BY_K], begin[Q_VARIANCE] = thin_loss(
-            y[6], surfaces[last, XI] / abs(tw), scale, alpha, media[int(surfaces[last, MEDIUM])]
+        q_out, w[BY_Q], by_xi, w[BY_K], w[Q_VARIANCE] = thin_loss(
+            w[Y + 6], surfaces[last, XI] * abs(inverse), scale, alpha, media[int(surfaces[last, MEDIUM])]
         )
         if q_out == 0.0:
             return False
-        y[6] = q_out
-        begin[BY_U], begin[BY_V] = by_xi * us * tw * tw, by_xi * vs * tw * tw
+        w[Y + 6] = q_out
+        w[BY_U], w[BY_V] = by_xi * us / inverse2, by_xi * vs / inverse2
         if surfaces[last, SHAPE] != 0.0:  # the normal of a cylinder turns with the point
-            begin[BY_X] = -by_xi * us / surfaces[last, RADIUS]
-    open_local(y, axes, block)
+            w[BY_X] = -by_xi * us / surfaces[last, RADIUS]
+    open_local(w, block)
     return True
 
 
 @borrowing
 def _write_leg(
-    leg: int, begin: FloatArray, first: FloatArray, blocks: FloatArray, first_mode: int, n_modes: int,
+    leg: int, w: FloatArray, first: FloatArray, blocks: FloatArray, first_mode: int, n_modes: int,
     transport: FloatArray, theta: FloatArray, noise: FloatArray, straggling: FloatArray,
 ) -> None:  # fmt: skip
     """The leg's Jacobian, parameter columns, and the noise of what it begins with, from the projected columns."""
-    theta2, q_variance = begin[THETA2], begin[Q_VARIANCE]
-    a11, a12, a22 = theta2 * begin[C_11], theta2 * begin[C_12], theta2 * begin[C_22]
+    theta2, q_variance = w[THETA2], w[Q_VARIANCE]
+    a11, a12, a22 = theta2 * w[C_11], theta2 * w[C_12], theta2 * w[C_22]
     for r in range(5):
         row = ROWS + LANES * r
         by_q, by_u, by_v = first[row], first[row + 1], first[row + 2]
-        transport[leg, r, 0] = by_q * begin[BY_Q]
-        transport[leg, r, 1] = by_u + by_q * begin[BY_U]
-        transport[leg, r, 2] = by_v + by_q * begin[BY_V]
-        transport[leg, r, 3] = first[row + 3] + by_q * begin[BY_X]
+        transport[leg, r, 0] = by_q * w[BY_Q]
+        transport[leg, r, 1] = by_u + by_q * w[BY_U]
+        transport[leg, r, 2] = by_v + by_q * w[BY_V]
+        transport[leg, r, 3] = first[row + 3] + by_q * w[BY_X]
         transport[leg, r, 4] = first[row + 4]
         theta[leg, r, DB], theta[leg, r, DB + 1] = first[row + 5], first[row + 6]
-        theta[leg, r, DB + 2], theta[leg, r, K_THIN] = first[row + 7], by_q * begin[BY_K]
+        theta[leg, r, DB + 2], theta[leg, r, K_THIN] = first[row + 7], by_q * w[BY_K]
         theta[leg, r, K_THICK] = blocks[1, row] if first_mode > LANES else 0.0
         for m in range(n_modes):
             column = first_mode + m
@@ -130,47 +137,47 @@ def _add_square(noise: FloatArray, at: int, block: FloatArray, j: int, value: fl
 
 
 @borrowing
-def _gap_weights(summary: FloatArray) -> tuple[float, float, float]:
+def _gap_weights(w: FloatArray) -> tuple[float, float, float]:
     """Weights of the kinks at the start, in the middle and at the end of a gap."""
-    f = summary[1] / summary[0]
+    f = w[SUMMARY + KINK] / w[SUMMARY + PATH]
     w_f = 1.0 / (6.0 * f * (1.0 - f))
     w_1 = 0.5 - w_f * f
     return 1.0 - w_f - w_1, w_f, w_1
 
 
 @borrowing
-def _gap_start(surfaces: FloatArray, i: int, q: float, summary: FloatArray, begin: FloatArray) -> None:
+def _gap_start(surfaces: FloatArray, i: int, q: float, w: FloatArray) -> None:
     """What the start of a gap adds to the layer that the leg leaves; the thickness is that of the whole gap."""
-    w_0, _, _ = _gap_weights(summary)
-    length = abs(summary[0])
+    w_0, _, _ = _gap_weights(w)
+    length = abs(w[SUMMARY + PATH])
     gap = surfaces[i, GAP_X_OVER_X0] * length
-    begin[THICKNESS] += gap
-    begin[THETA2] += w_0 * scattering(q, gap)
+    w[THICKNESS] += gap
+    w[THETA2] += w_0 * scattering(q, gap)
     if surfaces[i, GAP_XI] > 0.0:
-        begin[Q_VARIANCE] += w_0 * length * summary[4]
+        w[Q_VARIANCE] += w_0 * length * w[SUMMARY + VARIANCE_START]
 
 
 @borrowing
 def _gap_noise(
-    surfaces: FloatArray, i: int, block: FloatArray, local: FloatArray, leg: int, q: float, summary: FloatArray,
-    noise: FloatArray, straggling: FloatArray,
+    surfaces: FloatArray, i: int, block: FloatArray, local: FloatArray, leg: int, w: FloatArray, noise: FloatArray,
+    straggling: FloatArray,
 ) -> None:  # fmt: skip
     """Noise from the middle of a gap (columns 1, 2, 3 of the block) and from its end."""
-    _, w_f, w_1 = _gap_weights(summary)
-    length = abs(summary[0])
+    _, w_f, w_1 = _gap_weights(w)
+    length = abs(w[SUMMARY + PATH])
     gap = surfaces[i, GAP_X_OVER_X0] * length
-    kink = w_f * scattering(summary[2], gap)
+    kink = w_f * scattering(w[SUMMARY + Q_KINK], gap)
     _add_square(noise, leg, block, 1, kink)
     _add_square(noise, leg, block, 2, kink)
     us, vs = local[leg, 1], local[leg, 2]
-    kink = w_1 * scattering(q, gap) * (1.0 + us * us + vs * vs)
+    kink = w_1 * scattering(w[Y + 6], gap) * (1.0 + us * us + vs * vs)
     noise[leg, 1, 1] += kink * (1.0 + us * us)
     noise[leg, 1, 2] += kink * us * vs
     noise[leg, 2, 1] += kink * us * vs
     noise[leg, 2, 2] += kink * (1.0 + vs * vs)
     if surfaces[i, GAP_XI] > 0.0:
-        _add_square(straggling, leg, block, 3, w_f * length * summary[5])
-        straggling[leg, 0, 0] += w_1 * length * summary[6]
+        _add_square(straggling, leg, block, 3, w_f * length * w[SUMMARY + VARIANCE_KINK])
+        straggling[leg, 0, 0] += w_1 * length * w[SUMMARY + VARIANCE_END]
 
 
 @borrowing
@@ -202,7 +209,7 @@ def propagate_track(
     free: FloatArray, local: FloatArray, transport: FloatArray, theta: FloatArray, noise: FloatArray,
     path: FloatArray, work: tuple[FloatArray, ...],
 ) -> tuple[int, int, float]:  # fmt: skip
-    """One track through its route; y (7,) is changed.  Returns status, surfaces reached, radiation lengths crossed.
+    """One track through its route; y (7,) becomes the muon at its end.  Returns status, surfaces reached, X0 crossed.
 
     route   : (L,)       surfaces in order, -1 ends it
     offsets : (L, 3)     T, field added on each leg; (0, 3) for none
@@ -210,14 +217,14 @@ def propagate_track(
     gaps    :            whether any leg holds thick material
     free, local, transport, theta, noise, path : (L, 7), (L, 5), (L, 5, 5), (L, 5, 5+M), (L, 5, 5), (L,)  filled
     """
-    blocks, mode_b, stages, straggling, table, small = work
+    blocks, mode_b, straggling, table, w = work
     first = blocks[0]
     n_modes = mode_b.shape[1]
     first_mode = 12 if gaps else LANES
     exact = int(field[KIND]) == UNIFORM and field[CORRECTED] == 0.0 and field[N_R] == 0.0 and n_modes == 0 and not gaps
-    k, base, f, f_work, medium, trial = small[0], small[1], small[2], small[3], small[4], small[5]
-    axes, offset, summary, begin = small[6], small[7], small[8], small[9]
-    offset[0], offset[1], offset[2] = 0.0, 0.0, 0.0
+    w[OFFSET], w[OFFSET + 1], w[OFFSET + 2] = 0.0, 0.0, 0.0
+    for j in range(7):
+        w[Y + j] = y[j]
     thickness, reached, steps, turned = 0.0, 0, 0, 0.0
     status = _bad_start(y)
     for leg in range(route.size):
@@ -228,45 +235,47 @@ def propagate_track(
         if ln_loss.shape[0] > 0:
             thin_scale, thick_scale = exp(ln_loss[leg, 0]), exp(ln_loss[leg, 1])
         if offsets.shape[0] > 0:
-            offset[0], offset[1], offset[2] = offsets[leg, 0], offsets[leg, 1], offsets[leg, 2]
+            w[OFFSET], w[OFFSET + 1], w[OFFSET + 2] = offsets[leg, 0], offsets[leg, 1], offsets[leg, 2]
         if leg == 0:
-            _start_leg(y, begin, first)
-        elif not _leave_layer(surfaces, media, route[leg - 1], alpha, thin_scale, y, axes, begin, first):
+            _start_leg(w, first)
+        elif not _leave_layer(surfaces, media, route[leg - 1], alpha, thin_scale, w, first):
             status = RANGED_OUT
             break
         for j in range(1, blocks.shape[0]):
-            blocks[j, :SOURCES] = 0.0
-        q_start = y[6]
+            blocks[j, :FIELDS] = 0.0
+        q_start = w[Y + 6]
         status, taken = propagate_leg(
-            field, surfaces, media, i, y, offset, thick_scale, h_max, sense, max_steps - steps, first_mode, exact,
-            leg > 0, first, blocks, mode_b, stages, table, k, base, f, f_work, medium, trial, summary,
+            field, surfaces, media, i, w, thick_scale, h_max, sense, max_steps - steps, first_mode, exact, leg > 0,
+            first, blocks, mode_b, table,
         )  # fmt: skip
         if status != OK:
             break
         steps += taken
-        turned += summary[7]
+        turned += w[SUMMARY + TURNED]
         if turned > np.pi:
             status = LOOPER
             break
-        local_axes(surfaces, i, y, axes)
-        if abs(axes[6] * y[3] + axes[7] * y[4] + axes[8] * y[5]) < 1e-3:
+        local_axes(surfaces, i, w)
+        if abs(against_axis(w, 2)) < 1e-3:
             status = MISSED
             break
-        to_local(surfaces, i, y, axes, local, leg)
-        project(y, k, summary[3], axes, first)
+        to_local(surfaces, i, w, local, leg)
+        project(w, w[SUMMARY + LOSS_END], first)
         for j in range(1, blocks.shape[0]):
-            project(y, k, summary[3], axes, blocks[j])
+            project(w, w[SUMMARY + LOSS_END], blocks[j])
         for j in range(7):
-            free[leg, j] = y[j]
-        path[leg] = summary[0]
-        in_gap = gaps and summary[1] >= 0.0
+            free[leg, j] = w[Y + j]
+        path[leg] = w[SUMMARY + PATH]
+        in_gap = gaps and w[SUMMARY + KINK] >= 0.0
         if in_gap:
-            _gap_start(surfaces, i, q_start, summary, begin)
-        _write_leg(leg, begin, first, blocks, first_mode, n_modes, transport, theta, noise, straggling)
+            _gap_start(surfaces, i, q_start, w)
+        _write_leg(leg, w, first, blocks, first_mode, n_modes, transport, theta, noise, straggling)
         if in_gap:
-            _gap_noise(surfaces, i, blocks[1], local, leg, y[6], summary, noise, straggling)
-        thickness += begin[THICKNESS]
+            _gap_noise(surfaces, i, blocks[1], local, leg, w, noise, straggling)
+        thickness += w[THICKNESS]
         reached = leg + 1
+    for j in range(7):
+        y[j] = w[Y + j]
     _finish_noise(noise, straggling, reached, thickness)
     return status, reached, thickness
 
