@@ -1,4 +1,8 @@
-"""Generated samples whose truth is known: muon pairs of J/psi, Upsilon(1S) and Z.
+"""Generated samples whose truth is known: muon pairs of quarkonia and of the Z, muons of the W.
+
+Two generators.  `generate_muons` gives muons where they are born, for the simulation of hits; its kinematics and decays
+are described in docs/physics/generators.md.  `generate_dimuons` gives pairs as a detector of known scale and resolution
+sees them, without hits:
 
 What is generated.  A state with its mass, a transverse momentum and a rapidity decays isotropically; one muon may
 radiate, so that the bare pair has x = m^2/M^2 distributed as beta (1-x)^(beta-1) (1+x^2)/2; each muon's k = 1/pT is
@@ -16,16 +20,23 @@ from mucal.simulation.dimuons import (
     nominal_resolution,
     stream_dimuons,
 )
+from mucal.simulation.generators import BeamSpot, MuonGeneration, generate_muons, stream_muons
+from mucal.simulation.muons import GeneratedMuons
 from mucal.simulation.patterns import PATTERNS, injected_table
 from mucal.simulation.resonance import ParentSpectrum
 
 __all__ = [
     "PATTERNS",
+    "BeamSpot",
     "DimuonSimulation",
+    "GeneratedMuons",
+    "MuonGeneration",
     "ParentSpectrum",
     "SimulatedDimuons",
     "generate_dimuons",
+    "generate_muons",
     "injected_table",
     "nominal_resolution",
     "stream_dimuons",
+    "stream_muons",
 ]

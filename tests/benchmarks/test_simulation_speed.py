@@ -1,4 +1,4 @@
-"""How fast dimuons are generated, against numpy drawing the random numbers alone."""
+"""How fast dimuons and muons are generated, dimuons against numpy drawing the random numbers alone."""
 
 import time
 
@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from mucal.numerics import uniform
-from mucal.simulation import DimuonSimulation, generate_dimuons
+from mucal.simulation import DimuonSimulation, MuonGeneration, generate_dimuons, generate_muons
+from mucal.simulation.production import PROCESSES
 
 N = 1_000_000
 
@@ -33,3 +34,20 @@ def test_generation_speed(name):
         f"\n{name}: {N / seconds / 1e6:.2f} M generated/s/core, {len(sample) / seconds / 1e6:.2f} M accepted/s/core; "
         f"numpy needs {np.median(keys) / seconds:.2f} of that time for the random numbers alone"
     )
+
+
+@pytest.mark.benchmark
+@pytest.mark.parametrize("name", PROCESSES)
+def test_speed_of_muons_at_birth(name):
+    config = MuonGeneration(process=name)
+    generate_muons(config, 10)
+    seconds = []
+    for _ in range(5):
+        start = time.process_time()
+        muons = generate_muons(config, N)
+        seconds.append(time.process_time() - start)
+    part = generate_muons(config, 1000, first_event=5000)
+    inside = (muons.event >= 5000) & (muons.event < 6000)
+    assert np.array_equal(muons.state[inside], part.state)
+    rate = len(muons) / float(np.median(seconds))
+    print(f"\n{name}: {N / np.median(seconds) / 1e6:.2f} M events/s/core, {rate / 1e6:.2f} M accepted muons/s/core")

@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 from typing import ClassVar, Final, NamedTuple
 
 import numpy as np
+from numpy.polynomial.polynomial import polyder
 
 from mucal.arrays import BoolArray, FloatArray, check_edges, check_shapes
 from mucal.detector.field import kernels
@@ -117,13 +118,14 @@ def _expansion(field: MagneticField) -> FloatArray:
     profile = field.parameters[1::2]
     if field.kind != "harmonic" or profile.size > kernels.EXPANDED:
         return np.zeros(0)
-    rows, derivative, factor = np.zeros((kernels.EXPANDED, 9)), profile, 1.0
+    rows, factor = np.zeros((kernels.EXPANDED, 9)), 1.0
     for n in range(5):
+        derivative = polyder(profile, 2 * n)
         rows[: derivative.size, n] = factor * derivative
-        derivative = np.polynomial.polynomial.polyder(derivative)
         if n < 4:
+            derivative = polyder(profile, 2 * n + 1)
             rows[: derivative.size, 5 + n] = -0.5 * factor / (n + 1) * derivative
-        derivative, factor = np.polynomial.polynomial.polyder(derivative), -0.25 * factor / (n + 1) ** 2
+        factor *= -0.25 / (n + 1) ** 2
     return rows[::-1].copy()
 
 
