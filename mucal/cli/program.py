@@ -22,6 +22,7 @@ COMMANDS: Final = {
     "run": "The whole chain: masses, scale, bundle, report. Without --config, the built-in closure.",
     "check": "Say what would be read from the inputs, and what is odd about them.",
     "massfit": "Fit the dimuon mass in bins of both muons.",
+    "globalcor": "Correct field, material and alignment from all tracks together.",
     "scale": "Derive the momentum scale (A, e, M) per eta bin from mass fits.",
     "apply": "Correct the muons of files with a calibration.",
     "export": "Write the files of a calibration that other tools read.",

@@ -1,7 +1,7 @@
 """One solve for all parameters: the method chosen by size and structure, the result certified or refused."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from typing import Final, Protocol
 
@@ -44,6 +44,7 @@ class SolveConfig:
     n_replicas      :  deviates of a dense solve
     jackknife       :  errors from the scatter of the parts of the sample
     tolerance       :  of an iterative solve, in the A-norm
+    error_tolerance :  of the iterative solves for errors and probes; a variance is good to about its square
     residual        :  largest |b - A y| / |b| of a certified solution
     most_iterations :
     n_threads       :
@@ -60,6 +61,7 @@ class SolveConfig:
     n_replicas: int = 0
     jackknife: bool = False
     tolerance: float = 1e-8
+    error_tolerance: float = 1e-4
     residual: float = 1e-5
     most_iterations: int = 5000
     n_threads: int = 1
@@ -184,6 +186,8 @@ def _uncertainties(
 ) -> dict[str, FloatArray]:
     """Errors, covariance, replicas and the covariance of the probes."""
     registry = system.registry
+    if isinstance(solver, IterativeSolver):
+        solver = replace(solver, tolerance=config.error_tolerance)
     p = len(registry)
     error = np.where(np.isfinite(registry.prior), registry.prior, np.nan)
     error[system.free] = np.nan

@@ -8,7 +8,7 @@ The two tracks share a vertex, and their mass is known to 20 MeV.
 import numpy as np
 from numba import njit
 
-from mucal.detector import Detector, cross, local_slopes, navigation_index
+from mucal.detector import Detector, cross, local_slopes, navigation_index, to_global
 from mucal.detector.kernels import alignment_rows
 from mucal.detector.measurement import predict
 from mucal.globalcor import Registry
@@ -24,9 +24,20 @@ MASS_WIDTH = 0.020
 class JpsiPairs:
     """Pairs through a detector, and their blocks in chunks; residuals are those of a truth theta, and noise."""
 
-    def __init__(self, detector: Detector, registry: Registry, n: int, *, seed: int = 5, truth=None):
-        pairs = generate_dimuons(DimuonSimulation(seed=seed), 8 * n + 20_000).dimuons
-        pt, eta, phi, charge = (np.asarray(getattr(pairs, name))[:n] for name in ("pt", "eta", "phi", "charge"))
+    def __init__(
+        self,
+        detector: Detector,
+        registry: Registry,
+        n: int,
+        *,
+        seed: int = 5,
+        truth=None,
+        eta_max: float = 2.4,
+        tries: int = 8,
+    ):
+        pairs = generate_dimuons(DimuonSimulation(seed=seed), tries * n + 20_000).dimuons
+        inside = np.flatnonzero(np.all(np.abs(pairs.eta) < eta_max, axis=1))[:n]
+        pt, eta, phi, charge = (np.asarray(getattr(pairs, name))[inside] for name in ("pt", "eta", "phi", "charge"))
         self.n = pt.shape[0]
         self.registry, self.detector, self.seed = registry, detector, seed
         self.truth = np.zeros(len(registry)) if truth is None else truth
@@ -60,12 +71,14 @@ class JpsiPairs:
         legs = np.stack([map_.bfield[module, 2], map_.eloss[module]], axis=1)
         label_rows = np.concatenate([map_.alignment[module], legs], axis=1)
         sigma = np.stack([m.sigma_u[module], np.where(m.n_meas[module] == 2, m.sigma_v[module], np.nan)], axis=1)
+        place = to_global(m, module, np.stack([u, v, 0.0 * u], axis=1)) - position[track]
         mass = mass_derivatives(*(a[rows] for a in (self.pt, self.eta, self.phi, self.charge)))
         found = pair_blocks(
             offsets,
             track.astype(np.int64),
             c.path[on],
             t,
+            place,
             m.rotation[module],
             slope,
             alignment,
@@ -75,7 +88,6 @@ class JpsiPairs:
             label_rows.astype(np.int64),
             1.0 / np.abs(qop),
             q.astype(np.float64),
-            direction,
             mass,
             self.truth,
             normal(self.seed, "noise", np.arange(start, stop)[:, None], np.arange(160)[None]),
@@ -109,8 +121,8 @@ def mass_derivatives(pt, eta, phi, charge):
 
 @njit(cache=True)
 def pair_blocks(
-    offsets, track, path, t, rotation, slope, alignment, sigma, x_over_x0, xi, labels, momentum, charge,
-    start_direction, mass, truth, noise,
+    offsets, track, path, t, place, rotation, slope, alignment, sigma, x_over_x0, xi, labels, momentum, charge,
+    mass, truth, noise,
 ):  # fmt: skip
     n = offsets.size - 1
     n_labels, n_rows, ndof, chi2 = np.zeros(n, np.int64), np.zeros(n, np.int64), np.zeros(n, np.int64), np.zeros(n)
@@ -132,9 +144,6 @@ def pair_blocks(
             cos = np.hypot(d[0], d[1])
             big_u = np.array([-d[1] / cos, d[0] / cos, 0.0])
             big_v = np.array([-d[2] * d[0] / cos, -d[2] * d[1] / cos, cos])
-            d0 = start_direction[track[h]]
-            u0 = np.array([-d0[1] / cos, d0[0] / cos, 0.0])
-            v0 = np.array([-d0[2] * d0[0] / cos, -d0[2] * d0[1] / cos, cos])
             normal_ = rotation[h, 2]
             slant = normal_[0] * d[0] + normal_[1] * d[1] + normal_[2] * d[2]
             for k in range(2):
@@ -154,12 +163,18 @@ def pair_blocks(
                         for x in range(3):
                             part += e[x] * (move[x] - d[x] * along)
                         by[side] += slope[h, k, axis] * part
+                # the start moves the whole track, and turns it about the beam
+                shift = np.zeros(3)
+                for x in range(3):
+                    for axis in range(2):
+                        e = rotation[h, axis]
+                        along = (e[0] * d[0] + e[1] * d[1] + e[2] * d[2]) / slant
+                        shift[x] += slope[h, k, axis] * (e[x] - along * normal_[x])
+                    a[row, 6 + x] = shift[x]
                 bend = -0.5 * CURVATURE * BZ * cos * s * s
                 a[row, 3 * leg] = by[0] * bend
                 a[row, 3 * leg + 1] = by[1] * s
-                a[row, 3 * leg + 2] = by[0] * s * cos
-                for x in range(3):
-                    a[row, 6 + x] = by[0] * u0[x] + by[1] * v0[x]
+                a[row, 3 * leg + 2] = shift[1] * place[h, 0] - shift[0] * place[h, 1]
                 for i in range(6):
                     if labels[h, i] >= 0:
                         j[row, np.searchsorted(mine, labels[h, i])] += alignment[h, k, i]

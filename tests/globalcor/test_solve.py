@@ -63,7 +63,7 @@ def test_full_covariance_and_propagation_agree(registry, truth, sums):
     _, cov, _ = oracle(registry, truth)
     probes = np.random.default_rng(1).normal(size=(5, len(registry))) / registry.prior
     dense = solve(sums, registry, SolveConfig(method="dense"), probes=probes)
-    iterative = solve(sums, registry, SolveConfig(method="iterative", tolerance=1e-10), probes=probes)
+    iterative = solve(sums, registry, SolveConfig(method="iterative", error_tolerance=1e-10), probes=probes)
     assert_allclose(dense.covariance, cov, rtol=1e-8, atol=1e-10 * np.abs(cov).max())
     expected = probes @ cov @ probes.T
     assert_allclose(dense.probes, expected, rtol=1e-8, atol=1e-8 * np.abs(expected).max())

@@ -291,11 +291,11 @@ def expand(row_offsets: IntArray, col: Int32Array, values: FloatArray, kept: Int
     """
     for i in range(row_offsets.size - 1):
         for k in range(row_offsets[i], row_offsets[i + 1]):
-            for a in range(BLOCK):
-                column = kept[i * BLOCK + a]
-                if column < 0:
+            for b in range(BLOCK):
+                row = kept[col[k] * BLOCK + b]
+                if row < 0:
                     continue
-                for b in range(BLOCK):
-                    row = kept[col[k] * BLOCK + b]
-                    if row >= column:
+                for a in range(BLOCK):
+                    column = kept[i * BLOCK + a]
+                    if 0 <= column <= row:
                         out[row, column] = values[k, a, b]

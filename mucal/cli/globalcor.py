@@ -1,0 +1,159 @@
+"""`mucal globalcor`."""
+
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from mucal.cli import options
+from mucal.cli.console import finish, listening
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def stages() -> Any:
+    """`workflow.globalcor`, imported when a command runs: it brings in compiled loops and figures."""
+    return import_module("mucal.workflow.globalcor")
+
+
+@click.group("globalcor")
+def command() -> None:
+    """Field, material and alignment corrections from all tracks together.
+
+    The steps: a registry of parameters, sums over candidates, a solve; then the corrections applied, their weak modes,
+    and the exchange with Millepede.  Units are cm, rad, tesla; losses are ln of a scale.
+    """
+
+
+def _registry(function: F) -> F:
+    return click.option("--registry", required=True, metavar="REGISTRY", help="File of `mucal globalcor registry`.")(
+        function
+    )
+
+
+@command.command("registry")
+@options.configuration
+@options.as_json
+@options.output("Result file, as registry.h5.")
+def registry(config: str | None, settings: tuple[str, ...], as_json: bool, out: str, overwrite: bool) -> None:
+    """Number and name the parameters of the families in [globalcor]."""
+    found = stages().make_registry(stages().load_globalcor(config, settings))
+    found.save(out, overwrite=overwrite)
+    kinds = stages().counts(found)
+    parts = ", ".join(f"{n} {kind}" for kind, n in kinds.items())
+    plain = {
+        "output": out,
+        "detector": found.detector,
+        "digest": found.digest,
+        "parameters": len(found),
+        "kinds": kinds,
+    }
+    finish(plain, [f"{len(found)} parameters of '{found.detector}': {parts}", f"written: {out}"], as_json=as_json)
+
+
+@command.command("accumulate")
+@click.argument("files", nargs=-1, required=True)
+@_registry
+@click.option("--sample", default="", help="Name of the sample; sums of different samples can be added.")
+@click.option(
+    "--resume", "checkpoints", metavar="FOLDER", help="Keep the growing sum here, and go on from what it holds."
+)
+@options.configuration
+@options.as_json
+@options.output("Result file, as sums.h5.")
+def accumulate(
+    files: tuple[str, ...], registry: str, sample: str, checkpoints: str | None, config: str | None,
+    settings: tuple[str, ...], as_json: bool, out: str, overwrite: bool,
+) -> None:  # fmt: skip
+    """Sum FILES of profiled blocks or Mille records into normal equations."""
+    asked = stages().load_globalcor(config, settings)
+    with listening(as_json=as_json) as tell:
+        sums = stages().accumulate_files(
+            files, stages().Registry.load(registry), asked.accumulate, sample=sample, checkpoints=checkpoints, tell=tell
+        )
+    sums.save(out, overwrite=overwrite)
+    finish({"output": out, "ledger": sums.ledger.to_dict()}, [f"written: {out}"], as_json=as_json)
+
+
+@command.command("solve")
+@click.argument("sums", nargs=-1, required=True)
+@_registry
+@click.option("--applied", metavar="CORRECTIONS", help="Corrections that the refit applied already.")
+@click.option(
+    "--text", "texts", multiple=True, metavar="FILE", help="Constraints and measurements in Millepede's form."
+)
+@click.option("--gauge", is_flag=True, help="Hold the six rigid motions of the tracker at 0.")
+@options.configuration
+@options.as_json
+@options.output("Result file, as corrections.h5.")
+def solve(
+    sums: tuple[str, ...], registry: str, applied: str | None, texts: tuple[str, ...], gauge: bool, config: str | None,
+    settings: tuple[str, ...], as_json: bool, out: str, overwrite: bool,
+) -> None:  # fmt: skip
+    """Add SUMS and solve for all parameters, with the priors of the registry."""
+    asked = stages().load_globalcor(config, settings)
+    found = stages().solve_sums(
+        stages().added(sums), stages().Registry.load(registry), asked.solve, applied=applied, texts=texts, gauge=gauge,
+        detector=asked.detector,
+    )  # fmt: skip
+    found.save(out, overwrite=overwrite)
+    plain = {"output": out, "method": found.method, "chi2_drop": found.chi2_drop, "converged": found.outer_converged(),
+             "free": int(found.free.sum()), "residual": found.residual}  # fmt: skip
+    finish(plain, [*found.summary(), f"written: {out}"], as_json=as_json)
+
+
+@command.command("apply")
+@click.argument("corrections")
+@options.configuration
+@options.as_json
+@options.output("Result file of the corrected detector, as detector.h5.")
+def apply(
+    corrections: str, config: str | None, settings: tuple[str, ...], as_json: bool, out: str, overwrite: bool
+) -> None:
+    """Move the modules of the configuration's detector, and add the field modes, by CORRECTIONS."""
+    found = stages().GlobalCorrections.load(corrections)
+    detector = stages().detector_of(stages().load_globalcor(config, settings).detector)
+    found.to_detector(detector).save(out, overwrite=overwrite)
+    finish({"output": out, "digest": found.digest}, [f"written: {out}"], as_json=as_json)
+
+
+@command.command("modes")
+@click.argument("sums", nargs=-1, required=True)
+@_registry
+@click.option("-n", "--modes", "n_modes", type=click.IntRange(min=1), default=50, show_default=True)
+@click.option("--figures", metavar="FOLDER", help="Draw the spectrum and the overlaps here.")
+@options.configuration
+@options.as_json
+@options.output("Result file, as modes.h5.")
+def modes(
+    sums: tuple[str, ...], registry: str, n_modes: int, figures: str | None, config: str | None,
+    settings: tuple[str, ...], as_json: bool, out: str, overwrite: bool,
+) -> None:  # fmt: skip
+    """The softest modes of SUMS, what they are like, and how well each known weak mode is determined."""
+    asked = stages().load_globalcor(config, settings)
+    found, lines = stages().find_modes(
+        stages().added(sums), stages().Registry.load(registry), asked.solve, asked.detector, n_modes, figures
+    )
+    found.save(out, overwrite=overwrite)
+    plain = {"output": out, "eigenvalues": found.eigenvalues.tolist(), "names": found.names(),
+             "templates": dict(zip(found.templates, found.error.tolist(), strict=True))}  # fmt: skip
+    finish(plain, [*lines, f"written: {out}"], as_json=as_json)
+
+
+@command.command("mille")
+@click.argument("files", nargs=-1, required=True)
+@_registry
+@click.option("--flavour", type=click.Choice(["c", "fortran"]), default="c", show_default=True)
+@click.option("--double", is_flag=True, help="float64 numbers (C flavour only).")
+@options.as_json
+@options.output("Mille binary, as records.bin or records.bin.gz; a table of its labels is written beside it.")
+def mille(
+    files: tuple[str, ...], registry: str, flavour: str, double: bool, as_json: bool, out: str, overwrite: bool
+) -> None:
+    """Write FILES of profiled blocks as records for Millepede-II; `accumulate` reads such records."""
+    stages().write_mille_of(
+        files, stages().Registry.load(registry), Path(out), flavour=flavour, double=double, overwrite=overwrite
+    )
+    finish({"output": out, "labels": f"{out}.labels.csv"}, [f"written: {out}, {out}.labels.csv"], as_json=as_json)

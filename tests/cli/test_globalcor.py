@@ -1,0 +1,132 @@
+"""The commands of the global corrections, on made-up candidates of a small barrel."""
+
+import importlib.util
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mucal.detector import Detector, barrel
+from mucal.globalcor import GlobalCorrections, NormalEquations, Registry, WeakModes
+from mucal.io.mille_text import read_labels
+
+SPEC = importlib.util.spec_from_file_location("made_up", Path(__file__).parents[1] / "globalcor" / "conftest.py")
+made_up = importlib.util.module_from_spec(SPEC)
+SPEC.loader.exec_module(made_up)
+
+CONFIG = """[globalcor]
+detector = "barrel"
+[[globalcor.families]]
+kind = "alignment"
+by = "layer"
+components = ["u", "w"]
+min_entries = 5
+[[globalcor.families]]
+kind = "bfield"
+by = "layer"
+components = ["z"]
+passive = false
+min_entries = 5
+[globalcor.accumulate.guards]
+chi2_per_ndof = 1e9
+"""
+
+
+@pytest.fixture
+def work(mucal, tmp_path):
+    """A folder with a configuration, a registry and two files of blocks with a known truth."""
+    (tmp_path / "g.toml").write_text(CONFIG)
+    ended = mucal("globalcor", "registry", "--config", tmp_path / "g.toml", "-o", tmp_path / "registry.h5")
+    assert ended.code == 0, ended.err
+    assert "18 alignment, 9 bfield" in ended.out
+    registry = Registry.load(tmp_path / "registry.h5")
+    truth = np.random.default_rng(1).normal(size=len(registry)) * registry.prior
+    for i in range(2):
+        made_up.blocks_of(registry, np.arange(200 * i, 200 * (i + 1)), truth=truth).save(tmp_path / f"blocks{i}.h5")
+    return tmp_path, registry, truth
+
+
+def common(folder: Path) -> list[object]:
+    return ["--registry", folder / "registry.h5", "--config", folder / "g.toml"]
+
+
+def test_accumulate_solve_apply_and_modes(mucal, work):
+    folder, registry, truth = work
+    files = [folder / "blocks0.h5", folder / "blocks1.h5"]
+    ended = mucal(
+        "globalcor", "accumulate", *files, *common(folder), "-o", folder / "sums.h5", "--resume", folder / "kept"
+    )
+    assert ended.code == 0, ended.err
+    assert "read 400 candidates = used 400" in ended.out
+    assert NormalEquations.load(folder / "sums.h5").provenance.inputs.keys() == {str(f) for f in files}
+
+    ended = mucal("globalcor", "solve", folder / "sums.h5", *common(folder), "-o", folder / "corrections.h5", "--json")
+    assert ended.code == 0, ended.err
+    assert json.loads(ended.out)["free"] == len(registry)
+    found = GlobalCorrections.load(folder / "corrections.h5")
+    assert np.abs((found.theta - truth) / found.error).max() < 4.5
+
+    ended = mucal("globalcor", "apply", folder / "corrections.h5", "--config", folder / "g.toml", "-o", folder / "d.h5")
+    assert ended.code == 0, ended.err
+    moved = Detector.load(folder / "d.h5").modules.centre - barrel().modules.centre
+    assert np.linalg.norm(moved, axis=1).max() > 1e-3
+
+    ended = mucal("globalcor", "modes", folder / "sums.h5", *common(folder), "-n", 5, "-o", folder / "modes.h5",
+                  "--figures", folder / "figures")  # fmt: skip
+    assert ended.code == 0, ended.err
+    assert "curl" in ended.out
+    assert WeakModes.load(folder / "modes.h5").eigenvalues.size == 5
+    assert {p.name for p in (folder / "figures").iterdir()} == {"modes_spectrum.svg", "modes_overlaps.svg"}
+
+
+def test_records_written_and_summed_give_the_same_corrections(mucal, work):
+    folder, registry, _ = work
+    ended = mucal("globalcor", "mille", folder / "blocks0.h5", "--registry", folder / "registry.h5", "--double", "-o",
+                  folder / "records.bin.gz")  # fmt: skip
+    assert ended.code == 0, ended.err
+    assert read_labels(folder / "records.bin.gz.labels.csv")[0] == registry.names[0]
+    for name, source in (("a", "blocks0.h5"), ("b", "records.bin.gz")):
+        mucal("globalcor", "accumulate", folder / source, *common(folder), "-o", folder / f"{name}.h5")
+        mucal("globalcor", "solve", folder / f"{name}.h5", *common(folder), "-o", folder / f"c{name}.h5")
+    a, b = (GlobalCorrections.load(folder / f"c{name}.h5") for name in "ab")
+    np.testing.assert_allclose(b.theta / a.error, a.theta / a.error, atol=1e-8)
+
+
+def test_constraints_of_a_text_file_hold(mucal, work):
+    folder, _, _ = work
+    (folder / "c.txt").write_text("Constraint 0.001 ! two layers\n1 1.0\n3 1.0\n")
+    mucal("globalcor", "accumulate", folder / "blocks0.h5", *common(folder), "-o", folder / "sums.h5")
+    ended = mucal(
+        "globalcor", "solve", folder / "sums.h5", *common(folder), "--text", folder / "c.txt", "-o", folder / "c.h5"
+    )
+    assert ended.code == 0, ended.err
+    theta = GlobalCorrections.load(folder / "c.h5").theta
+    assert theta[0] + theta[2] == pytest.approx(0.001, abs=1e-12)
+
+
+def test_sums_of_another_registry_are_refused(mucal, work):
+    folder, _, _ = work
+    (folder / "other.toml").write_text(CONFIG.replace('"u", "w"', '"u"'))
+    mucal("globalcor", "registry", "--config", folder / "other.toml", "-o", folder / "other.h5")
+    mucal("globalcor", "accumulate", folder / "blocks0.h5", *common(folder), "-o", folder / "sums.h5")
+    ended = mucal("globalcor", "solve", folder / "sums.h5", "--registry", folder / "other.h5", "-o", folder / "c.h5")
+    assert ended.code == 3
+    assert "registry" in ended.err
+
+
+def test_the_same_file_twice_is_refused(mucal, work):
+    folder, _, _ = work
+    ended = mucal(
+        "globalcor", "accumulate", folder / "blocks0.h5", folder / "blocks0.h5", *common(folder), "-o", folder / "s.h5"
+    )
+    assert ended.code == 3
+    assert "same bytes" in ended.err
+
+
+def test_an_unknown_key_names_the_nearest_and_its_line(mucal, tmp_path):
+    (tmp_path / "g.toml").write_text('[globalcor]\ndetecter = "barrel"\n')
+    ended = mucal("globalcor", "registry", "--config", tmp_path / "g.toml", "-o", tmp_path / "r.h5")
+    assert ended.code == 2
+    assert "g.toml:2" in ended.err
+    assert "did you mean 'detector'" in ended.err
