@@ -134,7 +134,7 @@ def generate_muons(config: MuonGeneration, n: int, *, first_event: int = 0) -> G
         muons, vertex, mass, accepted = kernels.generate_pairs(first_event, n, start, *tables)
         charges = np.array([1, -1])
     event = first_event + np.flatnonzero(accepted)
-    return _rows(config, event, charges, muons[accepted].reshape(-1, 5), vertex[accepted], mass[accepted])
+    return to_rows(config, event, charges, muons[accepted].reshape(-1, 5), vertex[accepted], mass[accepted])
 
 
 def stream_muons(config: MuonGeneration, n_accepted: int, *, chunk: int = CHUNK) -> Iterator[GeneratedMuons]:
@@ -154,10 +154,10 @@ def stream_muons(config: MuonGeneration, n_accepted: int, *, chunk: int = CHUNK)
         n_accepted -= len(part) // per_event
 
 
-def _rows(
+def to_rows(
     config: MuonGeneration, event: IntArray, charges: IntArray, state: FloatArray, vertex: FloatArray, mass: FloatArray
 ) -> GeneratedMuons:
-    """Events to rows, one a muon."""
+    """Events to rows, one a muon: the charges of an event's rows, their states in order, its vertex and mass."""
     times = charges.size
     event = event.astype(np.int64)
     rows = np.repeat(event, times)

@@ -1,0 +1,101 @@
+"""Draws the figure of docs/physics/generators.md and prints its table; with pythia8mc, Pythia's beside ours.
+
+python docs/examples/generator_figures.py docs/figures [events]
+"""
+
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from mucal.plot.style import save
+from mucal.simulation import GeneratedMuons, MuonGeneration, generate_muons
+from mucal.simulation.pythia import generate_with_pythia
+from mucal.theory import resonance
+from mucal.track import LAM, PHI, QOP
+from mucal.units import MUON_MASS
+
+WINDOWS = {"jpsi": (2.9, 3.3), "upsilon1s": (8.9, 9.9), "z": (80.0, 102.0)}
+LABELS = {"jpsi": r"J/$\psi$", "upsilon1s": r"$\Upsilon$(1S)", "z": "Z"}
+
+
+def pair_masses(muons: GeneratedMuons) -> np.ndarray:
+    p = 1 / np.abs(muons.state[:, QOP])
+    lam, phi = muons.state[:, LAM], muons.state[:, PHI]
+    four = np.column_stack(
+        [p * np.cos(lam) * np.cos(phi), p * np.cos(lam) * np.sin(phi), p * np.sin(lam), np.hypot(p, MUON_MASS)]
+    )
+    total = four.reshape(-1, 2, 4).sum(axis=1)
+    return np.sqrt(total[:, 3] ** 2 - (total[:, :3] ** 2).sum(axis=1))
+
+
+def transverse(muons: GeneratedMuons) -> np.ndarray:
+    return np.cos(muons.state[:, LAM]) / np.abs(muons.state[:, QOP])
+
+
+def samples(name: str, n: int) -> dict[str, GeneratedMuons]:
+    config = MuonGeneration(process=name, pt_min=0.0, eta_max=20.0) if name in ("jpsi", "upsilon1s") else (
+        MuonGeneration(process=name, pt_min=25.0)
+    )  # fmt: skip
+    found = {"mucal": generate_muons(config, 20 * n)}
+    if find_spec("pythia8mc"):
+        found["Pythia 8"] = generate_with_pythia(config, n)
+    return found
+
+
+def draw_loss(axis, name: str, n: int) -> None:
+    peak, (low, high) = resonance(name).mass, WINDOWS[name]
+    edges = np.geomspace(1e-3, 0.6, 25)
+    for label, muons in samples(name, n).items():
+        mass = pair_masses(muons)
+        loss = 1 - mass / muons.mass[::2]
+        counts = np.histogram(loss, edges)[0]
+        style = {"where": "post", "lw": 1.2} if label == "mucal" else None
+        density = counts / loss.size / np.diff(np.log(edges))
+        if style:
+            axis.step(edges[:-1], density, label=label, **style)
+        else:
+            error = np.sqrt(counts) / loss.size / np.diff(np.log(edges))
+            axis.errorbar(np.sqrt(edges[1:] * edges[:-1]), density, error, fmt="k.", ms=3, label=label)
+        kept = mass[(mass > low) & (mass < high)]
+        shift, error = kept.mean() - peak, kept.std() / np.sqrt(kept.size)
+        lost = [np.mean(loss > x) for x in (0.003, 0.01, 0.03, 0.1)]
+        print(
+            f"{name:10} {label:9} in {low}-{high} GeV: {kept.size / mass.size:.4f}, shift {1e3 * shift:8.2f} +- "
+            f"{1e3 * error:.2f} MeV, rms {1e3 * kept.std():7.1f} MeV; lose more than 0.3, 1, 3, 10 %: "
+            + " ".join(f"{100 * x:.2f}" for x in lost)
+        )
+    axis.set(xscale="log", xlabel="lost share of the mass", ylabel="per unit of ln", title=LABELS[name])
+    axis.legend()
+
+
+def draw_w(axis, n: int) -> None:
+    edges = np.arange(25.0, 61.0, 1.0)
+    for charge, colour in (("w_plus", "C0"), ("w_minus", "C3")):
+        for label, muons in samples(charge, n).items():
+            pt = transverse(muons)
+            counts = np.histogram(pt, edges)[0]
+            density, error = counts / counts.sum(), np.sqrt(counts) / counts.sum()
+            if label == "mucal":
+                axis.step(edges[:-1], density, where="post", color=colour, lw=1.2, label=f"{charge}, {label}")
+            else:
+                axis.errorbar(edges[:-1] + 0.5, density, error, fmt=".", ms=3, color=colour, label=f"{charge}, {label}")
+            eta = np.abs(np.arcsinh(np.tan(muons.state[:, LAM])))
+            print(f"{charge:10} {label:9} pT 25-60: mean {pt[pt < 60].mean():.3f} GeV, mean |eta| {eta.mean():.3f}")
+    axis.set(xlabel=r"muon $p_T$ (GeV)", ylabel="share per GeV", title=r"W $\to\mu\nu$")
+    axis.legend(fontsize=7)
+
+
+def main(directory: Path, n: int) -> None:
+    figure = Figure(figsize=(10, 7), layout="constrained")
+    axes = figure.subplots(2, 2)
+    for axis, name in zip(axes.flat, WINDOWS, strict=False):
+        draw_loss(axis, name, n)
+    draw_w(axes[1, 1], n)
+    save(figure, directory / "generators.png")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else 40_000)
