@@ -89,6 +89,15 @@ def test_harmonic_field_is_the_sum_of_legendre_polynomials():
     assert_allclose(evaluate(harmonic_field(), POINTS).bfield[:, 2], along_axis, rtol=1e-14)
 
 
+def test_a_profile_of_any_length_is_evaluated_alike():
+    # up to nine coefficients as a polynomial in z and r^2, beyond by recurrence: a tenth one of 0 changes the way only
+    for n in range(1, 10):
+        short = evaluate(harmonic_field(fields.CMS_PROFILE[:n]), POINTS)
+        long = evaluate(harmonic_field((*fields.CMS_PROFILE[:n], *[0.0] * (10 - n))), POINTS)
+        assert_allclose(short.bfield, long.bfield, rtol=0, atol=1e-14)
+        assert_allclose(short.gradient, long.gradient, rtol=0, atol=1e-16)
+
+
 def test_solenoid_on_its_axis_by_hand():
     # at the centre u = v = L/2a: B_z = 2 h f(L/2a) = B0 sqrt(1 + 4a^2/L^2) (L/2a)/sqrt(1 + (L/2a)^2) = B0
     assert_allclose(evaluate(solenoid_field(), np.array([[0, 0, 1.79]])).bfield[0], [0, 0, 3.81492], atol=1e-12)

@@ -15,6 +15,7 @@ from mucal.propagation import (
     StepConfig,
     Surfaces,
     TrackStatus,
+    compose,
     curvilinear_axes,
     cylinders,
     free_states,
@@ -69,12 +70,29 @@ def test_error_falls_with_the_fourth_power_of_the_step(tracker: SimpleNamespace)
     y = free_states(np.array([[np.cos(lam) / 3.0, lam, 0.4, 0, 0]]), np.zeros(3))
     exact = tracker.exact_path(harmonic_field(), y[0], 200.0)
     errors = []
-    for h in (40.0, 20.0, 10.0, 5.0):
+    for h in (10.0, 5.0, 2.5):
         end = propagate(harmonic_field(), across(exact[None]), y, np.array([0]), config=StepConfig(longest_step=h))
         errors.append(np.linalg.norm(end.free[0, 0, :3] - exact[:3]))
-    assert errors[2] < 5e-7
-    ratios = np.array(errors[:-1]) / errors[1:]
-    assert np.all((ratios > 12) & (ratios < 21))
+    assert errors[0] < 5e-7
+    # with longer steps the ratio is 13 to 14: the fifth power is felt
+    assert_allclose(np.array(errors[:-1]) / errors[1:], 16.0, atol=2.0)
+
+
+@pytest.mark.parametrize("name", ["harmonic", "map_rz", "map_xyz", "solenoid", "modes"])
+def test_sensors_3_mm_apart_do_not_spoil_the_track(
+    name: str, magnets: dict[str, MagneticField], tracker: SimpleNamespace
+) -> None:
+    # the field is not looked up between them, only once in half a centimetre, where it is off by 5e-7 T at most: in a
+    # hundred legs of 1.5 GeV muons kappa (q/p) dB s^2/2 = 1e-6 cm, were it always that much
+    y = tracker.start_states(20, "barrel")
+    dense = cylinders(np.concatenate([np.arange(20.0, 50.0, 0.3), [60.0]]))
+    config = StepConfig(longest_step=1.0)
+    close = propagate(magnets[name], dense, y, np.arange(dense.n_surfaces), config=config)
+    direct = propagate(magnets[name], dense, y, np.array([dense.n_surfaces - 1]), config=config)
+    assert np.abs(close.free[:, -1] - direct.free[:, -1]).max() < 1e-7
+    by_start = compose(close).by_start[:, -1]
+    scale = np.abs(direct.transport[:, 0]).max(axis=(0, 2))
+    assert np.all(np.abs(by_start - direct.transport[:, 0]).max(axis=(0, 2)) < 1e-7 * scale)
 
 
 def test_direction_stays_a_unit_vector(magnets: dict[str, MagneticField], tracker: SimpleNamespace) -> None:
