@@ -60,19 +60,22 @@ def registry(config: str | None, settings: tuple[str, ...], as_json: bool, out: 
 @click.option(
     "--resume", "checkpoints", metavar="FOLDER", help="Keep the growing sum here, and go on from what it holds."
 )
+@click.option("--jobs", type=click.IntRange(min=1), metavar="N", help="Processes that read and profile; default: 1.")
+@click.option("--scheduler", metavar="ADDRESS", help="Of dask.distributed, instead of --jobs.")
 @options.configuration
 @options.as_json
 @options.output("Result file, as sums.h5.")
 def accumulate(
-    files: tuple[str, ...], registry: str, sample: str, checkpoints: str | None, config: str | None,
-    settings: tuple[str, ...], as_json: bool, out: str, overwrite: bool,
+    files: tuple[str, ...], registry: str, sample: str, checkpoints: str | None, jobs: int | None,
+    scheduler: str | None, config: str | None, settings: tuple[str, ...], as_json: bool, out: str, overwrite: bool,
 ) -> None:  # fmt: skip
     """Sum FILES of profiled blocks or Mille records into normal equations."""
     asked = stages().load_globalcor(config, settings)
     with listening(as_json=as_json) as tell:
         sums = stages().accumulate_files(
-            files, stages().Registry.load(registry), asked.accumulate, sample=sample, checkpoints=checkpoints, tell=tell
-        )
+            files, stages().Registry.load(registry), asked.accumulate, sample=sample, checkpoints=checkpoints,
+            workers=stages().workers_of(jobs, scheduler), tell=tell,
+        )  # fmt: skip
     sums.save(out, overwrite=overwrite)
     finish({"output": out, "ledger": sums.ledger.to_dict()}, [f"written: {out}"], as_json=as_json)
 

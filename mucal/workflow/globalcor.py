@@ -1,7 +1,11 @@
 """Global corrections, as the commands call them: registry, sums, solve, modes, application, Mille."""
 
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
+from importlib import import_module
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Final
 
@@ -32,6 +36,7 @@ from mucal.globalcor import (
     weak_modes,
 )
 from mucal.globalcor.families import KINDS
+from mucal.globalcor.workers import MakeExecutor
 from mucal.io import read_detector
 from mucal.io.mille import MilleRecords, concatenate, read_mille, write_mille
 from mucal.io.mille_blocks import blocks_of, records_of
@@ -130,11 +135,27 @@ class BlockFiles:
         return tuple(Chunk(number=i, start=0, stop=1) for i in range(len(self.paths)))
 
 
+def workers_of(jobs: int | None, scheduler: str | None) -> MakeExecutor | None:
+    """Local processes, or those of a dask scheduler by its address; None is this process."""
+    if scheduler is not None:
+        try:
+            distributed = import_module("distributed")
+        except ImportError as error:
+            raise ConfigError(
+                "--scheduler needs dask.distributed", kind="config.missing_extra", do="pip install 'mucal[distributed]'"
+            ) from error
+        executor: MakeExecutor = distributed.Client(scheduler).get_executor
+        return executor
+    return partial(ProcessPoolExecutor, jobs, mp_context=get_context("spawn")) if jobs and jobs > 1 else None
+
+
 def accumulate_files(
     paths: Sequence[str | Path], registry: Registry, config: AccumulateConfig, *, sample: str = "",
-    checkpoints: str | Path | None = None, tell: Tell = silent,
+    checkpoints: str | Path | None = None, workers: MakeExecutor | None = None, tell: Tell = silent,
 ) -> NormalEquations:  # fmt: skip
     """The sums of files of profiled blocks or Mille binaries.
+
+    workers : see `workers_of`
 
     Raises InputError for a missing file, or the same file twice.
     """
@@ -150,7 +171,7 @@ def accumulate_files(
     files = BlockFiles(tuple(map(str, paths)), registry.digest, len(registry))
     sums = accumulate(
         files, files.chunks(), registry, config, sample=sample, checkpoints=checkpoints, inputs=inputs,
-        tell=lambda made: tell(
+        workers=workers, tell=lambda made: tell(
             Event(stage="accumulate", done=made.chunk.number + 1, total=len(inputs), unit="files")
         ),
     )  # fmt: skip

@@ -93,6 +93,15 @@ def test_records_written_and_summed_give_the_same_corrections(mucal, work):
     np.testing.assert_allclose(b.theta / a.error, a.theta / a.error, atol=1e-8)
 
 
+def test_more_processes_give_the_same_bytes(mucal, work):
+    folder, _, _ = work
+    files = [folder / "blocks0.h5", folder / "blocks1.h5"]
+    for name, more in (("one", []), ("two", ["--jobs", 2])):
+        ended = mucal("globalcor", "accumulate", *files, *common(folder), *more, "-o", folder / f"{name}.h5")
+        assert ended.code == 0, ended.err
+    assert (folder / "one.h5").read_bytes() == (folder / "two.h5").read_bytes()
+
+
 def test_constraints_of_a_text_file_hold(mucal, work):
     folder, _, _ = work
     (folder / "c.txt").write_text("Constraint 0.001 ! two layers\n1 1.0\n3 1.0\n")

@@ -224,7 +224,8 @@ def test_a_folder_in_use_is_refused(registry, tmp_path):
         accumulate(Sample(registry), CHUNKS, registry, FEW, checkpoints=tmp_path)
 
 
-def test_a_full_disk_leaves_the_older_generations(registry, tmp_path, monkeypatch):
+@pytest.mark.parametrize("fails_at", [1, 2, 3, 5, 8])
+def test_a_full_disk_leaves_the_older_generations(registry, tmp_path, monkeypatch, fails_at):
     import mucal.store.files as files
 
     saves = 0
@@ -233,7 +234,7 @@ def test_a_full_disk_leaves_the_older_generations(registry, tmp_path, monkeypatc
     def full(descriptor):
         nonlocal saves
         saves += 1
-        if saves == 5:
+        if saves == fails_at:
             raise OSError(28, "No space left on device")
         fsync(descriptor)
 
