@@ -25,6 +25,8 @@ class AccumulateConfig:
     exclude         :  chunk number -> candidates to leave out, as those named for their influence
     chunks_per_leaf :  chunks summed one after the other; sums of different leaves can be made apart and added.  Each
                        unfinished node of the tree of leaves holds a matrix
+    keep_factors    :  keep the factors of the candidates instead of summing them into blocks: for samples as Z, whose
+                       two tracks couple everything with everything, and which are few enough for memory
     jackknife_parts :  parts whose gradients are kept apart
     every           :  chunks between two checkpoints
     retries         :  of a chunk that fails, before it is halved
@@ -35,6 +37,7 @@ class AccumulateConfig:
     guards: GuardConfig = field(default_factory=GuardConfig)
     exclude: Mapping[int, Sequence[int]] = field(default_factory=dict)
     chunks_per_leaf: int = ONE_LEAF
+    keep_factors: bool = False
     jackknife_parts: int = 20
     every: int = 50
     retries: int = 1
@@ -93,7 +96,7 @@ def accumulate(
 def _fingerprint(registry: Registry, config: AccumulateConfig, chunks: Sequence[Chunk], sample: str) -> dict[str, Any]:
     """What must be the same for a sum to be taken up again: all that its bytes depend on."""
     plain = asdict(config)
-    about: dict[str, Any] = {k: plain[k] for k in ("guards", "chunks_per_leaf", "jackknife_parts")}
+    about: dict[str, Any] = {k: plain[k] for k in ("guards", "chunks_per_leaf", "keep_factors", "jackknife_parts")}
     about["exclude"] = {str(k): [int(v) for v in config.exclude[k]] for k in sorted(config.exclude)}
     rows = [[c.number, c.start, c.stop] for c in chunks]
     about |= {"registry": registry.digest, "sample": sample, "chunks": rows}
@@ -107,7 +110,13 @@ def _sum(
 ) -> NormalEquations:  # fmt: skip
     def new_leaf(number: int, started_from: Any = None) -> Leaf:
         return Leaf(
-            registry, sample, number, n_parts=config.jackknife_parts, guards=config.guards, started_from=started_from
+            registry,
+            sample,
+            number,
+            n_parts=config.jackknife_parts,
+            guards=config.guards,
+            keep=config.keep_factors,
+            started_from=started_from,
         )
 
     seen = {c for p in done.partials for c in [*p.chunks.tolist(), *p.failed.tolist()]}

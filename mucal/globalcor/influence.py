@@ -24,7 +24,7 @@ class Influence:
 def influences(equations: NormalEquations, registry: Registry, top: int = 10) -> list[Influence]:
     """The candidates with the largest shares, each once, largest first; of parameters that are not frozen."""
     total = equations.total()
-    diagonal = equations.matrix().diagonal()[registry.slot]
+    diagonal = equations.diagonal()
     enough = (total.entries >= registry.min_entries) & (diagonal > 0)
     share = np.where(enough, total.largest / np.where(diagonal > 0, diagonal, 1.0), 0.0)
     found: dict[tuple[int, int], Influence] = {}
@@ -58,5 +58,6 @@ def injected(equations: NormalEquations, registry: Registry, d: FloatArray) -> N
     partials = []
     for part in equations.partials:
         h = symmetric_blocks(equations.n_groups, part.keys, part.values)
-        partials.append(replace(part, gradient=part.gradient - h.product(whole)[registry.slot]))
+        moved = h.product(whole) + part.kept.product(whole[:, None])[:, 0]
+        partials.append(replace(part, gradient=part.gradient - moved[registry.slot]))
     return replace(equations, partials=tuple(partials))

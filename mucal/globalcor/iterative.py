@@ -96,7 +96,8 @@ def iterative_solver(
 def _diagonal_blocks(s: System, whole_scale: FloatArray) -> FloatArray:
     """(G, BLOCK, BLOCK) of A; 1 on the diagonal of rows that are not free"""
     scale = whole_scale.reshape(-1, BLOCK)
-    blocks = s.matrix.diagonal_blocks() * scale[:, :, None] * scale[:, None, :]
+    blocks = s.matrix.diagonal_blocks() + s.total.kept.diagonal_blocks(s.matrix.n // BLOCK)
+    blocks *= scale[:, :, None] * scale[:, None, :]
     ridge = np.ones(s.matrix.n)
     ridge[s.slot] = s.ridge
     rows = np.zeros((s.rows.shape[0], s.matrix.n))

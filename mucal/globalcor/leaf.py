@@ -11,7 +11,7 @@ from mucal.globalcor.guards import REASONS, GuardConfig, judge
 from mucal.globalcor.normal_equations import NOBODY, PartialSum, first_examples
 from mucal.globalcor.registry import Registry
 from mucal.ledger import EXAMPLES_KEPT
-from mucal.numerics.blocks import BLOCK, BlockSum, Factors
+from mucal.numerics.blocks import BLOCK, BlockSum, Factors, joined_factors, kept_factors
 from mucal.refit import ProfiledBlocks
 
 
@@ -20,17 +20,19 @@ class Leaf:
 
     number       : of the leaf in its sample
     n_parts      : parts of the jackknife
+    keep         : keep the factors instead of summing them into blocks
     started_from : a partial sum to go on from; its blocks are taken over, not copied
     """
 
     def __init__(
         self, registry: Registry, sample: str, number: int, *, n_parts: int, guards: GuardConfig,
-        started_from: PartialSum | None = None,
+        keep: bool = False, started_from: PartialSum | None = None,
     ) -> None:  # fmt: skip
         p = len(registry)
         self.registry, self.sample, self.number, self.guards = registry, sample, number, guards
         self.sums = _empty(sample, number, p, n_parts) if started_from is None else started_from
         self.blocks = BlockSum.of(registry.n_groups, registry.slot, self.sums.keys, self.sums.values)
+        self.keep, self.kept = keep, [self.sums.kept]
         self.chunks, self.failed = list(self.sums.chunks), list(self.sums.failed)
         self.chi2, self.ndof, self.read = self.sums.chi2, self.sums.ndof, self.sums.read
 
@@ -65,7 +67,10 @@ class Leaf:
             label_offsets=blocks.label_offsets, label=blocks.label, n_rows=blocks.n_rows,
             factor_offsets=blocks.factor_offsets, factor=blocks.factor, weight=weight,
         )  # fmt: skip
-        self.blocks.add(factors, used, n_threads=n_threads)
+        if self.keep:
+            self.kept.append(kept_factors(factors, used, self.registry.slot))
+        else:
+            self.blocks.add(factors, used, n_threads=n_threads)
         self.chi2 += float(weight[used] @ blocks.chi2[used])
         self.ndof += float(weight[used] @ blocks.ndof[used])
         self._count(chunk, reason, blocks.candidate)
@@ -74,13 +79,14 @@ class Leaf:
     def finish(self) -> PartialSum:
         """The partial sum so far; its arrays are those of the leaf, so save or use it before more is added."""
         keys, values = self.blocks.finish()
+        self.kept = [joined_factors(self.kept)]
         s = self.sums
         return PartialSum(
             sample=self.sample, level=0, number=self.number, chunks=np.array(self.chunks, dtype=np.int64),
             failed=np.array(self.failed, dtype=np.int64), gradient=s.gradient, lost=s.lost, jackknife=s.jackknife,
             entries=s.entries, largest=s.largest, largest_chunk=s.largest_chunk,
-            largest_candidate=s.largest_candidate, keys=keys, values=values, chi2=self.chi2, ndof=self.ndof,
-            read=self.read, rejected=s.rejected, examples=s.examples,
+            largest_candidate=s.largest_candidate, kept=self.kept[0], keys=keys, values=values,
+            chi2=self.chi2, ndof=self.ndof, read=self.read, rejected=s.rejected, examples=s.examples,
         )  # fmt: skip
 
     def _next(self, chunk: int) -> None:
@@ -106,7 +112,7 @@ def _empty(sample: str, number: int, p: int, n_parts: int) -> PartialSum:
     return PartialSum(
         sample=sample, level=0, number=number, chunks=none, failed=none, gradient=zero.copy(), lost=zero.copy(),
         jackknife=np.zeros((n_parts, p)), entries=np.zeros(p, dtype=np.int64), largest=zero.copy(),
-        largest_chunk=nobody.copy(), largest_candidate=nobody.copy(), keys=none, values=np.zeros((0, BLOCK, BLOCK)),
-        chi2=0.0, ndof=0.0, read=0, rejected=np.zeros(len(REASONS), dtype=np.int64),
+        largest_chunk=nobody.copy(), largest_candidate=nobody.copy(), kept=joined_factors(()), keys=none,
+        values=np.zeros((0, BLOCK, BLOCK)), chi2=0.0, ndof=0.0, read=0, rejected=np.zeros(len(REASONS), dtype=np.int64),
         examples=np.full((len(REASONS), EXAMPLES_KEPT, 2), NOBODY, dtype=np.int64),
     )  # fmt: skip

@@ -10,7 +10,7 @@ from mucal.arrays import FloatArray, IntArray, check_shapes
 from mucal.errors import InputError
 from mucal.globalcor.guards import REASONS
 from mucal.ledger import EXAMPLES_KEPT, Ledger
-from mucal.numerics.blocks import BLOCK, SymmetricBlocks, symmetric_blocks
+from mucal.numerics.blocks import BLOCK, BlockSum, KeptFactors, SymmetricBlocks, joined_factors, symmetric_blocks
 from mucal.store import Provenance, Result
 
 NOBODY: Final = -1
@@ -27,6 +27,7 @@ class PartialSum(Result):
     jackknife         : (J, P) the gradient of the chunks with number modulo J
     entries           : (P,)   candidates that say anything of a parameter
     largest           : (P,)   largest contribution of one candidate to the diagonal of H, and whose it is
+    kept              :        candidates whose factors are kept instead of being summed into blocks
     keys              : (K,)   row x G + column of the blocks of H, sorted
     values            : (K, BLOCK, BLOCK)
     chi2, ndof        :        sums of w chi2 and w ndof
@@ -47,6 +48,7 @@ class PartialSum(Result):
     largest: FloatArray
     largest_chunk: IntArray
     largest_candidate: IntArray
+    kept: KeptFactors
     keys: IntArray
     values: FloatArray
     chi2: float
@@ -69,6 +71,7 @@ class PartialSum(Result):
 
 def merged(a: PartialSum, b: PartialSum) -> PartialSum:
     """The sum of two; the same bytes in either order.  It is called as the node above `a` and `b`."""
+    a, b = sorted((a, b), key=lambda part: part.span)
     keys = np.union1d(a.keys, b.keys)
     values = np.zeros((keys.size, BLOCK, BLOCK))
     values[np.searchsorted(keys, a.keys)] = a.values
@@ -90,6 +93,7 @@ def merged(a: PartialSum, b: PartialSum) -> PartialSum:
         largest=np.take_along_axis(both_largest, pick, 0)[0],
         largest_chunk=np.take_along_axis(whose[0], pick, 0)[0],
         largest_candidate=np.take_along_axis(whose[1], pick, 0)[0],
+        kept=joined_factors((a.kept, b.kept)),
         keys=keys,
         values=values,
         chi2=a.chi2 + b.chi2,
@@ -160,9 +164,26 @@ class NormalEquations(Result):
         return reduce(merged, self.partials)
 
     def matrix(self) -> SymmetricBlocks:
-        """H: without a copy if there is one partial sum."""
+        """H without the factors that are kept; without a copy if there is one partial sum."""
         total = self.total()
         return symmetric_blocks(self.n_groups, total.keys, total.values)
+
+    def diagonal(self) -> FloatArray:
+        """(P,) the diagonal of H"""
+        kept = self.total().kept.diagonal_blocks(self.n_groups)
+        diagonal: FloatArray = (self.matrix().diagonal() + np.einsum("gaa->ga", kept).ravel())[self.slot]
+        return diagonal
+
+    def expanded(self) -> Self:
+        """The same sum in one part, with all factors summed into blocks."""
+        total = self.total()
+        if len(total.kept) == 0:
+            return self
+        rows = np.arange(self.n_groups * BLOCK)
+        blocks = BlockSum.of(self.n_groups, rows, total.keys, total.values.copy())
+        blocks.add(total.kept.as_factors(), np.ones(len(total.kept), dtype=bool))
+        keys, values = blocks.finish()
+        return replace(self, partials=(replace(total, keys=keys, values=values, kept=joined_factors(())),))
 
     @property
     def ledger(self) -> Ledger:

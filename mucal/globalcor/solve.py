@@ -106,6 +106,8 @@ def solve(
             kind="input.different_maps",
             do="use the registry that the sums were made with",
         )
+    if config.method in ("dense", "sparse") or (config.method == "auto" and len(registry) <= config.dense_limit):
+        equations = equations.expanded()
     applied = np.zeros(len(registry)) if applied is None else np.asarray(applied, dtype=np.float64)
     system = build_system(
         equations, registry, applied=applied, fixed=matching(registry, config.fixed), min_entries=config.min_entries,

@@ -38,7 +38,7 @@ class System:
 
     registry :
     total    :         the sums
-    matrix   :         H, in the rows of the registry's slots
+    matrix   :         H without the kept factors, in the rows of the registry's slots
     free     : (P,)    which parameters are free
     status   : (P,)    `ParameterStatus`
     scale    : (F,)
@@ -74,7 +74,12 @@ class System:
         scale, ridge = (self.scale, self.ridge) if y.ndim == 1 else (self.scale[:, None], self.ridge[:, None])
         whole = np.zeros((self.matrix.n, *y.shape[1:]))
         whole[self.slot] = scale * y
-        result: FloatArray = scale * self.matrix.product(whole, n_threads=n_threads)[self.slot] + ridge * y
+        image = self.matrix.product(whole, n_threads=n_threads)
+        if len(self.total.kept):
+            image += self.total.kept.product(whole.reshape(whole.shape[0], -1), n_threads=n_threads).reshape(
+                image.shape
+            )
+        result: FloatArray = scale * image[self.slot] + ridge * y
         if self.rows.size:
             result += self.rows.T @ (self.rows @ y)
         return result
@@ -103,7 +108,7 @@ def build_system(
 ) -> System:  # fmt: skip
     """The system of a solve; its arguments are those of `solve`."""
     total, matrix = equations.total(), equations.matrix()
-    diagonal = matrix.diagonal()[registry.slot]
+    diagonal = equations.diagonal()
     outside = rows_of(measurements, len(registry))
     needed = registry.min_entries if min_entries is None else np.full(len(registry), min_entries)
     status = np.zeros(len(registry), dtype=np.int64)

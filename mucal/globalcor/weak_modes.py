@@ -88,6 +88,8 @@ def weak_modes(
     if not equations.digest == registry.digest == patterns.digest:
         raise InputError("sums, registry and templates are not of the same parameters", kind="input.different_maps")
     config = config or SolveConfig()
+    if config.method != "iterative" and len(registry) <= config.dense_limit:
+        equations = equations.expanded()
     system = build_system(
         equations, registry, applied=np.zeros(len(registry)), fixed=matching(registry, config.fixed),
         min_entries=config.min_entries, prior_on_step=False, constraints=(), measurements=(),

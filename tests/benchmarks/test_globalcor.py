@@ -18,7 +18,7 @@ import scipy.sparse as sp
 from numba import njit
 from scipy.linalg import lapack
 
-from mucal.numerics.blocks import BLOCK, BlockSum, Factors, symmetric_blocks
+from mucal.numerics.blocks import BLOCK, BlockSum, Factors, joined_factors, symmetric_blocks
 
 pytestmark = pytest.mark.benchmark
 
@@ -118,14 +118,17 @@ def test_dense_solve_of_ten_thousand_parameters_with_its_covariance():
     blocks = BlockSum(MODULES, np.arange(N))
     blocks.add(f, np.ones(n, dtype=bool))
 
+    class Total:
+        kept = joined_factors(())
+
     class Registry:
         slot = np.arange(N)
         names = tuple(map(str, range(N)))
 
     ones = np.ones(N)
     system = System(
-        registry=Registry(), total=None, matrix=blocks.matrix(), free=ones.astype(bool), scale=ones, ridge=2.0 * ones,
-        status=np.zeros(N, dtype=np.int64), rows=np.zeros((0, N)), b=ones,
+        registry=Registry(), total=Total(), matrix=blocks.matrix(), free=ones.astype(bool), scale=ones,
+        ridge=2.0 * ones, status=np.zeros(N, dtype=np.int64), rows=np.zeros((0, N)), b=ones,
         inside=eliminate(np.zeros((0, N)), np.zeros(0), []),
     )  # fmt: skip
     symmetric_blocks(1, np.zeros(1, dtype=np.int64), np.eye(BLOCK)[None]).dense_lower()  # compile

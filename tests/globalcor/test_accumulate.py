@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -108,8 +109,6 @@ def test_candidates_beyond_the_guards_are_named_and_counted(registry):
     gradient[blocks.label_offsets[5]] = 2e9
     factor[blocks.factor_offsets[7]] = np.nan
     factor[blocks.factor_offsets[9]] = 1e6
-    from dataclasses import replace
-
     bad = replace(blocks, gradient=gradient, factor=factor, chi2=chi2)
     config = AccumulateConfig(guards=GuardConfig(gradient=1e9, hessian=1e11), exclude={0: (11,)})
     found = accumulate(lambda chunk: bad, CHUNKS[:1], registry, config)
@@ -184,13 +183,15 @@ class Stops(Sample):
         return super().__call__(chunk)
 
 
-def test_an_interrupted_sum_goes_on_to_the_same_bytes(registry, tmp_path):
+@pytest.mark.parametrize("keep", [False, True])
+def test_an_interrupted_sum_goes_on_to_the_same_bytes(registry, tmp_path, keep):
+    config = replace(FEW, keep_factors=keep)
     with pytest.raises(Interrupted, match="interrupted"):
-        accumulate(Stops(registry), CHUNKS, registry, FEW, checkpoints=tmp_path / "kept")
+        accumulate(Stops(registry), CHUNKS, registry, config, checkpoints=tmp_path / "kept")
     told = []
-    found = accumulate(Sample(registry), CHUNKS, registry, FEW, checkpoints=tmp_path / "kept", tell=told.append)
+    found = accumulate(Sample(registry), CHUNKS, registry, config, checkpoints=tmp_path / "kept", tell=told.append)
     assert [made.chunk.number for made in told] == [5, 6, 7, 8, 9]
-    assert content(found, tmp_path) == content(accumulate(Sample(registry), CHUNKS, registry, FEW), tmp_path)
+    assert content(found, tmp_path) == content(accumulate(Sample(registry), CHUNKS, registry, config), tmp_path)
 
 
 @pytest.mark.parametrize("per_leaf", [3, 100])

@@ -119,6 +119,22 @@ def test_profiling_a_parameter_is_leaving_out_its_rows_of_the_covariance(registr
     assert_allclose(2.0 * np.linalg.inv(schur), found.covariance[:20, :20], rtol=1e-7, atol=1e-16)
 
 
+@pytest.mark.parametrize("method", METHODS)
+def test_kept_factors_give_the_solution_of_blocks(registry, truth, sums, method):
+    keep = replace(OPEN, keep_factors=True, chunks_per_leaf=2)
+    half = accumulate(Sample(registry, truth), divide(400, 50)[:4], registry, replace(OPEN, chunks_per_leaf=2))
+    kept = accumulate(Sample(registry, truth), divide(400, 50)[4:], registry, keep)
+    both = half + kept
+    assert len(both.total().kept) == 200
+    a, b = (solve(s, registry, SolveConfig(method=method, errors=("*",))) for s in (sums, both))
+    assert_allclose(b.theta / a.error, a.theta / a.error, atol=1e-6)
+    assert_allclose(b.error, a.error, rtol=1e-6)
+    d = 0.1 * registry.prior
+    assert_allclose(
+        injected(both, registry, d).total().gradient, injected(sums, registry, d).total().gradient, rtol=1e-9
+    )
+
+
 # ------------------------------------------------------------------------------------------------ constraints
 
 

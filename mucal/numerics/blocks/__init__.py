@@ -4,8 +4,12 @@ Of a symmetric matrix the blocks (i, j) with i <= j are stored, found by the num
 fixed size are what makes both loops fast: the compiler unrolls them, and no index is stored per number.
 """
 
+from mucal.numerics.blocks.kept import KeptFactors, joined_factors, kept_factors
 from mucal.numerics.blocks.kernels import BLOCK
 from mucal.numerics.blocks.matrix import SymmetricBlocks, symmetric_blocks
 from mucal.numerics.blocks.summing import BlockSum, Factors
 
-__all__ = ["BLOCK", "BlockSum", "Factors", "SymmetricBlocks", "symmetric_blocks"]
+__all__ = [
+    "BLOCK", "BlockSum", "Factors", "KeptFactors", "SymmetricBlocks", "joined_factors", "kept_factors",
+    "symmetric_blocks",
+]  # fmt: skip

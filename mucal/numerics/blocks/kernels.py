@@ -299,3 +299,45 @@ def expand(row_offsets: IntArray, col: Int32Array, values: FloatArray, kept: Int
                     column = kept[i * BLOCK + a]
                     if 0 <= column <= row:
                         out[row, column] = values[k, a, b]
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def multiply_factors(
+    label_offsets: IntArray, row: IntArray, n_rows: IntArray, factor_offsets: IntArray, factor: FloatArray, first: int,
+    stop: int, x: FloatArray, y: FloatArray,
+) -> None:  # fmt: skip
+    """y += B^T B x for the candidates first .. stop: (n, m), (n, m)."""
+    m = x.shape[1]
+    along = np.empty(m)
+    for c in range(first, stop):
+        t0, labels = label_offsets[c], label_offsets[c + 1] - label_offsets[c]
+        for r in range(n_rows[c]):
+            at = factor_offsets[c] + r * labels
+            along[:] = 0.0
+            for t in range(labels):
+                value, i = factor[at + t], row[t0 + t]
+                for k in range(m):
+                    along[k] += value * x[i, k]
+            for t in range(labels):
+                value, i = factor[at + t], row[t0 + t]
+                for k in range(m):
+                    y[i, k] += value * along[k]
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def diagonal_of_factors(
+    label_offsets: IntArray, row: IntArray, n_rows: IntArray, factor_offsets: IntArray, factor: FloatArray,
+    blocks: FloatArray,
+) -> None:  # fmt: skip
+    """The blocks on the diagonal of the sum of B^T B, added to `blocks` (G, BLOCK, BLOCK)."""
+    for c in range(n_rows.size):
+        t0, labels = label_offsets[c], label_offsets[c + 1] - label_offsets[c]
+        for t in range(labels):
+            group = row[t0 + t] // BLOCK
+            for s in range(labels):
+                if row[t0 + s] // BLOCK == group:
+                    total = 0.0
+                    for r in range(n_rows[c]):
+                        at = factor_offsets[c] + r * labels
+                        total += factor[at + t] * factor[at + s]
+                    blocks[group, row[t0 + t] % BLOCK, row[t0 + s] % BLOCK] += total
