@@ -100,7 +100,7 @@ def _fingerprint(registry: Registry, config: AccumulateConfig, chunks: Sequence[
     about["exclude"] = {str(k): [int(v) for v in config.exclude[k]] for k in sorted(config.exclude)}
     rows = [[c.number, c.start, c.stop] for c in chunks]
     about |= {"registry": registry.digest, "sample": sample, "chunks": rows}
-    found: dict[str, Any] = plain_values(about, "accumulate")
+    found: dict[str, Any] = plain_values({key: about[key] for key in sorted(about)}, "accumulate")
     return found
 
 
@@ -153,8 +153,8 @@ def _sum(
             kind="interrupted.accumulate",
             do="run the same command again to go on" if kept is not None else "",
         ) from stop
-    if leaf is not None:
-        done = done + _alone(done, leaf)
+    # a sum that was complete already may stand in its folder with its last leaf unmerged
+    done = done + (_alone(done, leaf) if leaf is not None else replace(done, partials=()))
     if kept is not None and since:
         kept.save(done)
     return done

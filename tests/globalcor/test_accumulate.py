@@ -194,6 +194,19 @@ def test_an_interrupted_sum_goes_on_to_the_same_bytes(registry, tmp_path, keep):
     assert content(found, tmp_path) == content(accumulate(Sample(registry), CHUNKS, registry, config), tmp_path)
 
 
+@pytest.mark.parametrize("per_leaf", [1, 5, 100])
+def test_a_finished_sum_taken_up_again_is_the_same_bytes(registry, tmp_path, per_leaf):
+    config = AccumulateConfig(every=1, chunks_per_leaf=per_leaf)
+    first = accumulate(Sample(registry), CHUNKS, registry, config, checkpoints=tmp_path / "kept")
+    for name in GENERATIONS:  # whichever generation is there
+        told = []
+        (tmp_path / "kept" / name).rename(tmp_path / "aside")
+        again = accumulate(Sample(registry), CHUNKS, registry, config, checkpoints=tmp_path / "kept", tell=told.append)
+        assert told == []
+        assert content(again, tmp_path) == content(first, tmp_path)
+        (tmp_path / "aside").rename(tmp_path / "kept" / name)
+
+
 @pytest.mark.parametrize("per_leaf", [3, 100])
 def test_a_damaged_generation_falls_back_to_the_older_one(registry, tmp_path, per_leaf):
     config = AccumulateConfig(every=2, chunks_per_leaf=per_leaf)
@@ -263,7 +276,8 @@ done.save({done!r}, overwrite=True)
 """
 
 
-def test_a_sum_killed_at_random_moments_goes_on_to_the_same_bytes(registry, tmp_path):
+@pytest.mark.parametrize("kills", [3, pytest.param(20, marks=pytest.mark.slow)])
+def test_a_sum_killed_at_random_moments_goes_on_to_the_same_bytes(registry, tmp_path, kills):
     script = tmp_path / "sum.py"
     registry.save(tmp_path / "registry.h5")
     script.write_text(
@@ -273,11 +287,11 @@ def test_a_sum_killed_at_random_moments_goes_on_to_the_same_bytes(registry, tmp_
         )
     )  # fmt: skip
     rng = np.random.default_rng(8)
-    for kill_after in (1, 3, 2):
+    for _ in range(kills):
         process = subprocess.Popen([sys.executable, str(script)], stdout=subprocess.PIPE, text=True)
-        for _ in range(kill_after):
+        for _ in range(rng.integers(1, 3)):  # chunks, until there are none left
             process.stdout.readline()
-        time.sleep(rng.uniform(0.0, 0.02))
+        time.sleep(rng.uniform(0.0, 0.03))
         process.kill()
         process.wait()
         process.stdout.close()

@@ -104,6 +104,17 @@ def test_the_prior_pulls_the_total_correction(registry, truth, sums):
     assert_allclose(found.theta, at + found.step)
 
 
+def test_a_second_iteration_at_the_solution_does_not_move(registry, sums):
+    first = solve(sums, registry)
+    assert not first.outer_converged()
+    # what a refit with theta applied would sum, if chi2 were exactly quadratic: the truth stands nearer by theta
+    there = injected(sums, registry, -first.theta)
+    again = solve(there, registry, applied=first.theta)
+    assert_allclose(again.theta / first.error, first.theta / first.error, atol=1e-7)
+    assert again.outer_converged()
+    assert again.chi2_drop == pytest.approx(0.0, abs=1e-6)
+
+
 def test_presigma_damps_the_step_only(registry, truth, sums):
     theta, _, _ = oracle(registry, truth)
     found = solve(sums, registry, SolveConfig(prior_on_step=True), applied=0.5 * registry.prior)
