@@ -197,9 +197,8 @@ def run_full() -> None:
     errors = solve(sums, registry, SolveConfig(n_threads=2, errors=some), templates=patterns.vectors)
     pulls = ((found.theta - truth) / errors.error)[errors.free & np.isfinite(errors.error)]
     again = time.perf_counter() - start
-    say(
-        f"{pulls.size} errors in {again - solved:.0f} s more, largest pull {np.abs(pulls).max():.2f}, peak {peak():.2f} GB"
-    )
+    largest = np.abs(pulls).max()
+    say(f"{pulls.size} errors in {again - solved:.0f} s more, largest pull {largest:.2f}, peak {peak():.2f} GB")
     assert solved < 180.0
     assert peak() < 8.0
     assert np.abs(pulls).max() < 4.5
