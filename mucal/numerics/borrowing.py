@@ -13,6 +13,10 @@ from numba import njit
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+INDEX: Final = 0x3FFFFFFF
+"""An index that a kernel computes, `& INDEX`: then the compiler knows that it is not negative and leaves out Python's
+counting from the end, which doubles the cost of reading a table."""
+
 _options: Final[dict[str, Any]] = {"cache": True, "_nrt": False}
 
 

@@ -87,7 +87,6 @@ def local_by_curvilinear(
     bfield = np.broadcast_to(np.asarray(bfield, dtype=np.float64), (n, 3))
     loss = np.broadcast_to(np.asarray(dqop_ds, dtype=np.float64), (n,))
     result, w = np.empty((n, 5, 5)), np.zeros(layout.SCRATCH)
-    w[layout.NOW] = layout.PLACE_1
     for i in range(n):
         w[layout.Y : layout.Y + 7] = free[i]
         w[layout.PLACE_1 : layout.PLACE_1 + 3] = bfield[i]

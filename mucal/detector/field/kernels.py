@@ -16,7 +16,7 @@ import numpy as np
 from numba import njit
 
 from mucal.arrays import FloatArray, IntArray
-from mucal.numerics.borrowing import borrowing
+from mucal.numerics.borrowing import INDEX, borrowing
 
 INSIDE: Final = 0
 OUTSIDE: Final = 1
@@ -29,11 +29,14 @@ MAP_XYZ: Final = 4
 
 # The packed field: a header, whose numbers are read by these names, and blocks that start where the header says.
 (KIND, CORRECTED, DEGREE, LOWER_0, LOWER_1, LOWER_2, UPPER_0, UPPER_1, UPPER_2, PER_STEP_0, PER_STEP_1, PER_STEP_2,
- N_0, N_1, N_2, PARAMETERS, N_PARAMETERS, SPLINE, MODES, N_MODES, REGIONS, N_R, N_Z, N_PHI, EXPANSION,
- HEADER) = range(26)  # fmt: skip
+ N_0, N_1, N_2, PARAMETERS, N_PARAMETERS, SPLINE, MODES, N_MODES, REGIONS, N_R, N_Z, N_PHI, EXPANDS,
+ EXPANSION) = range(26)  # fmt: skip
 
 EXPANDED: Final = 9
 """Largest number of coefficients of a harmonic field that is evaluated as a polynomial in z and r^2."""
+
+HEADER: Final = EXPANSION + 9 * EXPANDED
+"""The header ends with the coefficients of `_expanded`, at a place that the compiler knows."""
 
 MODE_WIDTH: Final = 5
 """A mode is l, m, phase (0 cos, 1 sin), scale, amplitude; see `modes.FieldModes`."""
@@ -42,6 +45,7 @@ MODE_WIDTH: Final = 5
 @borrowing
 def evaluate_into(field: FloatArray, x: float, y: float, z: float, f: FloatArray, at: int, table: FloatArray) -> int:
     """`evaluate` into f[at] ... f[at + 11]."""
+    at &= INDEX
     kind = int(field[KIND])
     low, high = field[LOWER_0], field[UPPER_0]
     if kind == MAP_XYZ:
@@ -54,7 +58,7 @@ def evaluate_into(field: FloatArray, x: float, y: float, z: float, f: FloatArray
             f[at + i] = np.nan
         return OUTSIDE
     if kind == HARMONIC:
-        if field[EXPANSION] > 0.0:
+        if field[EXPANDS] != 0.0:
             _expanded(field, x, y, z, f, at)
         else:
             _harmonic(field, x, y, z, f, at)
@@ -97,6 +101,7 @@ def _harmonic(field: FloatArray, x: float, y: float, z: float, f: FloatArray, at
     With v_l = (1/rho) du_l/drho, w_l = (1/rho) dv_l/drho the recurrence l u_l = (2l-1) z u_{l-1} - (l-1) r^2 u_{l-2}
     is differentiated as it stands; d/dz u_l = l u_{l-1}.  In units of the reference radius, where all are of order 1.
     """
+    at &= INDEX
     start = int(field[PARAMETERS])
     scale = field[start]
     xs, ys, zs = x * scale, y * scale, z * scale
@@ -140,17 +145,17 @@ def _expanded(field: FloatArray, x: float, y: float, z: float, f: FloatArray, at
         B_r / r = sum_n Q_n(z) s^n,   Q_n = (-1/4)^n (-1/2) b^(2n+1) / (n! (n+1)!),
 
     whose gradient needs nothing else: dB_z/dr = 2 r sum n P_n s^(n-1), dB_z/dz = -(2 B_r/r + r d(B_r/r)/dr).
-    The block holds 9 rows by falling powers of z, of P_0 ... P_4, Q_0 ... Q_3; the nine sums run side by side.
+    The header holds 9 rows by falling powers of z, of P_0 ... P_4, Q_0 ... Q_3; the nine sums run side by side.
     """
-    start = int(field[PARAMETERS])
-    scale = field[start]
-    i = int(field[EXPANSION])
+    at &= INDEX
+    scale = field[HEADER]
     xs, ys, zs = x * scale, y * scale, z * scale
     s = xs * xs + ys * ys
+    i = EXPANSION
     p0, p1, p2, p3, p4 = field[i], field[i + 1], field[i + 2], field[i + 3], field[i + 4]
     q0, q1, q2, q3 = field[i + 5], field[i + 6], field[i + 7], field[i + 8]
-    for _ in range(EXPANDED - 1):
-        i += 9
+    for row in range(1, EXPANDED):
+        i = EXPANSION + 9 * row
         p0, p1, p2 = p0 * zs + field[i], p1 * zs + field[i + 1], p2 * zs + field[i + 2]
         p3, p4, q0 = p3 * zs + field[i + 3], p4 * zs + field[i + 4], q0 * zs + field[i + 5]
         q1, q2, q3 = q1 * zs + field[i + 6], q2 * zs + field[i + 7], q3 * zs + field[i + 8]
@@ -169,6 +174,7 @@ def _expanded(field: FloatArray, x: float, y: float, z: float, f: FloatArray, at
 @borrowing
 def _solenoid(field: FloatArray, x: float, y: float, z: float, f: FloatArray, at: int) -> None:
     """Finite solenoid to order r^3: divergence-free exactly, curl-free to order r^3."""
+    at &= INDEX
     start = int(field[PARAMETERS])
     height, a, half_length, centre = field[start], field[start + 1], field[start + 2], field[start + 3]
     u = (half_length - (z - centre)) / a
@@ -227,6 +233,7 @@ def _slopes(t: float) -> tuple[float, float, float, float]:
 @borrowing
 def _map_rz(field: FloatArray, x: float, y: float, z: float, f: FloatArray, at: int) -> None:
     """Bicubic spline of B_r and B_z, turned to x and y."""
+    at &= INDEX
     r = np.sqrt(x * x + y * y)
     hr, hz, nz = field[PER_STEP_0], field[PER_STEP_2], int(field[N_2])
     i, t = _cell(r, field[LOWER_0], hr, int(field[N_0]))
@@ -234,8 +241,9 @@ def _map_rz(field: FloatArray, x: float, y: float, z: float, f: FloatArray, at: 
     w, dw = _weights(t), _slopes(t)
     (q0, q1, q2, q3), (p0, p1, p2, p3) = _weights(s), _slopes(s)
     br, br_r, br_z, bz, bz_r, bz_z = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
-    start = int(field[SPLINE]) + 2 * (i * nz + j)
+    first = int(field[SPLINE]) + 2 * (i * nz + j)
     for k in range(4):
+        start = (first + 2 * nz * k) & INDEX
         c0, d0, c1, d1 = field[start], field[start + 1], field[start + 2], field[start + 3]
         c2, d2, c3, d3 = field[start + 4], field[start + 5], field[start + 6], field[start + 7]
         radial = q0 * c0 + q1 * c1 + q2 * c2 + q3 * c3
@@ -246,7 +254,6 @@ def _map_rz(field: FloatArray, x: float, y: float, z: float, f: FloatArray, at: 
         bz_r += dw[k] * axial
         br_z += w[k] * (p0 * c0 + p1 * c1 + p2 * c2 + p3 * c3)
         bz_z += w[k] * (p0 * d0 + p1 * d1 + p2 * d2 + p3 * d3)
-        start += 2 * nz
     br_r, br_z, bz_r, bz_z = br_r * hr, br_z * hz, bz_r * hr, bz_z * hz
     cos, sin, ratio = 1.0, 0.0, br_r
     if r > 1e-9:  # closer to the axis B_r / r is its slope
@@ -268,6 +275,7 @@ def _map_rz(field: FloatArray, x: float, y: float, z: float, f: FloatArray, at: 
 @borrowing
 def _map_xyz(field: FloatArray, x: float, y: float, z: float, f: FloatArray, at: int) -> None:
     """Tricubic spline of B_x, B_y, B_z: sums over z, then y, then x."""
+    at &= INDEX
     ny, nz = int(field[N_1]), int(field[N_2])
     i, tx = _cell(x, field[LOWER_0], field[PER_STEP_0], int(field[N_0]))
     j, ty = _cell(y, field[LOWER_1], field[PER_STEP_1], ny)
@@ -278,15 +286,15 @@ def _map_xyz(field: FloatArray, x: float, y: float, z: float, f: FloatArray, at:
     for n in range(3):
         value, along_x, along_y, along_z = 0.0, 0.0, 0.0, 0.0
         for m in range(4):
-            start = first + 3 * (((i + m) * ny + j) * nz + k) + n
+            corner = first + 3 * (((i + m) * ny + j) * nz + k) + n
             plane, plane_y, plane_z = 0.0, 0.0, 0.0
             for o in range(4):
+                start = (corner + 3 * nz * o) & INDEX
                 c0, c1, c2, c3 = field[start], field[start + 3], field[start + 6], field[start + 9]
                 line = q0 * c0 + q1 * c1 + q2 * c2 + q3 * c3
                 plane += wy[o] * line
                 plane_y += dy[o] * line
                 plane_z += wy[o] * (p0 * c0 + p1 * c1 + p2 * c2 + p3 * c3)
-                start += 3 * nz
             value += wx[m] * plane
             along_x += dx[m] * plane
             along_y += wx[m] * plane_y

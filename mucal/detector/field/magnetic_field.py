@@ -93,6 +93,9 @@ class MagneticField(Result):
         header[kernels.N_0 : kernels.N_2 + 1] = self.spline.shape[:3]
         header[kernels.N_PARAMETERS] = self.parameters.size
         header[kernels.N_R : kernels.N_PHI + 1] = self.region_offsets.shape[:3]
+        expansion = _expansion(self)
+        header[kernels.EXPANDS] = expansion.size > 0
+        header[kernels.EXPANSION : kernels.EXPANSION + expansion.size] = expansion.ravel()
         modes = np.zeros((0, kernels.MODE_WIDTH))
         if self.modes is not None:
             header[kernels.DEGREE] = self.modes.degree
@@ -104,10 +107,7 @@ class MagneticField(Result):
             (kernels.SPLINE, self.spline),
             (kernels.MODES, modes),
             (kernels.REGIONS, np.concatenate([self.region_r, self.region_z, self.region_offsets.ravel()])),
-            (kernels.EXPANSION, _expansion(self)),
         ):
-            if place == kernels.EXPANSION and block.size == 0:
-                continue
             header[place] = sum(b.size for b in blocks)
             blocks.append(np.ravel(block))
         return np.concatenate(blocks)

@@ -10,7 +10,7 @@ import numpy as np
 from numba import njit
 
 from mucal.arrays import FloatArray
-from mucal.numerics.borrowing import borrowing
+from mucal.numerics.borrowing import INDEX, borrowing
 from mucal.propagation.kernels.layout import BLOCK, FRAME, LANES, ROWS, K, Y, unit_lanes
 
 PLANE, CYLINDER = 0.0, 1.0
@@ -28,6 +28,7 @@ def path_to(surfaces: FloatArray, i: int, w: FloatArray, sense: float, near: boo
     sense : +1 forwards, -1 backwards: which of a cylinder's two crossings is meant
     near  : whether the muon was stepped to the surface and may stand on either side of it
     """
+    i &= INDEX
     if surfaces[i, SHAPE] == PLANE:
         return _path_to_plane(surfaces, i, w)
     return _path_to_cylinder(surfaces[i, RADIUS], w, sense, near)
@@ -35,6 +36,7 @@ def path_to(surfaces: FloatArray, i: int, w: FloatArray, sense: float, near: boo
 
 @borrowing
 def _path_to_plane(surfaces: FloatArray, i: int, w: FloatArray) -> tuple[float, bool]:
+    i &= INDEX
     n0, n1, n2 = surfaces[i, AXES + 6], surfaces[i, AXES + 7], surfaces[i, AXES + 8]
     f = (
         n0 * (w[Y] - surfaces[i, CENTRE])
@@ -98,6 +100,7 @@ def _path_to_cylinder(radius: float, w: FloatArray, sense: float, near: bool) ->
 @borrowing
 def local_axes(surfaces: FloatArray, i: int, w: FloatArray) -> None:
     """The local frame at the muon's point of surface i: rows u, v, w into w[FRAME:]."""
+    i &= INDEX
     if surfaces[i, SHAPE] == PLANE:
         for j in range(9):
             w[FRAME + j] = surfaces[i, AXES + j]
@@ -119,6 +122,8 @@ def against_axis(w: FloatArray, row: int) -> float:
 @borrowing
 def to_local(surfaces: FloatArray, i: int, w: FloatArray, local: FloatArray, at: int) -> None:
     """(q, u', v', u, v) of the muon on surface i, into row `at` of local (L, 5); on a cylinder u = R phi, v = z."""
+    i &= INDEX
+    at &= INDEX
     inverse = 1.0 / against_axis(w, 2)
     local[at, 0], local[at, 1], local[at, 2] = w[Y + 6], against_axis(w, 0) * inverse, against_axis(w, 1) * inverse
     if surfaces[i, SHAPE] == PLANE:

@@ -30,7 +30,7 @@ Y, BEFORE = 0, 8
 # dt/ds and its derivative along the path (3 each), without loss.
 K = 16
 # Field and gradient (12 each): in the middle and at the last stage of a step; and where the muon is, for which two
-# places take turns, w[NOW] says which.  w[SINCE] is the path since the field was looked up.
+# places take turns, w[NOW] = 0 or 1.  w[SINCE] is the path since the field was looked up.
 MIDDLE, END, PLACE_1, PLACE_2 = 24, 40, 56, 72
 # The field offset of a leg (3), and its medium.
 OFFSET, MEDIUM = 88, 92
@@ -64,3 +64,9 @@ def unit_lanes(block: FloatArray) -> None:
     for point in range(3):
         for j in range(3):
             block[FIELDS + LANES * (3 * point + j) + 5 + j] = 1.0
+
+
+@borrowing
+def place(w: FloatArray) -> int:
+    """Where the field at the muon is; the compiler sees that it is one of two, neither negative."""
+    return PLACE_1 if w[NOW] == 0.0 else PLACE_2

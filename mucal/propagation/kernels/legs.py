@@ -6,7 +6,7 @@ import numpy as np
 
 from mucal.arrays import FloatArray
 from mucal.detector.field.kernels import INSIDE, evaluate_into, mode_fields
-from mucal.numerics.borrowing import borrowing
+from mucal.numerics.borrowing import INDEX, borrowing
 from mucal.propagation.kernels.crossings import (
     GAP_CUT,
     GAP_MEDIUM,
@@ -40,6 +40,7 @@ from mucal.propagation.kernels.layout import (
     K,
     Q,
     Y,
+    place,
     workspace,
 )  # fmt: skip
 from mucal.propagation.kernels.losses import thick_loss
@@ -73,7 +74,7 @@ LAST_SHIFT = 1e-3
 @borrowing
 def curvature(w: FloatArray) -> None:
     """dt/ds = kappa q t x B of the muon in w and its derivative along the path (loss left out), into w[K:]."""
-    f, r = int(w[NOW]), CURVATURE * w[Y + 6]
+    f, r = place(w), CURVATURE * w[Y + 6]
     t0, t1, t2 = w[Y + 3], w[Y + 4], w[Y + 5]
     b0, b1, b2 = w[f], w[f + 1], w[f + 2]
     k0, k1, k2 = r * (t1 * b2 - t2 * b1), r * (t2 * b0 - t0 * b2), r * (t0 * b1 - t1 * b0)
@@ -148,7 +149,7 @@ def _next_step(s: float, found: bool, bend2: float, sense: float, h_max: float, 
 @borrowing
 def _last_shift(w: FloatArray, s: float, loss: float, first: FloatArray, blocks: FloatArray) -> None:
     """The muon, its derivatives, its curvature and the field at it, over what is left to the surface."""
-    now = int(w[NOW])
+    now = place(w)
     shift_columns(first, s, w, now)
     for j in range(1, blocks.shape[0]):
         shift_columns(blocks[j], s, w, now)
@@ -181,7 +182,7 @@ def _step(
         helix_step(w, h, first)
         enter_stage(w, 3, w[Y + 3], w[Y + 4], w[Y + 5], w[Y + 6])
         return OK
-    start = int(w[NOW])
+    start = place(w)
     if mode_b.shape[1] > 0:
         for j in range(7):
             w[BEFORE + j] = w[Y + j]
@@ -206,6 +207,7 @@ def propagate_leg(
     first : blocks[0]; views of an array cost as much as a projection, so the callers make them once a track
     On return w[K:] is dt/ds and its derivative, and w[SUMMARY:] what the constants of this module say.
     """
+    i &= INDEX
     lossy = surfaces[i, GAP_XI] > 0.0
     thick = lossy or surfaces[i, GAP_X_OVER_X0] > 0.0
     path, middle, target, turned, loss, steps, reversals = 0.0, 0.0, 0.0, 0.0, 0.0, 0, 0
@@ -213,11 +215,11 @@ def propagate_leg(
     if lossy:
         w[SUMMARY + VARIANCE_START] = _variance_rate(w, media)
     if not known:
-        w[NOW], w[SINCE] = float(PLACE_1), 0.0
+        w[NOW], w[SINCE] = 0.0, 0.0
         if evaluate_into(field, w[Y], w[Y + 1], w[Y + 2], w, PLACE_1, table) != INSIDE:
             return OUTSIDE_FIELD, steps
     for j in range(3):
-        w[int(w[NOW]) + j] += w[OFFSET + j]
+        w[place(w) + j] += w[OFFSET + j]
     while True:
         curvature(w)
         bend2 = w[K] * w[K] + w[K + 1] * w[K + 1] + w[K + 2] * w[K + 2]
@@ -262,7 +264,7 @@ def propagate_leg(
         w[SUMMARY + VARIANCE_END] = _variance_rate(w, media)
     w[SUMMARY + PATH], w[SUMMARY + LOSS_END], w[SUMMARY + TURNED] = path, loss, turned
     for j in range(3):
-        w[int(w[NOW]) + j] -= w[OFFSET + j]
+        w[place(w) + j] -= w[OFFSET + j]
     return OK, steps
 
 

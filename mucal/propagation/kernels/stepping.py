@@ -9,7 +9,7 @@ from math import cos, sin, sqrt
 
 from mucal.arrays import FloatArray
 from mucal.detector.field.kernels import INSIDE, N_R, evaluate_into
-from mucal.numerics.borrowing import borrowing
+from mucal.numerics.borrowing import INDEX, borrowing
 from mucal.propagation.kernels.layout import (
     CUT,
     END,
@@ -36,6 +36,7 @@ from mucal.propagation.kernels.layout import (
     K,
     Q,
     Y,
+    place,
 )  # fmt: skip
 from mucal.propagation.kernels.losses import thick_loss
 from mucal.units import CURVATURE
@@ -80,8 +81,9 @@ def _field_at(
     field: FloatArray, w: FloatArray, near: bool, x: float, y: float, z: float, at: int, table: FloatArray
 ) -> int:
     """Field (with the leg's offset) and gradient at a point, into w[at:]; near the muon continued from its place."""
+    at &= INDEX
     if near:
-        now = int(w[NOW])
+        now = place(w)
         x, y, z = x - w[Y], y - w[Y + 1], z - w[Y + 2]
         for j in range(3):
             w[at + j] = w[now + j] + (w[now + 3 * j + 3] * x + w[now + 3 * j + 4] * y + w[now + 3 * j + 5] * z)
@@ -164,14 +166,14 @@ def _field_behind(
     field: FloatArray, w: FloatArray, near: bool, dx: float, dy: float, dz: float, table: FloatArray
 ) -> int:
     """Field and gradient at the end of a step, (dx, dy, dz) from its last stage, in the place not used before it."""
-    place = PLACE_1 + PLACE_2 - int(w[NOW])
-    w[NOW] = float(place)
+    at = PLACE_2 if w[NOW] == 0.0 else PLACE_1
+    w[NOW] = 1.0 - w[NOW]
     if not near and dx * dx + dy * dy + dz * dz > CONTINUED * CONTINUED:
-        return _field_at(field, w, False, w[Y], w[Y + 1], w[Y + 2], place, table)
+        return _field_at(field, w, False, w[Y], w[Y + 1], w[Y + 2], at, table)
     for j in range(3):
-        w[place + j] = w[END + j] + (w[END + 3 * j + 3] * dx + w[END + 3 * j + 4] * dy + w[END + 3 * j + 5] * dz)
+        w[at + j] = w[END + j] + (w[END + 3 * j + 3] * dx + w[END + 3 * j + 4] * dy + w[END + 3 * j + 5] * dz)
     for j in range(3, 12):
-        w[place + j] = w[END + j]
+        w[at + j] = w[END + j]
     return INSIDE
 
 
@@ -218,6 +220,7 @@ def step_columns(block: FloatArray, h: float, w: FloatArray, start: int) -> None
 
     start : where the field at the start of the step is
     """
+    start &= INDEX
     half, eighth, sixth = 0.5 * h, 0.125 * h * h, h / 6.0
     n1, n2 = _stage_numbers(w, 0, start), _stage_numbers(w, 1, MIDDLE)
     n3, n4 = _stage_numbers(w, 2, MIDDLE), _stage_numbers(w, 3, END)
@@ -269,6 +272,7 @@ def step_columns(block: FloatArray, h: float, w: FloatArray, start: int) -> None
 @borrowing
 def shift_columns(block: FloatArray, h: float, w: FloatArray, f: int) -> None:
     """Derivatives through a Taylor step of small length h in the field at w[f:], at the last of the stages."""
+    f &= INDEX
     n, g = _stage_numbers(w, 3, f), _gradient(w, f)
     half = 0.5 * h * h
     for j in range(LANES):
@@ -328,7 +332,7 @@ def helix_step(w: FloatArray, h: float, block: FloatArray) -> None:
         t(s) = (e.t) e + cos(ks) t_perp - sin(ks) e x t,
         r(s) = r + s (e.t) e + sin(ks)/k t_perp - (1 - cos(ks))/k e x t.
     """
-    now = int(w[NOW])
+    now = place(w)
     b0, b1, b2 = w[now], w[now + 1], w[now + 2]
     size = sqrt(b0 * b0 + b1 * b1 + b2 * b2)
     if size == 0.0:

@@ -13,7 +13,7 @@ from numba import njit
 
 from mucal.arrays import FloatArray, IntArray
 from mucal.detector.field.kernels import CORRECTED, DEGREE, KIND, N_R, UNIFORM
-from mucal.numerics.borrowing import borrowing
+from mucal.numerics.borrowing import INDEX, borrowing
 from mucal.propagation.kernels.crossings import (
     GAP_X_OVER_X0,
     GAP_XI,
@@ -76,6 +76,7 @@ def _leave_layer(
     surfaces: FloatArray, media: FloatArray, last: int, alpha: float, scale: float, w: FloatArray, block: FloatArray
 ) -> bool:
     """The muon out of the thin material of surface `last`; fills w[BEGIN:] and opens the block.  False if it stops."""
+    last &= INDEX
     inverse = 1.0 / against_axis(w, 2)
     us, vs = against_axis(w, 0) * inverse, against_axis(w, 1) * inverse
     w[BY_Q], w[BY_U], w[BY_V], w[BY_X], w[BY_K], w[Q_VARIANCE] = 1.0, 0.0, 0.0, 0.0, 0.0, 0.0
@@ -104,6 +105,7 @@ def _write_leg(
     transport: FloatArray, theta: FloatArray, noise: FloatArray, straggling: FloatArray,
 ) -> None:  # fmt: skip
     """The leg's Jacobian, parameter columns, and the noise of what it begins with, from the projected columns."""
+    leg &= INDEX
     theta2, q_variance = w[THETA2], w[Q_VARIANCE]
     a11, a12, a22 = theta2 * w[C_11], theta2 * w[C_12], theta2 * w[C_22]
     for r in range(5):
@@ -181,11 +183,13 @@ def _gap_noise(
 
 
 @borrowing
-def _finish_noise(noise: FloatArray, straggling: FloatArray, reached: int, thickness: float) -> None:
+def _finish_noise(noise: FloatArray, straggling: FloatArray, reached: int, thickness: float, straggles: bool) -> None:
     """Scattering times Highland's logarithm of the whole route, plus straggling."""
     highland = 1.0
     if thickness > 0.0:
         highland = (1.0 + 0.038 * log(thickness)) ** 2
+    elif not straggles:
+        return
     for leg in range(reached):
         for r in range(5):
             for c in range(5):
@@ -225,7 +229,7 @@ def propagate_track(
     w[OFFSET], w[OFFSET + 1], w[OFFSET + 2] = 0.0, 0.0, 0.0
     for j in range(7):
         w[Y + j] = y[j]
-    thickness, reached, steps, turned = 0.0, 0, 0, 0.0
+    thickness, reached, steps, turned, straggles = 0.0, 0, 0, 0.0, False
     status = _bad_start(y)
     for leg in range(route.size):
         i = route[leg]
@@ -273,10 +277,11 @@ def propagate_track(
         if in_gap:
             _gap_noise(surfaces, i, blocks[1], local, leg, w, noise, straggling)
         thickness += w[THICKNESS]
+        straggles = straggles or w[Q_VARIANCE] > 0.0
         reached = leg + 1
     for j in range(7):
         y[j] = w[Y + j]
-    _finish_noise(noise, straggling, reached, thickness)
+    _finish_noise(noise, straggling, reached, thickness, straggles)
     return status, reached, thickness
 
 
