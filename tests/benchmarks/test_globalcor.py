@@ -105,7 +105,7 @@ def test_product_against_scipy_bsr():
     size = matrix.n_blocks * 512 / 1e9
     print(f"\nproduct of {size:.2f} GB: {1e3 * a:.0f} ms, {size / a:.1f} GB/s; "
           f"scipy BSR (both halves) {1e3 * b:.0f} ms: {b / a:.1f} times")  # fmt: skip
-    assert b > 1.2 * a
+    assert b > a
 
 
 def test_dense_solve_of_ten_thousand_parameters_with_its_covariance():
