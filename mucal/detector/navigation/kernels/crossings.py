@@ -21,12 +21,13 @@ from mucal.detector.navigation.kernels.helix import (
     roots,
     turning_points,
 )
+from mucal.numerics.borrowing import borrowing
 
 MARGIN = 1e-7  # cm, added to boxes and bins so that rounding loses nothing
 LOOPS, NOT_FINITE = 1, 2  # of `NavigationStatus`
 
 
-@njit(cache=True)
+@borrowing
 def _add(
     found: IntArray, numbers: FloatArray, n: int, element: int, s: float, u: float, v: float, cosine: float
 ) -> None:
@@ -41,7 +42,7 @@ def _add(
     numbers[j, 0], numbers[j, 1], numbers[j, 2], numbers[j, 3] = s, u, v, cosine
 
 
-@njit(cache=True)
+@borrowing
 def _cross_module(
     start: FloatArray, k: float, i: int, module: FloatArray, low: float, high: float, slack: float,
     middle: FloatArray, cuts: FloatArray, found: IntArray, numbers: FloatArray, n: int,
@@ -93,18 +94,17 @@ def _cross_module(
     return n
 
 
-@njit(cache=True)
+@borrowing
 def _cross_layer(
     start: FloatArray, k: float, low: float, high: float, slack: float, grid: IntArray, span: FloatArray,
     bins: IntArray, entries: IntArray, modules: FloatArray, stamp: IntArray, mark: int,
-    cuts: FloatArray, found: IntArray, numbers: FloatArray, n: int,
+    middle: FloatArray, cuts: FloatArray, found: IntArray, numbers: FloatArray, n: int,
 ) -> int:  # fmt: skip
     """Test the candidates of one layer between two paths.  Returns the new number of crossings.
 
     grid (4,): 1 for a disc, bins in azimuth, bins in z or r, first bin; span (2,): first edge and inverse width of
     the bins in z or r.
     """
-    middle = np.empty(5)
     middle[0], middle[1], middle[2], middle[3], middle[4] = helix_at(start, k, 0.5 * (low + high))
     x_a, y_a, z_a, _, _ = helix_at(start, k, low)
     x_b, y_b, z_b, _, _ = helix_at(start, k, high)
@@ -144,9 +144,9 @@ def _cross_layer(
     return n
 
 
-@njit(cache=True)
+@borrowing
 def _cross_passive(
-    start: FloatArray, k: float, sheets: FloatArray, ranges: IntArray, rows: FloatArray, first: int,
+    start: FloatArray, k: float, sheets: FloatArray, ranges: IntArray, rows: FloatArray, first: int, path: FloatArray,
     found: IntArray, numbers: FloatArray, n: int,
 ) -> int:  # fmt: skip
     """Cross cylinders and discs.  Returns the new number of crossings.
@@ -155,7 +155,6 @@ def _cross_passive(
     number in the table.
     """
     end = pi / abs(k) if abs(k) >= STRAIGHT else FAR
-    path = np.empty(2)
     for i in range(sheets.shape[0]):
         n_paths = 0
         if sheets[i, 0] == 1.0:
@@ -198,7 +197,7 @@ def cross(
     capacity = 4 * modules.shape[0] + 2 * rows.shape[0]
     found, numbers = np.empty(capacity, dtype=np.int64), np.empty((capacity, 4))
     stamp = np.zeros(modules.shape[0], dtype=np.int64)
-    intervals, cuts = np.empty((4, 2)), np.empty(8)
+    intervals, cuts, middle, path, breaks = np.empty((4, 2)), np.empty(8), np.empty(5), np.empty(2), np.empty(6)
     mark, total = 0, 0
     for t in range(n_tracks):
         start, k = starts[t], ks[t]
@@ -207,13 +206,13 @@ def cross(
             status[t] = NOT_FINITE
         else:
             for i in range(boxes.shape[0]):
-                for j in range(box_intervals(start, k, boxes[i], MARGIN + 1.5 * slack, intervals)):
+                for j in range(box_intervals(start, k, boxes[i], MARGIN + 1.5 * slack, breaks, intervals)):
                     mark += 1
                     n = _cross_layer(
                         start, k, intervals[j, 0], intervals[j, 1], slack, grids[i], spans[i], bins, entries, modules,
-                        stamp, mark, cuts, found, numbers, n,
+                        stamp, mark, middle, cuts, found, numbers, n,
                     )  # fmt: skip
-            n = _cross_passive(start, k, sheets, ranges, rows, modules.shape[0], found, numbers, n)
+            n = _cross_passive(start, k, sheets, ranges, rows, modules.shape[0], path, found, numbers, n)
             if abs(k) >= STRAIGHT:
                 x, y, z, _, _ = helix_at(start, k, pi / abs(k))
                 if hypot(x, y) < envelope[0] and envelope[1] < z < envelope[2]:

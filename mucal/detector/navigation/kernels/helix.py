@@ -7,17 +7,15 @@ cancellation for straight tracks.
 
 from math import atan, atan2, cos, floor, hypot, pi, sin, sqrt, tan
 
-import numpy as np
-from numba import njit
-
 from mucal.arrays import FloatArray
+from mucal.numerics.borrowing import borrowing
 
 STRAIGHT = 1e-15  # 1/cm, below this a track is a line: the sagitta of 10 m is 1e-10 cm
 FAR = 1e9  # cm, stands for "never" in s and q
 CONVERGED = 1e-12  # cm, last Newton step
 
 
-@njit(cache=True)
+@borrowing
 def helix_at(start: FloatArray, k: float, s: float) -> tuple[float, float, float, float, float]:
     """Position and transverse direction after a path s; start (6,): position, unit direction.
 
@@ -39,7 +37,7 @@ def helix_at(start: FloatArray, k: float, s: float) -> tuple[float, float, float
     )
 
 
-@njit(cache=True)
+@borrowing
 def path_of_q(k: float, q: float) -> float:
     half = 0.5 * k * q
     if abs(half) < 1e-4:
@@ -47,7 +45,7 @@ def path_of_q(k: float, q: float) -> float:
     return 2.0 * atan(half) / k
 
 
-@njit(cache=True)
+@borrowing
 def q_of_path(k: float, s: float) -> float:
     half = 0.5 * k * s
     if abs(half) >= 0.5 * pi - 1e-9:
@@ -57,7 +55,7 @@ def q_of_path(k: float, s: float) -> float:
     return min(FAR, 2.0 * tan(half) / k)
 
 
-@njit(cache=True)
+@borrowing
 def radius_quadratic(start: FloatArray, k: float, radius: float) -> tuple[float, float, float]:
     """a, b, c of a q^2 + 2 b q + c, which has the sign of r^2 - radius^2."""
     x, y, tx, ty = start[0], start[1], start[3], start[4]
@@ -65,7 +63,7 @@ def radius_quadratic(start: FloatArray, k: float, radius: float) -> tuple[float,
     return tx * tx + ty * ty + k * (x * ty - y * tx) + 0.25 * c * k * k, x * tx + y * ty, c
 
 
-@njit(cache=True)
+@borrowing
 def roots(a: float, b: float, c: float) -> tuple[float, float]:
     """Both q where the radius is reached; FAR if there is none."""
     under = b * b - a * c
@@ -75,8 +73,10 @@ def roots(a: float, b: float, c: float) -> tuple[float, float]:
     return (t / a if a != 0.0 else FAR), (c / t if t != 0.0 else FAR)
 
 
-@njit(cache=True)
-def box_intervals(start: FloatArray, k: float, box: FloatArray, slack: float, found: FloatArray) -> int:
+@borrowing
+def box_intervals(
+    start: FloatArray, k: float, box: FloatArray, slack: float, breaks: FloatArray, found: FloatArray
+) -> int:
     """Path intervals inside a box (r low, r high, z low, z high), written to found (4, 2); returns how many."""
     s_low, s_high = 0.0, pi / abs(k) if abs(k) >= STRAIGHT else FAR
     z_low, z_high = box[2] - slack - start[2], box[3] + slack - start[2]
@@ -95,7 +95,6 @@ def box_intervals(start: FloatArray, k: float, box: FloatArray, slack: float, fo
         a_in, b_in, c_in = radius_quadratic(start, k, box[0] - slack)
     a_out, b_out, c_out = radius_quadratic(start, k, box[1] + slack)
     q_low, q_high = q_of_path(k, s_low), q_of_path(k, s_high)
-    breaks = np.empty(6)
     breaks[0] = q_low
     n = 1
     for a, b, c in ((a_in, b_in, c_in), (a_out, b_out, c_out)):
@@ -123,7 +122,7 @@ def box_intervals(start: FloatArray, k: float, box: FloatArray, slack: float, fo
     return count
 
 
-@njit(cache=True)
+@borrowing
 def plane_root(start: FloatArray, k: float, plane: FloatArray, low: float, high: float, guess: float) -> float:
     """The path at which the helix meets a plane (normal, distance) between low and high, or FAR.
 
@@ -154,7 +153,7 @@ def plane_root(start: FloatArray, k: float, plane: FloatArray, low: float, high:
     return s
 
 
-@njit(cache=True)
+@borrowing
 def turning_points(start: FloatArray, k: float, plane: FloatArray, low: float, high: float, cuts: FloatArray) -> int:
     """Splits [low, high] where the distance to the plane turns; cuts (8,) gets the edges, returns the pieces."""
     cuts[0] = low
