@@ -1,12 +1,28 @@
 """A small registry, and made-up candidates whose sums are known."""
 
+import hashlib
+import time
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from mucal.detector import barrel
-from mucal.globalcor import Family, Registry, build_registry
+from mucal.globalcor import (
+    AccumulateConfig,
+    Family,
+    GuardConfig,
+    Registry,
+    accumulate,
+    build_registry,
+    divide,
+)
 from mucal.globalcor.workers import Chunk
 from mucal.refit import ProfiledBlocks
+
+OPEN = AccumulateConfig(guards=GuardConfig(chi2_per_ndof=1e9))
+CHUNKS = divide(300, 30)
+FEW = AccumulateConfig(every=2)
 
 
 def blocks_of(registry: Registry, numbers: np.ndarray, *, truth: np.ndarray | None = None, seed: int = 1, rows: int = 7,
@@ -80,3 +96,27 @@ def registry(tracker) -> Registry:
             Family(kind="eloss", by="group", min_entries=5),
         ),
     )
+
+
+@pytest.fixture(scope="session")
+def truth(registry):
+    return np.random.default_rng(3).normal(size=len(registry)) * registry.prior
+
+
+@pytest.fixture(scope="session")
+def sums(registry, truth):
+    return accumulate(Sample(registry, truth), divide(400, 50), registry, OPEN)
+
+
+def oracle(registry, truth, *, extra_h=0.0, extra_g=0.0, at=None):
+    """Solution, covariance and chi2 drop from dense matrices, the textbook way."""
+    g, h = dense_sums(blocks_of(registry, np.arange(400), truth=truth), len(registry))
+    h = h + np.diag(2.0 / registry.prior**2) + extra_h
+    g = g + extra_g + (0.0 if at is None else 2.0 * at / registry.prior**2)
+    return -np.linalg.solve(h, g), 2.0 * np.linalg.inv(h), 0.5 * g @ np.linalg.solve(h, g)
+
+
+def content(equations, folder: Path) -> str:
+    """Digest of all bytes of a saved sum."""
+    path = equations.save(folder / f"{time.monotonic_ns()}.h5")
+    return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -4,16 +4,10 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
-from mucal.detector.field import evaluate
-from mucal.detector.field.modes import harmonic_modes
 from mucal.errors import InputError, NotCertified
 from mucal.globalcor import (
     AccumulateConfig,
-    Constraint,
     Family,
-    GlobalCorrections,
-    GuardConfig,
-    Measurement,
     ParameterStatus,
     SolveConfig,
     accumulate,
@@ -24,28 +18,9 @@ from mucal.globalcor import (
     solve,
 )
 
-from .conftest import Sample, blocks_of, dense_sums
+from .conftest import OPEN, Sample, oracle
 
-OPEN = AccumulateConfig(guards=GuardConfig(chi2_per_ndof=1e9))
 METHODS = ("dense", "sparse", "iterative")
-
-
-@pytest.fixture(scope="module")
-def truth(registry):
-    return np.random.default_rng(3).normal(size=len(registry)) * registry.prior
-
-
-@pytest.fixture(scope="module")
-def sums(registry, truth):
-    return accumulate(Sample(registry, truth), divide(400, 50), registry, OPEN)
-
-
-def oracle(registry, truth, *, extra_h=0.0, extra_g=0.0, at=None):
-    """Solution, covariance and chi2 drop from dense matrices, the textbook way."""
-    g, h = dense_sums(blocks_of(registry, np.arange(400), truth=truth), len(registry))
-    h = h + np.diag(2.0 / registry.prior**2) + extra_h
-    g = g + extra_g + (0.0 if at is None else 2.0 * at / registry.prior**2)
-    return -np.linalg.solve(h, g), 2.0 * np.linalg.inv(h), 0.5 * g @ np.linalg.solve(h, g)
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -146,60 +121,6 @@ def test_kept_factors_give_the_solution_of_blocks(registry, truth, sums, method)
     )
 
 
-# ------------------------------------------------------------------------------------------------ constraints
-
-
-@pytest.mark.parametrize("method", ["dense", "iterative"])
-def test_constraints_hold_exactly_and_agree_with_multipliers(registry, truth, sums, method):
-    rows = [
-        Constraint(name="sum", index=np.arange(10), factor=1.0 / registry.prior[:10], value=0.7),
-        Constraint(name="pair", index=np.array([12, 40]), factor=np.array([1.0, -2.0])),
-    ]
-    found = solve(sums, registry, SolveConfig(method=method, tolerance=1e-11, errors=("*",)), constraints=rows)
-    g, h = dense_sums(blocks_of(registry, np.arange(400), truth=truth), len(registry))
-    h += np.diag(2.0 / registry.prior**2)
-    c = np.zeros((2, len(registry)))
-    for i, row in enumerate(rows):
-        c[i, row.index] = row.factor
-    s = registry.prior  # multipliers in whitened units, else the matrix is badly scaled
-    kkt = np.block([[h * np.outer(s, s), (c * s).T], [c * s, np.zeros((2, 2))]])
-    inverse = np.linalg.inv(kkt)
-    theta = s * (inverse @ np.concatenate([-g * s, [0.7, 0.0]]))[: len(registry)]
-    sigma = s * np.sqrt(2.0 * np.diag(inverse)[: len(registry)])
-    assert_allclose(c @ found.theta, [0.7, 0.0], atol=1e-12)
-    assert_allclose(found.theta / sigma, theta / sigma, atol=1e-6)
-    assert_allclose(found.error, sigma, rtol=1e-6)
-
-
-def test_repeated_and_contradictory_constraints_are_named(registry, sums):
-    one = Constraint(name="first", index=np.array([1, 2]), factor=np.array([1.0, 1.0]), value=0.0)
-    with pytest.raises(InputError, match=r"'(again' repeats 'first|first' repeats 'again)'"):
-        solve(sums, registry, constraints=[one, replace(one, name="again", factor=2.0 * one.factor)])
-    with pytest.raises(InputError, match=r"contradicts"):
-        solve(sums, registry, constraints=[one, replace(one, name="other", value=1e-3)])
-
-
-def test_a_constraint_on_frozen_parameters_is_refused(registry, sums):
-    row = Constraint(name="loss", index=np.array([registry.index("eloss/strips/sensors/scale")]), factor=np.ones(1))
-    with pytest.raises(InputError, match="'loss' holds no parameter that is free"):
-        solve(sums, registry, SolveConfig(fixed=("eloss/*",)), constraints=[row])
-
-
-@pytest.mark.parametrize("method", ["dense", "iterative"])
-def test_measurements_from_outside_add_their_information(registry, truth, sums, method):
-    at = registry.index("bfield/strips-L3/z")
-    probe = Measurement(name="NMR", index=np.array([at]), factor=np.ones(1), value=2e-3, sigma=1e-5)
-    h, g = np.zeros((len(registry), len(registry))), np.zeros(len(registry))
-    h[at, at], g[at] = 2.0 / 1e-10, -2.0 * 2e-3 / 1e-10
-    theta, cov, _ = oracle(registry, truth, extra_h=h, extra_g=g)
-    found = solve(sums, registry, SolveConfig(method=method, tolerance=1e-11, errors=("*",)), measurements=[probe])
-    assert_allclose(found.theta / found.error, theta / found.error, atol=1e-6)
-    assert_allclose(found.error, np.sqrt(np.diag(cov)), rtol=1e-6)
-
-
-# ------------------------------------------------------------------------------------------------ what is not known
-
-
 @pytest.fixture(scope="module")
 def partly(tracker):
     """A registry of which the last layer is never hit, and one parameter rarely."""
@@ -256,13 +177,6 @@ def test_a_free_mode_without_prior_is_refused_and_named(registry, truth):
     solve(sums, registry)  # with priors there is a solution
 
 
-def test_prior_driven_results_are_flagged(registry, sums):
-    tight = registry.with_prior(np.where(np.arange(len(registry)) == 5, 1e-9, registry.prior))
-    found = solve(sums, tight)
-    assert found.prior_driven[5]
-    assert found.error_over_prior[5] == pytest.approx(1.0, abs=1e-3)
-
-
 def test_fixed_parameters_keep_what_was_applied(registry, sums):
     at = np.full(len(registry), 1e-4)
     found = solve(sums, registry, SolveConfig(fixed=("eloss/*",)), applied=at)
@@ -291,43 +205,6 @@ def test_replicas_scatter_with_the_covariance(registry, sums):
     cov = found.replicas.T @ found.replicas / 4000
     scale = np.outer(found.error, found.error)
     assert np.abs((cov - found.covariance) / scale).max() < 5.0 / np.sqrt(4000)
-
-
-# ------------------------------------------------------------------------------------------------ the result
-
-
-def test_saved_and_loaded(registry, sums, tmp_path):
-    found = solve(sums, registry)
-    again = GlobalCorrections.load(found.save(tmp_path / "corrections.h5"))
-    assert_array_equal(again.theta, found.theta)
-    assert again.registry.names == registry.names
-    assert again.provenance.ledgers["accumulate"].used == 400
-
-
-def test_applied_to_the_detector_modules_move_and_the_field_changes(tracker):
-    registry = build_registry(
-        tracker, (Family(kind="alignment", by="layer"), Family(kind="modes", by="mode")), harmonic_modes(1)
-    )
-    truth = np.zeros(len(registry))
-    truth[registry.index("alignment/strips-L4/u")] = 0.01
-    truth[registry.index("bfield/l1m0c")] = 2e-3
-    found = solve(accumulate(Sample(registry, truth), divide(400, 400), registry, OPEN), registry)
-    exact = replace(found, theta=truth)
-    moved = exact.to_detector(tracker)
-    layer = (tracker.modules.subdet == 2) & (tracker.modules.layer == 4)
-    shift = np.einsum("mij,mj->mi", tracker.modules.rotation, moved.modules.centre - tracker.modules.centre)
-    assert_allclose(shift[layer], [[0.01, 0.0, 0.0]] * layer.sum(), atol=1e-12)
-    assert_allclose(shift[~layer], 0.0, atol=1e-12)
-    point = np.array([[30.0, 10.0, 20.0]])
-    db = evaluate(moved.field, point).bfield - evaluate(tracker.field, point).bfield
-    assert_allclose(db, [[0.0, 0.0, 2e-3]], atol=1e-12)
-
-
-def test_another_detector_is_refused(tracker, registry, sums):
-    found = solve(sums, registry)
-    with pytest.raises(ValueError, match="these corrections are of 'barrel'"):
-        found.to_detector(replace(tracker, name="other"))
-    assert_array_equal(found.to_detector(tracker).modules.centre.shape, tracker.modules.centre.shape)
 
 
 def test_gauges_take_rigid_motions_out(tracker, registry, sums):
