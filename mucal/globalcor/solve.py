@@ -147,8 +147,11 @@ def matching(registry: Registry, patterns: Sequence[str]) -> BoolArray:
 
 def choose(system: System, config: SolveConfig, templates: FloatArray | None) -> tuple[str, Solver]:
     """The method for a system, and its solver."""
+    kept = len(system.total.kept) > 0
     plain = system.inside.normal.shape[1] == 0 and system.rows.shape[0] == 0
     method = config.method
+    if method == "auto" and kept:
+        method = "iterative"
     if method == "auto":
         if plain and system.n > config.dense_limit // 8 and share_of_blocks(system) < config.sparse_share:
             method = "sparse"

@@ -1,7 +1,7 @@
 """The linear system of a solve: whitened with the priors, without frozen parameters, inside the constraints."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
 
 import numpy as np
@@ -107,8 +107,9 @@ def build_system(
     prior_on_step: bool, constraints: Sequence[Constraint], measurements: Sequence[Measurement],
 ) -> System:  # fmt: skip
     """The system of a solve; its arguments are those of `solve`."""
-    total, matrix = equations.total(), equations.matrix()
-    diagonal = equations.diagonal()
+    total = equations.total()
+    whole = replace(equations, partials=(total,))  # merged once
+    matrix, diagonal = whole.matrix(), whole.diagonal()
     outside = rows_of(measurements, len(registry))
     needed = registry.min_entries if min_entries is None else np.full(len(registry), min_entries)
     status = np.zeros(len(registry), dtype=np.int64)

@@ -112,6 +112,11 @@ def test_kept_factors_give_the_solution_of_blocks(registry, truth, sums, method)
     kept = accumulate(Sample(registry, truth), divide(400, 50)[4:], registry, keep)
     both = half + kept
     assert len(both.total().kept) == 200
+    automatic = solve(both, registry, SolveConfig(dense_limit=10))
+    assert automatic.method == "iterative"
+    assert_allclose(
+        automatic.theta / automatic.conditional, solve(sums, registry).theta / automatic.conditional, atol=1e-5
+    )
     a, b = (solve(s, registry, SolveConfig(method=method, errors=("*",))) for s in (sums, both))
     assert_allclose(b.theta / a.error, a.theta / a.error, atol=1e-6)
     assert_allclose(b.error, a.error, rtol=1e-6)
