@@ -19,8 +19,8 @@ class ParameterStatus(IntEnum):
     sentence: str
 
     FREE = 0, "fitted"
-    NO_INFORMATION = 1, "no candidate says anything of it; frozen"
-    FEW_ENTRIES = 2, "fewer candidates than asked for; frozen"
+    NO_INFORMATION = 1, "no candidate says anything of it"
+    FEW_ENTRIES = 2, "fewer candidates than asked for"
     FIXED = 3, "held fixed on request"
 
     def __new__(cls, value: int, sentence: str = "") -> "ParameterStatus":

@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
 
-from mucal.globalcor import BiasMap, WeakModes
-from mucal.plot.globalcor import bias_figure, overlap_figure, spectrum_figure
+from mucal.detector import barrel
+from mucal.globalcor import BiasMap, Family, GlobalCorrections, WeakModes, build_registry
+from mucal.plot.globalcor import bias_figure, error_figure, overlap_figure, spectrum_figure
 from mucal.plot.style import to_svg
 
 
@@ -49,3 +50,23 @@ def test_bias_is_shown_for_each_charge_in_units_of_1e_5():
     np.testing.assert_allclose(minus.get_data().values, [-2.0, -2.0])
     np.testing.assert_allclose(plus.get_data().values, [2.0, 2.0])
     assert "<svg" in to_svg(figure)
+
+
+def test_errors_over_priors_are_shown_by_kind():
+    detector = barrel()
+    families = (Family(kind="alignment", by="layer"), Family(kind="eloss", by="layer", passive=False))
+    registry = build_registry(detector, families)
+    p = len(registry)
+    found = GlobalCorrections(
+        registry=registry, theta=np.zeros(p), step=np.zeros(p), error=0.1 * registry.prior, conditional=np.zeros(p),
+        status=np.zeros(p, dtype=np.int64), covariance=np.zeros((0, 0)), factor=np.zeros((p, 0)),
+        replicas=np.zeros((0, p)), jackknife=np.zeros(p), probes=np.zeros((0, 0)), chi2_drop=0.0, chi2=0.0, ndof=0.0,
+        n_candidates=0, method="dense", residual=0.0, iterations=0,
+    )  # fmt: skip
+    axes = error_figure(found).axes[0]
+    assert [t.get_text() for t in axes.get_legend().get_texts()] == ["alignment", "eloss"]
+    for patch, kind in zip(axes.patches, ("alignment", "eloss"), strict=True):
+        values, edges = patch.get_data().values, patch.get_data().edges
+        at = int(np.argmax(values))
+        assert values[at] == registry.of_kind(kind).sum()
+        assert edges[at] <= 0.1 * (1 + 1e-9) <= edges[at + 1] * (1 + 1e-6)
