@@ -15,6 +15,7 @@ if TYPE_CHECKING:
         errors,
         io,
         ledger,
+        likelihood,
         massfit,
         numerics,
         plot,
@@ -32,14 +33,14 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _ROOMS = (
-    "arrays", "calibration", "detector", "errors", "io", "ledger", "massfit", "numerics", "plot", "report", "scale",
-    "simulation", "store", "theory", "track", "units", "workflow",
+    "arrays", "calibration", "detector", "errors", "io", "ledger", "likelihood", "massfit", "numerics", "plot",
+    "report", "scale", "simulation", "store", "theory", "track", "units", "workflow",
 )  # fmt: skip
 _NAMES = {"load": "mucal.calibration", "Calibration": "mucal.calibration"}
 
 __all__ = [
-    "Calibration", "arrays", "calibration", "detector", "errors", "io", "ledger", "load", "massfit", "numerics", "plot",
-    "report", "scale", "simulation", "store", "theory", "track", "units", "workflow",
+    "Calibration", "arrays", "calibration", "detector", "errors", "io", "ledger", "likelihood", "load", "massfit",
+    "numerics", "plot", "report", "scale", "simulation", "store", "theory", "track", "units", "workflow",
 ]  # fmt: skip
 
 

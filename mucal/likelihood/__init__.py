@@ -1,0 +1,25 @@
+"""The binned profile-likelihood fit of templates: thousands of nuisances, both kinds of impacts.
+
+What is minimised.  With n_b observed events in bin b, nu_b = sum_p r_p N_bp exp(sum_s [kappa_bps x_s + eta_bps x_s
+alpha(x_s)]) expected ones, and beta_b a factor that stands for the finite simulation behind the templates,
+
+    NLL = sum_b [beta_b nu_b - n_b - n_b ln(beta_b nu_b / n_b)] + 1/2 sum_s c_s (x_s - x0_s)^2 + sum_b q_b(beta_b),
+
+minimal over beta in closed form.  q_b = k (beta - b0) - k b0 ln(beta / b0) ("gamma") or k (beta - b0)^2 / 2 ("normal")
+with k = (sum_p N)^2 / sumw2.  It is ln L, not 2 ln L: one standard error raises it by 1/2.  It is 0 for a perfect fit,
+so that 2 NLL is the saturated goodness of fit.
+
+Conventions.  A constrained parameter is in units of its prior standard error, centre 0 and c = 1; a free one has c = 0.
+kappa and eta are half the difference and half the sum of the log-ratios of the templates at +1 and -1 to the nominal.
+A rate multiplies processes and starts at 1.  Bins are flat, channel after channel, the last axis running fastest.
+
+Signs.  An impact is the change of a parameter of interest when a nuisance (nominal impact) or the centre of its
+constraint (global impact) goes *up*.
+"""
+
+from mucal.likelihood.blocks import Block, Effects
+from mucal.likelihood.build import Variation, build, from_arrays
+from mucal.likelihood.channel import Channel
+from mucal.likelihood.model import Model
+
+__all__ = ["Block", "Channel", "Effects", "Model", "Variation", "build", "from_arrays"]
