@@ -34,8 +34,8 @@ class SolveConfig:
 
     method          :  auto, dense, sparse or iterative
     dense_limit     :  largest number of free parameters that `auto` solves densely
-    sparse_share    :  share of blocks below which `auto` takes a sparse factor, if there are neither constraints nor
-                       measurements
+    sparse_share    :  beyond that, share of blocks below which `auto` takes a sparse factor, if there are neither
+                       constraints nor measurements; the two tracks of pairs fill the factor (18 GB at a share of 2 %)
     fixed           :  patterns of names held fixed, as "eloss/*"
     min_entries     :  instead of those of the registry
     prior_on_step   :  the priors damp the step and do not pull the total back: what pede's pre-sigma does
@@ -52,7 +52,7 @@ class SolveConfig:
 
     method: str = "auto"
     dense_limit: int = 20_000
-    sparse_share: float = 0.02
+    sparse_share: float = 1e-3
     fixed: tuple[str, ...] = ()
     min_entries: int | None = None
     prior_on_step: bool = False
@@ -153,7 +153,7 @@ def choose(system: System, config: SolveConfig, templates: FloatArray | None) ->
     if method == "auto" and kept:
         method = "iterative"
     if method == "auto":
-        if plain and system.n > config.dense_limit // 8 and share_of_blocks(system) < config.sparse_share:
+        if plain and system.n > config.dense_limit and share_of_blocks(system) < config.sparse_share:
             method = "sparse"
         else:
             method = "dense" if system.n <= config.dense_limit else "iterative"

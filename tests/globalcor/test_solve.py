@@ -217,3 +217,12 @@ def test_gauges_take_rigid_motions_out(tracker, registry, sums):
     row = gauges(registry, tracker)[2]
     assert row.name == "translation z"
     assert abs(row.factor @ found.theta[row.index]) < 1e-12
+
+
+def test_the_method_follows_size_and_structure(registry, sums):
+    small = solve(sums, registry)
+    large = solve(sums, registry, SolveConfig(dense_limit=10))
+    few_blocks = solve(sums, registry, SolveConfig(dense_limit=10, sparse_share=2.0))
+    assert (small.method, large.method, few_blocks.method) == ("dense", "iterative", "sparse")
+    # a small system is never given to the sparse factor, however few its blocks
+    assert solve(sums, registry, SolveConfig(sparse_share=2.0)).method == "dense"
