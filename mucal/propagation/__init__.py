@@ -26,6 +26,7 @@ from mucal.propagation.states import (
 )
 from mucal.propagation.status import TrackStatus
 from mucal.propagation.surfaces import Surfaces, cylinders, join, planes, with_gaps
+from mucal.propagation.walk import Routes, Terrain, find_routes, terrain
 
 __all__ = [
     "U_LOCAL",
@@ -34,13 +35,16 @@ __all__ = [
     "V_SLOPE",
     "Composed",
     "Legs",
+    "Routes",
     "StepConfig",
     "Surfaces",
+    "Terrain",
     "TrackStatus",
     "compose",
     "curvilinear_axes",
     "curvilinear_states",
     "cylinders",
+    "find_routes",
     "free_states",
     "join",
     "local_by_curvilinear",
@@ -48,5 +52,6 @@ __all__ = [
     "propagate",
     "routes_of",
     "surfaces_of",
+    "terrain",
     "with_gaps",
 ]

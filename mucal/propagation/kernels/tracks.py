@@ -197,7 +197,7 @@ def _finish_noise(noise: FloatArray, straggling: FloatArray, reached: int, thick
 
 
 @borrowing
-def _bad_start(y: FloatArray) -> int:
+def bad_start(y: FloatArray) -> int:
     """OK, BAD_START or TOO_FORWARD."""
     if not (np.isfinite(y[0] + y[1] + y[2] + y[3] + y[4] + y[5] + y[6]) and y[6] != 0.0):
         return BAD_START
@@ -230,7 +230,7 @@ def propagate_track(
     for j in range(7):
         w[Y + j] = y[j]
     thickness, reached, steps, turned, straggles = 0.0, 0, 0, 0.0, False
-    status = _bad_start(y)
+    status = bad_start(y)
     for leg in range(route.size):
         i = route[leg]
         if i < 0 or status != OK:
