@@ -5,10 +5,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from mucal.detector import Detector, cms_like
+from mucal.detector import CYLINDER, Detector, cms_like, to_local
+from mucal.detector.field import evaluate
 from mucal.propagation import Routes, StepConfig, Terrain, TrackStatus, find_routes, free_states, propagate, terrain
+from mucal.units import CURVATURE
 
-N = 400
+N = 2000
+FEW = 20
 
 
 @pytest.fixture(scope="module")
@@ -44,6 +47,58 @@ def test_propagation_reaches_every_element_of_every_route(detector, ground, star
     on_module = (routes.element >= 0) & (routes.element < detector.n_modules)
     assert np.abs(legs.local[..., 3] - routes.u)[on_module].max() < 1e-6
     assert np.abs(legs.local[..., 4] - routes.v)[on_module].max() < 1e-6
+
+
+def slow_path(magnet, start: np.ndarray, h: float, n_steps: int) -> np.ndarray:
+    """Points every h cm along one track without material, by the classical Runge-Kutta rule: (n_steps + 1, 3)."""
+
+    def rate(y: np.ndarray) -> np.ndarray:
+        b = evaluate(magnet, y[None, :3]).bfield[0]
+        return np.concatenate([y[3:], CURVATURE * start[6] * np.cross(y[3:], b)])
+
+    points, y = [start[:3]], start[:6].copy()
+    for _ in range(n_steps):
+        k1 = rate(y)
+        k2 = rate(y + 0.5 * h * k1)
+        k3 = rate(y + 0.5 * h * k2)
+        k4 = rate(y + h * k3)
+        y = y + h / 6 * (k1 + 2 * k2 + 2 * k3 + k4)
+        points.append(y[:3])
+    return np.array(points)
+
+
+def crossed(height: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Step, surface and share of the step of each change of sign: (steps + 1, S) cm -> (C,) each."""
+    step, surface = np.nonzero((height[:-1] < 0) != (height[1:] < 0))
+    before, after = height[step, surface], height[step + 1, surface]
+    return step, surface, before / (before - after)
+
+
+def slow_route(detector: Detector, points: np.ndarray) -> np.ndarray:
+    """Every element whose outline the straight pieces between the points cross, in order."""
+    m, p = detector.modules, detector.passive
+    step, row, share = crossed(points @ m.rotation[:, 2].T - np.einsum("mi,mi->m", m.rotation[:, 2], m.centre))
+    hit = points[step] + share[:, None] * (points[step + 1] - points[step])
+    u, v, _ = to_local(m, row, hit).T
+    half_u = np.mean(m.half_u[row], axis=1) + 0.5 * (m.half_u[row, 1] - m.half_u[row, 0]) * v / m.half_v[row]
+    inside = (np.abs(v) < m.half_v[row]) & (np.abs(u) < half_u)
+    found = [(step + share)[inside], row[inside]]
+    r, z = np.hypot(points[:, 0], points[:, 1])[:, None], points[:, 2, None]
+    across, along = np.where(p.kind == CYLINDER, r, z), np.where(p.kind == CYLINDER, z, r)
+    step, row, share = crossed(across - p.position)
+    at = along[step, row] + share * (along[step + 1, row] - along[step, row])
+    inside = (at >= p.low[row]) & (at < p.high[row])
+    path = np.concatenate([found[0], (step + share)[inside]])
+    return np.concatenate([found[1], detector.n_modules + row[inside]])[np.argsort(path)]
+
+
+def test_routes_agree_with_every_surface_tried_at_every_step(detector, ground, start):
+    bare = replace(ground, surfaces=replace(ground.surfaces, xi=np.zeros(ground.surfaces.n_surfaces)))
+    routes = find_routes(detector.field, bare, start[:FEW]).element
+    for track in range(FEW):
+        points = slow_path(detector.field, start[track], 1.0, 310)
+        points = points[(np.hypot(points[:, 0], points[:, 1]) < 125) & (np.abs(points[:, 2]) < 285)]
+        assert routes[track][routes[track] >= 0].tolist() == slow_route(detector, points).tolist()
 
 
 def test_no_module_is_lost_or_added(detector, ground, start, routes):
