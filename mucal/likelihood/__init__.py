@@ -21,5 +21,8 @@ from mucal.likelihood.blocks import Block, Effects
 from mucal.likelihood.build import Variation, build, from_arrays
 from mucal.likelihood.channel import Channel
 from mucal.likelihood.model import Model
+from mucal.likelihood.observation import Observation, observe
 
-__all__ = ["Block", "Channel", "Effects", "Model", "Variation", "build", "from_arrays"]
+__all__ = [
+    "Block", "Channel", "Effects", "Model", "Observation", "Variation", "build", "from_arrays", "observe",
+]  # fmt: skip
