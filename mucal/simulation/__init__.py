@@ -10,6 +10,9 @@ smeared by a Gaussian of relative width sqrt(a + c pT^2 + b / (1 + d/pT^2)) at i
 then put in so that the *correction* (A1) of `scale` with the same A, e, M gives back the smeared k exactly: what is
 injected and what `scale.derive` returns have the same sign and size.  Cuts act on the reconstructed muons.
 
+`simulate_hits` takes generated muons through a detector and gives what it records of them, with the truth;
+docs/physics/simulation.md says how.
+
 Random numbers are keyed by (seed, purpose, event, muon), never drawn in sequence.
 """
 
@@ -21,6 +24,7 @@ from mucal.simulation.dimuons import (
     stream_dimuons,
 )
 from mucal.simulation.generators import BeamSpot, MuonGeneration, generate_muons, stream_muons
+from mucal.simulation.hits import HitSimulation, SimulatedHits, simulate_hits
 from mucal.simulation.muons import GeneratedMuons
 from mucal.simulation.patterns import PATTERNS, injected_table
 from mucal.simulation.resonance import ParentSpectrum
@@ -30,13 +34,16 @@ __all__ = [
     "BeamSpot",
     "DimuonSimulation",
     "GeneratedMuons",
+    "HitSimulation",
     "MuonGeneration",
     "ParentSpectrum",
     "SimulatedDimuons",
+    "SimulatedHits",
     "generate_dimuons",
     "generate_muons",
     "injected_table",
     "nominal_resolution",
+    "simulate_hits",
     "stream_dimuons",
     "stream_muons",
 ]

@@ -1,0 +1,239 @@
+"""One muon after another through the detector: scattered, slowed, measured; every number is keyed by muon and element.
+
+A muon is walked twice: along its mean path, for the thickness that Highland's logarithm takes, and then with what
+happens to it by chance.
+"""
+
+from math import exp, log, pi, sqrt
+
+import numpy as np
+import numpy.typing as npt
+from numba import njit
+
+from mucal.arrays import BoolArray, FloatArray, IntArray
+from mucal.detector.field.kernels import DEGREE
+from mucal.detector.kernels import LOSS_CONSTANT, RADIATIVE, Z_OVER_A, max_transfer, measured
+from mucal.numerics.keyed_kernels import absorb, to_normal, to_uniform
+from mucal.propagation.kernels.crossings import MEDIUM, X_OVER_X0, XI, against_axis
+from mucal.propagation.kernels.layout import Y, workspace
+from mucal.propagation.kernels.legs import LOOPER, OK, RANGED_OUT
+from mucal.propagation.kernels.losses import restricted_loss, scattering, thin_loss
+from mucal.propagation.kernels.tracks import bad_start
+from mucal.propagation.kernels.walk import enter, go_to, inside
+from mucal.units import MUON_MASS
+
+WordArray = npt.NDArray[np.uint64]
+
+# The words of a muon, in this order.
+PURPOSES = (
+    "scattering U", "scattering V", "scattering width", "straggling", "collisions", "transfer", "transfer kept",
+    "measured u", "measured v", "efficiency", "outlier", "outlier u", "outlier v",
+)  # fmt: skip
+(
+    KICK_U, KICK_V, WIDTH, STRAGGLING, COLLISIONS, TRANSFER, TRANSFER_KEPT,
+    MEASURED_U, MEASURED_V, EFFICIENCY, OUTLIER, OUTLIER_U, OUTLIER_V,
+) = range(13)  # fmt: skip
+
+# What may happen: straggling (0 none, 1 Gaussian, 2 Landau), fraction of collisions in mean and variance, whether
+# larger transfers are left out of Landau's, scattering on or off, share and width of its tails, scale of the
+# resolution, efficiency, share and half width (cm) of outliers.
+(STRAGGLES, ALPHA, TRUNCATED, SCATTERS, TAIL_SHARE, TAIL_WIDTH, RESOLUTION, EFFICIENT, OUTLIER_SHARE,
+ OUTLIER_RANGE, SETTINGS) = range(11)  # fmt: skip
+NONE, GAUSSIAN, LANDAU = 0.0, 1.0, 2.0
+
+# Columns of what modules measure: resolution in u and v (cm, v NaN on strips), strip angle, focus.
+SIGMA_U, SIGMA_V, ANGLE, FOCUS = range(4)
+# Columns of a hit: u, v measured (cm); u, v of the muon (cm), NaN for an outlier.
+U_MEAS, V_MEAS, U_GEN, V_GEN = range(4)
+
+LEAST_TRANSFER = 1e-6
+"""GeV; collisions with smaller transfers are never drawn one by one."""
+
+
+@njit(cache=True)
+def landau_loss(
+    p: float, xi: float, cut: float, medium: FloatArray, normal: float, number: float, transfer: np.uint64,
+    kept: np.uint64,
+) -> float:  # fmt: skip
+    """Ionisation loss (GeV) of a muon of momentum p with transfers below `cut`: small ones together, large ones singly.
+
+    Below T_1 = xi / (10 beta^2) a Gaussian; above it collisions of density xi/beta^2 (1 - beta^2 T/T_max) / T^2: a
+    Poisson number of density 1/T^2, each kept with probability 1 - beta^2 T/T_max.
+
+    xi     : GeV  of the slanted path at beta = 1
+    normal : standard normal; number : uniform, for how many; transfer, kept : words for each collision
+    """
+    beta2 = p * p / (p * p + MUON_MASS * MUON_MASS)
+    thickness, t_max = xi / beta2, max_transfer(p)
+    lowest, highest = max(0.1 * thickness, LEAST_TRANSFER), min(cut, t_max)
+    if highest <= lowest:
+        mean, _, _, variance = restricted_loss(p, xi, highest, medium)
+        return mean + sqrt(variance) * normal
+    mean, _, _, variance = restricted_loss(p, xi, lowest, medium)
+    loss = mean + sqrt(variance) * normal
+    span = 1.0 / lowest - 1.0 / highest
+    term = exp(-thickness * span)
+    total, n = term, 0
+    while number > total and n < 200:
+        n += 1
+        term *= thickness * span / n
+        total += term
+    for j in range(n):
+        energy = 1.0 / (1.0 / lowest - span * to_uniform(absorb(transfer, j)))
+        if to_uniform(absorb(kept, j)) > beta2 * energy / t_max:
+            loss += energy
+    return loss
+
+
+@njit(cache=True)
+def after_loss(q: float, xi: float, medium: FloatArray, settings: FloatArray, words: WordArray, element: int) -> float:
+    """q/p behind a thin layer, 0 for a muon that stops in it."""
+    if settings[STRAGGLES] != LANDAU:
+        q_out, _, _, _, variance = thin_loss(q, xi, 1.0, settings[ALPHA], medium)
+        if settings[STRAGGLES] == GAUSSIAN and q_out != 0.0:
+            q_out += sqrt(variance) * to_normal(absorb(words[STRAGGLING], element))
+        return q_out if q_out * q > 0.0 else 0.0
+    p = 1.0 / abs(q)
+    energy = sqrt(p * p + MUON_MASS * MUON_MASS)
+    cut = 1e30
+    if settings[TRUNCATED] != 0.0 and settings[ALPHA] < 1.0:
+        cut = xi * (energy / p) ** 2 / (1.0 - settings[ALPHA])
+    loss = landau_loss(
+        p, xi, cut, medium, to_normal(absorb(words[STRAGGLING], element)),
+        to_uniform(absorb(words[COLLISIONS], element)), absorb(words[TRANSFER], element),
+        absorb(words[TRANSFER_KEPT], element),
+    )  # fmt: skip
+    energy -= loss + xi * medium[RADIATIVE] / (0.5 * LOSS_CONSTANT * medium[Z_OVER_A]) * energy
+    if energy <= 1.05 * MUON_MASS:
+        return 0.0
+    return float(np.sign(q) / sqrt(energy * energy - MUON_MASS * MUON_MASS))
+
+
+@njit(cache=True)
+def scatter(w: FloatArray, width: float, settings: FloatArray, words: WordArray, element: int) -> None:
+    """The muon's direction turned by two independent projected angles of r.m.s. `width` (rad)."""
+    if settings[TAIL_SHARE] > 0.0 and to_uniform(absorb(words[WIDTH], element)) < settings[TAIL_SHARE]:
+        width *= settings[TAIL_WIDTH]
+    a = width * to_normal(absorb(words[KICK_U], element))
+    b = width * to_normal(absorb(words[KICK_V], element))
+    x, y, z = w[Y + 3], w[Y + 4], w[Y + 5]
+    cl = sqrt(x * x + y * y)
+    c, s = x / cl, y / cl
+    x, y, z = x - a * s - b * z * c, y + a * c - b * z * s, z + b * cl
+    norm = 1.0 / sqrt(x * x + y * y + z * z)
+    w[Y + 3], w[Y + 4], w[Y + 5] = x * norm, y * norm, z * norm
+
+
+@njit(cache=True)
+def measure(
+    u: float, v: float, sensor: FloatArray, settings: FloatArray, words: WordArray, element: int, hit: FloatArray
+) -> bool:
+    """The hit (4,) of a muon that crosses a module at (u, v); False where the module is inefficient."""
+    if settings[EFFICIENT] < 1.0 and to_uniform(absorb(words[EFFICIENCY], element)) >= settings[EFFICIENT]:
+        return False
+    hit[U_MEAS] = measured(u, v, sensor[ANGLE], sensor[FOCUS])[0]
+    hit[V_MEAS] = v if sensor[SIGMA_V] > 0.0 else np.nan
+    hit[U_GEN], hit[V_GEN] = u, v
+    hit[U_MEAS] += settings[RESOLUTION] * sensor[SIGMA_U] * to_normal(absorb(words[MEASURED_U], element))
+    hit[V_MEAS] += settings[RESOLUTION] * sensor[SIGMA_V] * to_normal(absorb(words[MEASURED_V], element))
+    if settings[OUTLIER_SHARE] > 0.0 and to_uniform(absorb(words[OUTLIER], element)) < settings[OUTLIER_SHARE]:
+        reach = settings[OUTLIER_RANGE]
+        hit[U_MEAS] += reach * (2.0 * to_uniform(absorb(words[OUTLIER_U], element)) - 1.0)
+        hit[V_MEAS] += reach * (2.0 * to_uniform(absorb(words[OUTLIER_V], element)) - 1.0)
+        hit[U_GEN], hit[V_GEN] = np.nan, np.nan
+    return True
+
+
+@njit(cache=True)
+def follow(
+    field: FloatArray, surfaces: FloatArray, media: FloatArray, outlines: FloatArray, sensors: FloatArray,
+    start: FloatArray, candidates: IntArray, paths: FloatArray, done: BoolArray, settings: FloatArray,
+    highland: float, mean: bool, words: WordArray, h_max: float, max_steps: int,
+    modules: IntArray, hits: FloatArray, table: FloatArray, w: FloatArray,
+) -> tuple[int, int, float]:  # fmt: skip
+    """One muon through its candidates.  Returns a status, the number of hits, radiation lengths before the last module.
+
+    highland : Highland's logarithm, (1 + 0.038 ln X)
+    mean     : whether nothing happens by chance and no hits are made
+    modules, hits : (C,), (C, 4)  filled from the front
+    """
+    n_hits, first, steps, turned, thickness, before = 0, 0, 0, 0.0, 0.0, 0.0
+    done[:] = False
+    for j in range(7):
+        w[Y + j] = start[j]
+    status = bad_start(start)
+    if status == OK:
+        status = enter(field, w, table)
+    while status == OK:
+        while first < candidates.size and done[first]:
+            first += 1
+        status, c, _, taken, angle = go_to(
+            field, surfaces, media, w, candidates, paths, done, first, h_max, max_steps - steps, table
+        )
+        steps, turned = steps + taken, turned + angle
+        if status != OK or c < 0:
+            break
+        if turned > pi:
+            return LOOPER, n_hits, before
+        done[c], i = True, candidates[c]
+        within, u, v = inside(surfaces, outlines, i, w)
+        slant = abs(against_axis(w, 2))
+        if not within or slant < 1e-3:
+            continue
+        if i < sensors.shape[0]:
+            before = thickness
+            if not mean and measure(u, v, sensors[i], settings, words, i, hits[n_hits]):
+                modules[n_hits] = i
+                n_hits += 1
+        thick, xi, q = surfaces[i, X_OVER_X0] / slant, surfaces[i, XI] / slant, w[Y + 6]
+        thickness += thick
+        if xi > 0.0:
+            medium = media[int(surfaces[i, MEDIUM])]
+            if mean:
+                w[Y + 6] = thin_loss(q, xi, 1.0, settings[ALPHA], medium)[0]
+            else:
+                w[Y + 6] = after_loss(q, xi, medium, settings, words, i)
+            if w[Y + 6] == 0.0:
+                return RANGED_OUT, n_hits, before
+        if not mean and settings[SCATTERS] != 0.0 and thick > 0.0:
+            scatter(w, highland * sqrt(scattering(q, thick)), settings, words, i)
+    return status, n_hits, before
+
+
+@njit(cache=True, nogil=True)
+def simulate_all(
+    field: FloatArray, surfaces: FloatArray, media: FloatArray, outlines: FloatArray, sensors: FloatArray,
+    starts: FloatArray, keys: IntArray, offsets: IntArray, candidates: IntArray, paths: FloatArray,
+    settings: FloatArray, words: WordArray, h_max: float, max_steps: int,
+    modules: IntArray, hits: FloatArray, n_hits: IntArray, status: IntArray,
+) -> None:  # fmt: skip
+    """`follow` for N muons, twice each.  Candidates offsets[i] .. offsets[i+1] belong to muon i, and so do its hits.
+
+    keys           : (N, J)  numbers that name a muon
+    words          : (P,)    of the seed and each purpose
+    modules, hits  : (C,), (C, 4)  filled from offsets[i] on
+    n_hits, status : (N,)
+    """
+    _, _, _, table, w = workspace(8, 0, 1, int(field[DEGREE]))
+    own = np.empty_like(words)
+    done = np.zeros(candidates.size if starts.shape[0] == 0 else np.max(offsets[1:] - offsets[:-1]), dtype=np.bool_)
+    for t in range(starts.shape[0]):
+        a, b = offsets[t], offsets[t + 1]
+        for j in range(words.size):
+            own[j] = words[j]
+            for key in keys[t]:
+                own[j] = absorb(own[j], key)
+        highland = 1.0
+        if settings[SCATTERS] != 0.0:
+            status[t], n_hits[t], thickness = follow(
+                field, surfaces, media, outlines, sensors, starts[t], candidates[a:b], paths[a:b], done[: b - a],
+                settings, 1.0, True, own, h_max, max_steps, modules[a:b], hits[a:b], table, w,
+            )  # fmt: skip
+            if status[t] != OK:
+                continue
+            if thickness > 0.0:
+                highland = 1.0 + 0.038 * log(thickness)
+        status[t], n_hits[t], _ = follow(
+            field, surfaces, media, outlines, sensors, starts[t], candidates[a:b], paths[a:b], done[: b - a],
+            settings, highland, False, own, h_max, max_steps, modules[a:b], hits[a:b], table, w,
+        )  # fmt: skip
