@@ -38,7 +38,7 @@ class HitSimulation:
     outlier_range    : cm  of the muon
     seed_errors      : of the seed: relative of q/p, rad of lambda and phi, cm of dxy and dsz
     least_hits       : muons with fewer are rejected
-    slack            : cm  by which the true path may leave the helix that finds candidates
+    slack            : cm  by which the true path may leave the helix that finds candidates; above 4 GeV 1 cm is enough
     """
 
     seed: int = 1
@@ -54,7 +54,7 @@ class HitSimulation:
     outlier_range: float = 0.2
     seed_errors: tuple[float, float, float] = (0.01, 1e-3, 0.01)
     least_hits: int = 3
-    slack: float = 3.0
+    slack: float = 1.0
 
     def __post_init__(self) -> None:
         if self.straggling not in STRAGGLING:
