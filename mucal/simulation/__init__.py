@@ -23,6 +23,13 @@ from mucal.simulation.dimuons import (
     nominal_resolution,
     stream_dimuons,
 )
+from mucal.simulation.distortion import (
+    COHERENT,
+    coherent_misalignment,
+    random_misalignment,
+    rigid_misalignment,
+    scaled_material,
+)
 from mucal.simulation.generators import BeamSpot, MuonGeneration, generate_muons, stream_muons
 from mucal.simulation.hits import HitSimulation, SimulatedHits, simulate_hits
 from mucal.simulation.muons import GeneratedMuons
@@ -30,6 +37,7 @@ from mucal.simulation.patterns import PATTERNS, injected_table
 from mucal.simulation.resonance import ParentSpectrum
 
 __all__ = [
+    "COHERENT",
     "PATTERNS",
     "BeamSpot",
     "DimuonSimulation",
@@ -39,10 +47,14 @@ __all__ = [
     "ParentSpectrum",
     "SimulatedDimuons",
     "SimulatedHits",
+    "coherent_misalignment",
     "generate_dimuons",
     "generate_muons",
     "injected_table",
     "nominal_resolution",
+    "random_misalignment",
+    "rigid_misalignment",
+    "scaled_material",
     "simulate_hits",
     "stream_dimuons",
     "stream_muons",
