@@ -17,12 +17,31 @@ Signs.  An impact is the change of a parameter of interest when a nuisance (nomi
 constraint (global impact) goes *up*.
 """
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from mucal.likelihood.blocks import Block, Effects
 from mucal.likelihood.build import Variation, build, from_arrays
 from mucal.likelihood.channel import Channel
 from mucal.likelihood.model import Model
 from mucal.likelihood.observation import Observation, observe
+from mucal.likelihood.status import Status
+
+if TYPE_CHECKING:
+    from mucal.likelihood.impacts import Impacts, global_impacts, nominal_impacts
+    from mucal.likelihood.profile_fit import FitConfig, FitResult, expected_events, fit
+
+# Compiled passes are imported on first use: who only reads a model must not wait for them.
+_LAZY = dict.fromkeys(("FitConfig", "FitResult", "expected_events", "fit"), "profile_fit")
+_LAZY |= dict.fromkeys(("Impacts", "global_impacts", "nominal_impacts"), "impacts")
 
 __all__ = [
-    "Block", "Channel", "Effects", "Model", "Observation", "Variation", "build", "from_arrays", "observe",
+    "Block", "Channel", "Effects", "FitConfig", "FitResult", "Impacts", "Model", "Observation", "Status", "Variation",
+    "build", "expected_events", "fit", "from_arrays", "global_impacts", "nominal_impacts", "observe",
 ]  # fmt: skip
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LAZY:
+        return getattr(import_module(f"mucal.likelihood.{_LAZY[name]}"), name)
+    raise AttributeError(f"module 'mucal.likelihood' has no attribute {name!r}")

@@ -58,3 +58,13 @@ def slow_bin(nu, n, k, b0, beta, mc_stat):
     if mc_stat == "normal":
         value += 0.5 * k * (beta - b0) ** 2
     return value
+
+
+def quotient(function, x, h=1e-3):
+    """Fourth-order difference quotient along each parameter."""
+    rows = []
+    for i in range(x.size):
+        e = np.zeros(x.size)
+        e[i] = h
+        rows.append((8 * (function(x + e) - function(x - e)) - function(x + 2 * e) + function(x - 2 * e)) / (12 * h))
+    return np.array(rows)

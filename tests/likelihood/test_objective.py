@@ -8,7 +8,7 @@ from scipy.optimize import minimize_scalar
 from mucal.likelihood import kernels, observe
 from mucal.likelihood.objective import KIND, bent, bent_curvature, bent_slope, objective
 
-from .models import slow_bin, slow_nu, small_model
+from .models import quotient, slow_bin, slow_nu, small_model
 
 X = np.array([1.1, 0.4, -0.3, 0.2, 1.7, -0.6])
 MC_STATS = ["gamma", "normal", "none"]
@@ -19,16 +19,6 @@ def at(mc_stat, n_threads=1, **options):
     counts = np.random.default_rng(3).poisson(model.nominal.sum(axis=1)).astype(float)
     counts[4] = 0.0
     return objective(model, observe(model, counts), mc_stat, n_threads)
-
-
-def quotient(function, x, h=1e-3):
-    """Fourth-order difference quotient along each parameter."""
-    rows = []
-    for i in range(x.size):
-        e = np.zeros(x.size)
-        e[i] = h
-        rows.append((8 * (function(x + e) - function(x - e)) - function(x + 2 * e) + function(x - 2 * e)) / (12 * h))
-    return np.array(rows)
 
 
 @pytest.mark.parametrize("mc_stat", MC_STATS)

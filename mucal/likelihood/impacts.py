@@ -1,0 +1,157 @@
+"""What a parameter of interest is uncertain by: nominal and global impacts, single and grouped."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.linalg import LinAlgError, cho_factor, cho_solve
+
+from mucal.arrays import BoolArray, FloatArray, check_shapes
+from mucal.errors import NotCertified
+from mucal.likelihood.model import Model
+from mucal.likelihood.objective import Expansion, Objective, objective
+from mucal.likelihood.observation import Observation, observe
+from mucal.likelihood.profile_fit import FitResult
+from mucal.store import Result
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Impacts(Result):
+    """Impacts on one parameter, in its own unit.
+
+    poi         :       its name
+    parameters  : (S,)  names
+    total       :       standard error of the fit
+    single      : (S,)  signed impact of each parameter
+    groups      :       group -> impact, at least 0
+    data_stat   :       of the counts
+    mc_stat     :       of the finite simulation
+    kind        :       "nominal" or "global"
+    """
+
+    poi: str
+    parameters: tuple[str, ...]
+    total: float
+    single: FloatArray
+    groups: Mapping[str, float]
+    data_stat: float
+    mc_stat: float
+    kind: str
+
+    def __post_init__(self) -> None:
+        check_shapes(self, single=(len(self.parameters),))
+
+    @property
+    def ranking(self) -> tuple[str, ...]:
+        """Names of the parameters, the largest impact first."""
+        return tuple(self.parameters[i] for i in np.argsort(-np.abs(self.single), kind="stable"))
+
+
+def global_impacts(model: Model, data: Observation | FloatArray, result: FitResult, poi: str) -> Impacts:
+    """The response of the estimate to what was measured: centres of constraints, simulation, counts.
+
+    A single impact is the change of the estimate when the centre of a constraint goes up by one standard error, a
+    group the root of the sum of squares.  The data get what remains of the variance, so that all add up in quadrature.
+
+    data : what `result` was fitted to
+
+    Raises NotCertified for a fit that did not converge.  Source: arXiv:2307.04007; (4) of docs/physics/likelihood.md.
+    """
+    result.require_converged()
+    function = _function(model, data, result)
+    row = result.cov[int(model.index([poi])[0])]
+    total = float(row[int(model.index([poi])[0])])
+    single = row * np.sqrt(model.precision)
+    by_simulation = _response_to_simulation(function, result, row)
+    simulation = float(by_simulation @ by_simulation)
+    return Impacts(
+        poi=poi,
+        parameters=model.parameters,
+        total=float(np.sqrt(total)),
+        single=single,
+        groups={name: float(np.linalg.norm(single[model.index(members)])) for name, members in model.groups.items()},
+        data_stat=_root(total - float(single @ single) - simulation),
+        mc_stat=float(np.sqrt(simulation)),
+        kind="global",
+    )
+
+
+def nominal_impacts(model: Model, data: Observation | FloatArray, result: FitResult, poi: str) -> Impacts:
+    """The change of the estimate when a parameter moves by its error after the fit; groups by what freezing them takes.
+
+    Single: C_0j / sqrt(C_jj).  Group G: sqrt(C_0G C_GG^-1 C_G0), which is sqrt(sigma^2 - sigma^2 with G frozen).
+    Data: the error with constrained parameters frozen and beta at its value after the fit.  Simulation: what letting
+    beta free then adds.  Correlated information counts more than once: these do not add up.
+
+    data : what `result` was fitted to
+
+    Raises NotCertified for a fit that did not converge, or a group whose parameters the fit cannot tell apart.
+    """
+    result.require_converged()
+    function = _function(model, data, result)
+    at, j = function.expand(result.values), int(model.index([poi])[0])
+    error = np.sqrt(np.diag(result.cov))
+    single = np.divide(result.cov[j], error, out=np.zeros(error.size), where=error > 0)
+    free = ~result.frozen & (model.precision == 0)
+    free[j] = not result.frozen[j]
+    fixed_beta = _variance(function, result, at, free, j, bend=function.bins.n / at.nu**2)
+    free_beta = _variance(function, result, at, free, j, bend=None)
+    return Impacts(
+        poi=poi,
+        parameters=model.parameters,
+        total=float(error[j]),
+        single=single,
+        groups={name: _group(model, result, name, members, j) for name, members in model.groups.items()},
+        data_stat=float(np.sqrt(fixed_beta)),
+        mc_stat=_root(free_beta - fixed_beta),
+        kind="nominal",
+    )
+
+
+def _function(model: Model, data: Observation | FloatArray, result: FitResult) -> Objective:
+    data = data if isinstance(data, Observation) else observe(model, data)
+    return objective(model, data, result.mc_stat)
+
+
+def _response_to_simulation(function: Objective, result: FitResult, row: FloatArray) -> FloatArray:
+    """(B,) change of the estimate when the centre b0 of a beta goes up by its error, sqrt(b0 / k) or 1 / sqrt(k)."""
+    at = function.expand(result.values)
+    _, k, b0 = function.bins
+    uncertain = np.isfinite(k) & (result.mc_stat != "none")
+    k = np.where(uncertain, k, 1.0)
+    if result.mc_stat == "gamma":
+        rise = np.sqrt(k * b0) / (at.nu + k)
+    else:
+        rise = np.sqrt(k) * at.beta / (2 * k * at.beta + at.nu - k * b0)
+    response: FloatArray = np.where(uncertain, -(at.jacobian @ row) * rise, 0.0)
+    return response
+
+
+def _variance(
+    function: Objective, result: FitResult, at: Expansion, free: BoolArray, j: int, bend: FloatArray | None
+) -> float:
+    """Variance of parameter j with only the `free` ones left to vary."""
+    if not free[j]:
+        return 0.0
+    matrix = function.hessian(result.values, at, bend)[np.ix_(free, free)]
+    unit = (np.flatnonzero(free) == j).astype(float)
+    return float(unit @ cho_solve(cho_factor(matrix), unit))
+
+
+def _group(model: Model, result: FitResult, name: str, members: tuple[str, ...], j: int) -> float:
+    index = model.index(members)
+    index = index[~result.frozen[index]]
+    if index.size == 0:
+        return 0.0
+    right = result.cov[index, j]
+    try:
+        return _root(float(right @ cho_solve(cho_factor(result.cov[np.ix_(index, index)]), right)))
+    except LinAlgError as error:
+        raise NotCertified(
+            f"the covariance of group '{name}' is not positive definite", kind="likelihood.singular_group"
+        ) from error
+
+
+def _root(variance: float) -> float:
+    """Of a difference of variances that rounding may have left below 0."""
+    return float(np.sqrt(max(0.0, variance)))

@@ -1,0 +1,174 @@
+"""The fit: estimates, their covariance, and whether they may be used."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import get_args
+
+import numpy as np
+from scipy.linalg import lapack
+from scipy.stats import chi2
+
+from mucal.arrays import BoolArray, FloatArray, check_shapes
+from mucal.errors import ConfigError, NotCertified, nearest
+from mucal.likelihood.model import Model
+from mucal.likelihood.newton import Minimum, minimise
+from mucal.likelihood.objective import McStat, objective
+from mucal.likelihood.observation import Observation, observe
+from mucal.likelihood.status import Status
+from mucal.store import Result
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FitConfig:
+    """How a model is fitted.
+
+    mc_stat   : constraint of the finite simulation: "gamma", "normal" or "none"
+    frozen    : parameters held at their start
+    start     : parameter -> where the search begins; the centres otherwise
+    tolerance : EDM below which a fit has converged
+    max_steps : Gauss-Newton steps
+    n_threads : of the compiled passes; the result does not depend on it
+    """
+
+    mc_stat: McStat = "gamma"
+    frozen: tuple[str, ...] = ()
+    start: Mapping[str, float] = field(default_factory=dict)
+    tolerance: float = 1e-6
+    max_steps: int = 100
+    n_threads: int = 1
+
+    def __post_init__(self) -> None:
+        if self.mc_stat not in get_args(McStat):
+            raise ConfigError(f"mc_stat is '{self.mc_stat}', expected {' or '.join(get_args(McStat))}")
+        if not (0 < self.tolerance < math.inf and self.max_steps > 0 and self.n_threads > 0):
+            raise ConfigError("tolerance, max_steps and n_threads are above 0")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FitResult(Result):
+    """Estimates of S parameters from B bins.
+
+    parameters : (S,) names
+    pois       :      names of the parameters of interest
+    groups     :      group -> names of its parameters
+    values     : (S,)    NaN unless the status is OK
+    cov        : (S, S)  inverse of the exact Hessian; 0 for frozen parameters, NaN unless the status is OK
+    frozen     : (S,)    held at their start
+    beta       : (B,)    factors of the finite simulation
+    expected   : (B,)    expected events before beta
+    nll        :         -ln L at the minimum; twice that is the saturated goodness of fit
+    n_free     :         unconstrained parameters fitted
+    edm        :         estimated distance to the minimum, in units of -ln L
+    n_steps    :         Gauss-Newton steps
+    mc_stat    :         constraint of the finite simulation
+    status     :         value of `Status`
+    """
+
+    parameters: tuple[str, ...]
+    pois: tuple[str, ...]
+    groups: Mapping[str, tuple[str, ...]]
+    values: FloatArray
+    cov: FloatArray
+    frozen: BoolArray
+    beta: FloatArray
+    expected: FloatArray
+    nll: float
+    n_free: int
+    edm: float
+    n_steps: int
+    mc_stat: McStat
+    status: int
+
+    def __post_init__(self) -> None:
+        s, b = len(self.parameters), self.beta.size
+        check_shapes(self, values=(s,), cov=(s, s), frozen=(s,), expected=(b,))
+
+    @property
+    def saturated(self) -> float:
+        """2 NLL, distributed like chi2 with `ndof` degrees of freedom if the model is right."""
+        return 2.0 * self.nll
+
+    @property
+    def ndof(self) -> int:
+        """Bins less unconstrained parameters."""
+        return self.beta.size - self.n_free
+
+    @property
+    def p_value(self) -> float:
+        """Goodness-of-fit probability of the saturated test."""
+        return float(chi2.sf(self.saturated, self.ndof))
+
+    def value(self, name: str) -> float:
+        """One estimate."""
+        return float(self.values[self._index(name)])
+
+    def error(self, name: str) -> float:
+        """Its standard error."""
+        j = self._index(name)
+        return math.sqrt(self.cov[j, j])
+
+    def require_converged(self) -> None:
+        """Raises NotCertified, with what went wrong, unless the fit converged."""
+        if self.status != Status.OK:
+            raise NotCertified(
+                Status(self.status).sentence,
+                kind="likelihood.not_converged",
+                where={"edm": f"{self.edm:.2g}", "steps": self.n_steps},
+            )
+
+    def _index(self, name: str) -> int:
+        if name not in self.parameters:
+            close = ", ".join(f"'{n}'" for n in nearest(name, self.parameters))
+            raise ValueError(f"no parameter '{name}' in this fit; the nearest are {close or 'none'}")
+        return self.parameters.index(name)
+
+
+def fit(model: Model, data: Observation | FloatArray, config: FitConfig | None = None) -> FitResult:
+    """The minimum of -ln L and its covariance; a fit that fails has a status and NaN.
+
+    data : counts (B,), or an observation with centres of its own
+
+    Raises InputError for counts or names that cannot be used.
+    Source: docs/physics/likelihood.md; the model of arXiv:2412.13872.
+    """
+    config = config or FitConfig()
+    data = data if isinstance(data, Observation) else observe(model, data)
+    function = objective(model, data, config.mc_stat, config.n_threads)
+    free = np.ones(len(model.parameters), dtype=bool)
+    free[model.index(config.frozen)] = False
+    start = data.centre.copy()
+    start[model.index(config.start)] = list(config.start.values())
+    minimum = minimise(function, start, free, config.max_steps, config.tolerance)
+    good = minimum.status == Status.OK
+    return FitResult(
+        parameters=model.parameters,
+        pois=model.pois,
+        groups=model.groups,
+        values=minimum.x if good else np.full(free.size, np.nan),
+        cov=_covariance(minimum, free) if good else np.full((free.size, free.size), np.nan),
+        frozen=~free,
+        beta=minimum.expansion.beta if good else np.full(model.n_bins, np.nan),
+        expected=minimum.expansion.nu if good else np.full(model.n_bins, np.nan),
+        nll=minimum.value if good else math.nan,
+        n_free=int((free & (model.precision == 0)).sum()),
+        edm=minimum.edm,
+        n_steps=minimum.n_steps,
+        mc_stat=config.mc_stat,
+        status=int(minimum.status),
+    )
+
+
+def _covariance(minimum: Minimum, free: BoolArray) -> FloatArray:
+    """H^-1 of the free parameters, 0 for the others."""
+    cov = np.zeros((free.size, free.size))
+    factor, _ = lapack.dpotrf(minimum.hessian, lower=1)
+    inverse, _ = lapack.dpotri(factor, lower=1)
+    cov[np.ix_(free, free)] = np.tril(inverse) + np.tril(inverse, -1).T
+    return cov
+
+
+def expected_events(model: Model, values: FloatArray | None = None) -> FloatArray:
+    """Expected events of all processes (B,), at the centres or at given parameters: the Asimov data."""
+    x = model.centre if values is None else np.asarray(values, dtype=float)
+    return objective(model, observe(model, np.zeros(model.n_bins)), "none").expand(x).nu
