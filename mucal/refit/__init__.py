@@ -1,14 +1,17 @@
-"""Tracks and pairs refitted with the continuous-variable-helix model.
+"""Tracks refitted with the continuous-variable-helix model.
 
 What is minimised, with the states x_i on the surfaces that a track crosses and F_i the propagation between them:
 
     chi2 = sum_i e_i^T Q_i^-1 e_i + sum_hits (r - H x)^T V^-1 (r - H x),   e_i = x_i - F_i x_{i-1}
 
 Only the initial state is propagated, with the mean energy loss and without kinks; scattering and straggling are linear
-variables with the covariance Q of each leg.  Gradients and Hessians are those of chi2, factors of 2 included:
-covariance = 2 H^-1.
+variables with the covariance Q of each leg.  Two solvers give the same: the marginal form, in which they are integrated
+out, and the state form, in which the states are eliminated from the last surface to the first.  Gradients and Hessians
+are those of chi2, factors of 2 included: covariance = 2 H^-1.  Derived in docs/physics/refit.md.
 """
 
 from mucal.refit.parameters import ParameterMap, ProfiledBlocks
+from mucal.refit.status import FitStatus
+from mucal.refit.tracks import RefitConfig, TrackFits, fit_tracks
 
-__all__ = ["ParameterMap", "ProfiledBlocks"]
+__all__ = ["FitStatus", "ParameterMap", "ProfiledBlocks", "RefitConfig", "TrackFits", "fit_tracks"]

@@ -1,0 +1,40 @@
+"""Samples shared by the tests of the refit."""
+
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+
+import pytest
+
+from mucal.detector import cms_like
+from mucal.detector.field import harmonic_field, harmonic_modes, with_modes
+
+_spec = spec_from_file_location("gaussian_tracks", Path(__file__).with_name("gaussian_tracks.py"))
+gaussian_tracks = module_from_spec(_spec)
+_spec.loader.exec_module(gaussian_tracks)
+
+
+@pytest.fixture(scope="session")
+def tracker():
+    return cms_like()
+
+
+@pytest.fixture(scope="session")
+def magnet():
+    """The CMS-like field with the eight modes up to l = 2, at amplitude 0."""
+    return with_modes(harmonic_field(), harmonic_modes(2))
+
+
+@pytest.fixture(scope="session")
+def sample(tracker, magnet):
+    """Tracks through the whole tracker, hits drawn from the model itself."""
+    return gaussian_tracks.gaussian_sample(tracker, magnet, 2000, eta=2.2)
+
+
+@pytest.fixture(scope="session")
+def make_sample():
+    return gaussian_tracks.gaussian_sample
+
+
+@pytest.fixture(scope="session")
+def brute_force():
+    return gaussian_tracks.brute_force
