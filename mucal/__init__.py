@@ -13,12 +13,15 @@ if TYPE_CHECKING:
         calibration,
         detector,
         errors,
+        globalcor,
         io,
         ledger,
         likelihood,
         massfit,
         numerics,
         plot,
+        propagation,
+        refit,
         report,
         scale,
         simulation,
@@ -33,14 +36,15 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _ROOMS = (
-    "arrays", "calibration", "detector", "errors", "io", "ledger", "likelihood", "massfit", "numerics", "plot",
-    "report", "scale", "simulation", "store", "theory", "track", "units", "workflow",
+    "arrays", "calibration", "detector", "errors", "globalcor", "io", "ledger", "likelihood", "massfit", "numerics",
+    "plot", "propagation", "refit", "report", "scale", "simulation", "store", "theory", "track", "units", "workflow",
 )  # fmt: skip
 _NAMES = {"load": "mucal.calibration", "Calibration": "mucal.calibration"}
 
 __all__ = [
-    "Calibration", "arrays", "calibration", "detector", "errors", "io", "ledger", "likelihood", "load", "massfit",
-    "numerics", "plot", "report", "scale", "simulation", "store", "theory", "track", "units", "workflow",
+    "Calibration", "arrays", "calibration", "detector", "errors", "globalcor", "io", "ledger", "likelihood", "load",
+    "massfit", "numerics", "plot", "propagation", "refit", "report", "scale", "simulation", "store", "theory", "track",
+    "units", "workflow",
 ]  # fmt: skip
 
 

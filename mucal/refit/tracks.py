@@ -12,7 +12,16 @@ from mucal.detector import PIXEL, Detector
 from mucal.detector.field import MagneticField, evaluate
 from mucal.errors import InputError
 from mucal.ledger import Ledger
-from mucal.propagation import Surfaces, curvilinear_axes, curvilinear_states, free_states, surfaces_of
+from mucal.propagation import (
+    Surfaces,
+    Terrain,
+    curvilinear_axes,
+    curvilinear_states,
+    find_routes,
+    free_states,
+    surfaces_of,
+    terrain,
+)  # fmt: skip
 from mucal.refit.batches import Batch, Outcome, fit_batch, joined_blocks
 from mucal.refit.parameters import ParameterMap, ProfiledBlocks
 from mucal.refit.status import FitStatus
@@ -152,7 +161,7 @@ def fit_tracks(
     detector: Detector,
     magnet: MagneticField,
     hits: Hits,
-    routes: IntArray,
+    routes: IntArray | None = None,
     config: RefitConfig = RefitConfig(),
     *,
     parameters: ParameterMap | None = None,
@@ -168,7 +177,7 @@ def fit_tracks(
     detector   :          as assumed: its modules, their errors of measurement are those of the hits
     magnet     :          the field, with its corrections
     hits       :
-    routes     : (N, L)   the elements that each track crosses, -1 after its last; see `propagation`
+    routes     : (N, L)   the elements that each track crosses, -1 after its last; None walks them: `routes_of_hits`
     config     :
     parameters :          global parameters whose derivatives are wanted
     surfaces   :          those of the detector, if they are at hand
@@ -179,6 +188,8 @@ def fit_tracks(
     Raises ValueError for arrays that do not fit, InputError for another detector's parameters.
     Source: docs/physics/refit.md.
     """
+    if routes is None:
+        routes = routes_of_hits(detector, magnet, hits)
     if routes.ndim != 2 or routes.shape[0] != len(hits):
         raise ValueError(f"routes has shape {routes.shape}, expected ({len(hits)}, L)")
     if parameters is not None:
@@ -203,6 +214,32 @@ def fit_tracks(
             outcomes = list(pool.map(run, pieces))
     fits = _assemble(hits, magnet, outcomes)
     return fits, None if parameters is None else joined_blocks(outcomes, parameters, fits.chi2, fits.ndof)
+
+
+def routes_of_hits(
+    detector: Detector, magnet: MagneticField, hits: Hits, *, slack: float = 2.0, ground: Terrain | None = None
+) -> IntArray:
+    """The elements that the reference tracks of the seeds cross up to their last hit, and every module that was hit.
+
+    slack  : cm  how far the true path may be from the helix of the seed
+    ground :     `terrain` of the detector, to make it once for many calls
+
+    Returns (N, L), -1 after a track's last; nothing for a track whose seed or hits are bad.
+    """
+    good = hit_status(detector, hits) == FitStatus.OK
+    chosen = hits.select(good)
+    n, width = len(chosen), int(chosen.n_hits.max(initial=1))
+    required = np.full((n, width), -1, dtype=np.int64)
+    required[np.arange(width) < chosen.n_hits[:, None]] = chosen.module_id
+    walked = find_routes(
+        magnet, ground or terrain(detector), free_states(chosen.seed, chosen.seed_ref), required=required, slack=slack
+    ).element
+    is_hit = hit_places(walked, chosen, np.arange(n)) >= 0
+    last = np.where(is_hit.any(axis=1), is_hit.shape[1] - np.argmax(is_hit[:, ::-1], axis=1), 0)
+    walked = np.where(np.arange(walked.shape[1]) < last[:, None], walked, -1)
+    routes = np.full((len(hits), max(1, walked.shape[1])), -1, dtype=np.int64)
+    routes[good, : walked.shape[1]] = walked
+    return routes
 
 
 def hit_status(detector: Detector, hits: Hits) -> IntArray:

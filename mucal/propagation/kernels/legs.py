@@ -60,6 +60,10 @@ __all__ = ["propagate_leg", "workspace"]
 
 OK, LOOPER, RANGED_OUT, OUTSIDE_FIELD, MISSED, STEP_CAP, BAD_START, TOO_FORWARD = range(8)
 
+BEHIND = 1.0
+"""cm; where sensors overlap, two of a known route may stand in the other order for a track that is slightly elsewhere:
+a leg then goes back by as much.  What lies further behind is missed."""
+
 MOST_REVERSALS = 5
 """A crossing that exists is met after one or two."""
 
@@ -133,7 +137,7 @@ def _variance_rate(w: FloatArray, media: FloatArray) -> float:
 @borrowing
 def _next_step(s: float, found: bool, bend2: float, sense: float, h_max: float, at_start: bool) -> float:
     """Length of the next step towards a surface at path length s; 0 if it will not be reached."""
-    if found and not (at_start and s * sense < -1e-6) and abs(s) <= h_max and s * s * bend2 <= 0.09:
+    if found and not (at_start and s * sense < -BEHIND) and abs(s) <= h_max and s * s * bend2 <= 0.09:
         return s if s != 0.0 else 1e-12 * sense
     limit = h_max
     if bend2 > 0.0:
@@ -141,7 +145,7 @@ def _next_step(s: float, found: bool, bend2: float, sense: float, h_max: float, 
     if not found:
         # a muon straighter than a radius of 100 m will not come back
         return 0.0 if bend2 * 1e8 < 1.0 else sense * limit
-    if at_start and s * sense < -1e-6:
+    if at_start and s * sense < -BEHIND:
         return 0.0
     return s / ceil(abs(s) / limit)
 

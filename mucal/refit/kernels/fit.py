@@ -173,8 +173,8 @@ def fit_track(
                     dx[i] = residual[i]
                 back_substitute(by_start, 5, dx)
         if status != 0 or not chi2_here <= chi2_before + SLACK * (1.0 + chi2_before):
+            report[PROPAGATED] = status
             if iteration == 0:
-                report[PROPAGATED] = status
                 return PROPAGATION, 0, 0
             if halvings == HALVINGS:
                 return NO_DESCENT, 0, 0
