@@ -39,7 +39,8 @@ def conjugate_gradients(
     most         : iterations
 
     The squared A-norm of the error is the sum of alpha r.z over the steps to come (M. Hestenes and E. Stiefel, 1952).
-    The last `DELAY` steps stand for those to come: the iteration ends when they moved x by less than the tolerance.
+    The latest steps stand for those to come, a tenth of all and at least `DELAY`: the iteration ends when they moved x
+    by less than the tolerance.  The slower the convergence, the more steps are looked back on.
     """
     x, r = np.zeros_like(b), b.copy()
     z = precondition(r)
@@ -66,7 +67,7 @@ def conjugate_gradients(
         step[columns] = alpha * rz[columns]
         rz[columns] = following
         total += step
-        gained = [*gained[-(DELAY - 1) :], step]
+        gained.append(step)
         active &= _unfinished(gained, total, tolerance) & (rz > 0)
     size = np.linalg.norm(b, axis=0)
     residual = np.linalg.norm(b - product(x), axis=0) / np.where(size > 0, size, 1.0)
@@ -74,11 +75,12 @@ def conjugate_gradients(
 
 
 DELAY = 10
-"""Steps whose gain stands for the squared error that was left before them."""
+"""Fewest steps whose gain stands for the squared error that was left before them."""
 
 
 def _unfinished(gained: list[FloatArray], total: FloatArray, tolerance: float) -> BoolArray:
     if len(gained) < DELAY:
         return np.ones(total.size, dtype=bool)
-    unfinished: BoolArray = np.sum(gained, axis=0) > tolerance**2 * total
+    latest = gained[-max(DELAY, len(gained) // 10) :]
+    unfinished: BoolArray = np.sum(latest, axis=0) > tolerance**2 * total
     return unfinished
