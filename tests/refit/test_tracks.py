@@ -136,8 +136,7 @@ def bare(detector, *, loss=False):
 def test_derivatives_of_chi2_and_state_against_refits(tracker, magnet, make_sample, kind, name):
     # The gradient at random hits, where it is not 0; the Hessian and J_ref at hits without residuals, since elsewhere
     # refits also hold residuals times second derivatives of the predictions, which Gauss and Newton leave out.
-    # Without material: it would move with its module, by 1e-4 of the module's own effect at 3 GeV, and the weights
-    # would change with the momentum.
+    # Without material, but for the loss: it would move with its module, and the weights would change with the momentum.
     loss = kind == "eloss"
     thin = make_sample(
         tracker, magnet, 12, eta=2.0, noise=False, surfaces=bare(tracker, loss=loss), alpha=FEW,
