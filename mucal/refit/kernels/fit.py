@@ -28,6 +28,7 @@ from mucal.refit.kernels.rows import (
     global_columns,
     linearise,
     measurement_rows,
+    sorted_unique,
 )
 from mucal.refit.kernels.states import eliminate, solve_in_place
 
@@ -161,8 +162,8 @@ def fit_track(
                 linearise(transport, total, reached, n, surface_of, row_h, sigma, carried, covariance, by_start)
                 if not factorise(covariance, n):
                     return NOT_POSITIVE, 0, 0
-                whiten_vector(covariance, n, residual, 0)
-                whiten_columns(covariance, n, by_start, 0, 5)
+                whiten_vector(covariance, n, residual)
+                whiten_columns(covariance, n, by_start, 5)
                 chi2_here = 0.0
                 for i in range(n):
                     chi2_here += residual[i] * residual[i]
@@ -232,7 +233,7 @@ def _profile(
     """
     alignment, bfield, eloss, modes = maps
     found = collect_labels(route, hit_of, reached, alignment, bfield, eloss, modes, label)
-    n_labels = _sorted_unique(label, found)
+    n_labels = sorted_unique(label, found)
     for i in range(n + 1):
         for j in range(n_labels):
             columns[i, j] = 0.0
@@ -241,13 +242,13 @@ def _profile(
     linearise(transport, total, reached, n, surface_of, row_h, sigma, carried, covariance, by_start)
     global_columns(
         route, local, transport, theta, reached, n, surface_of, row_h, alignment, bfield, eloss, modes, label, n_labels,
-        carried, aligned, columns, 0,
+        carried, aligned, columns,
     )  # fmt: skip
     if not factorise(covariance, n):
         return -1
-    whiten_vector(covariance, n, residual, 0)
-    whiten_columns(covariance, n, by_start, 0, 5)
-    whiten_columns(covariance, n, columns, 0, n_labels)
+    whiten_vector(covariance, n, residual)
+    whiten_columns(covariance, n, by_start, 5)
+    whiten_columns(covariance, n, columns, n_labels)
     if not triangularise(by_start, n, 5, residual, columns, n_labels):
         return -1
     for k in range(n_labels):
@@ -257,23 +258,6 @@ def _profile(
                 value -= by_start[i, j] * j_ref[k, j]
             j_ref[k, i] = value / by_start[i, i]
     return n_labels
-
-
-@borrowing
-def _sorted_unique(label: IntArray, n: int) -> int:
-    """Sorts label[:n] (insertion: runs are sorted already) and drops repetitions; returns how many are left."""
-    for i in range(1, n):
-        value, j = label[i], i
-        while j > 0 and label[j - 1] > value:
-            label[j] = label[j - 1]
-            j -= 1
-        label[j] = value
-    kept = 0
-    for i in range(n):
-        if kept == 0 or label[kept - 1] != label[i]:
-            label[kept] = label[i]
-            kept += 1
-    return kept
 
 
 @borrowing

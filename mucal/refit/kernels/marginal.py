@@ -30,26 +30,26 @@ def factorise(covariance: FloatArray, n: int) -> bool:
 
 
 @borrowing
-def whiten_vector(factor: FloatArray, n: int, x: FloatArray, top: int) -> None:
-    """x[top:top+n] <- L^-1 x, in place."""
+def whiten_vector(factor: FloatArray, n: int, x: FloatArray) -> None:
+    """x[:n] <- L^-1 x, in place."""
     for i in range(n):
-        total = x[top + i]
+        total = x[i]
         for k in range(i):
-            total -= factor[i, k] * x[top + k]
-        x[top + i] = total * factor[i, i]
+            total -= factor[i, k] * x[k]
+        x[i] = total * factor[i, i]
 
 
 @borrowing
-def whiten_columns(factor: FloatArray, n: int, x: FloatArray, top: int, width: int) -> None:
-    """x[top:top+n, :width] <- L^-1 x, row by row so that the compiler vectorises over columns."""
+def whiten_columns(factor: FloatArray, n: int, x: FloatArray, width: int) -> None:
+    """x[:n, :width] <- L^-1 x, row by row so that the compiler vectorises over columns."""
     for i in range(n):
         for k in range(i):
             f = factor[i, k]
             for j in range(width):
-                x[top + i, j] -= f * x[top + k, j]
+                x[i, j] -= f * x[k, j]
         f = factor[i, i]
         for j in range(width):
-            x[top + i, j] *= f
+            x[i, j] *= f
 
 
 @borrowing

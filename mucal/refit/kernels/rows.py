@@ -165,12 +165,29 @@ def collect_labels(
 
 
 @borrowing
+def sorted_unique(label: IntArray, n: int) -> int:
+    """Sorts label[:n] (insertion: runs are sorted already) and drops repetitions; returns how many are left."""
+    for i in range(1, n):
+        value, j = label[i], i
+        while j > 0 and label[j - 1] > value:
+            label[j] = label[j - 1]
+            j -= 1
+        label[j] = value
+    kept = 0
+    for i in range(n):
+        if kept == 0 or label[kept - 1] != label[i]:
+            label[kept] = label[i]
+            kept += 1
+    return kept
+
+
+@borrowing
 def global_columns(
     route: IntArray, local: FloatArray, transport: FloatArray, theta: FloatArray, reached: int, n: int,
     surface_of: IntArray, row_h: FloatArray, alignment: IntArray, bfield: IntArray, eloss: IntArray, modes: IntArray,
-    label: IntArray, n_labels: int, carried: FloatArray, aligned: FloatArray, columns: FloatArray, top: int,
+    label: IntArray, n_labels: int, carried: FloatArray, aligned: FloatArray, columns: FloatArray,
 ) -> None:  # fmt: skip
-    """Derivatives of the predictions by the global parameters, added to columns (rows from `top`, n_labels).
+    """Derivatives of the predictions by the global parameters, added to columns (n, n_labels).
 
     label   : (n_labels,)  sorted and unique
     aligned : (6,)         scratch
@@ -189,28 +206,28 @@ def global_columns(
             )  # fmt: skip
             for c in range(6):
                 if alignment[i, c] >= 0:
-                    columns[top + first, find(label, n_labels, alignment[i, c])] += aligned[c]
+                    columns[first, find(label, n_labels, alignment[i, c])] += aligned[c]
         for c in range(3):
             if bfield[i, c] >= 0:
-                _add_column(carried, first, n, theta, leg, DB + c, columns, top, find(label, n_labels, bfield[i, c]))
+                _add_column(carried, first, n, theta, leg, DB + c, columns, find(label, n_labels, bfield[i, c]))
         if leg > 0 and eloss[route[leg - 1]] >= 0:
             place = find(label, n_labels, eloss[route[leg - 1]])
-            _add_column(carried, first, n, theta, leg, K_THIN, columns, top, place)
+            _add_column(carried, first, n, theta, leg, K_THIN, columns, place)
         for m in range(modes.size):
             if modes[m] >= 0:
-                _add_column(carried, first, n, theta, leg, MODES + m, columns, top, find(label, n_labels, modes[m]))
+                _add_column(carried, first, n, theta, leg, MODES + m, columns, find(label, n_labels, modes[m]))
         for k in range(first, n):
             carry(carried, k, transport, leg)
 
 
 @borrowing
 def _add_column(
-    carried: FloatArray, first: int, n: int, theta: FloatArray, leg: int, column: int, columns: FloatArray, top: int,
+    carried: FloatArray, first: int, n: int, theta: FloatArray, leg: int, column: int, columns: FloatArray,
     place: int,
 ) -> None:  # fmt: skip
     t0, t1, t2 = theta[leg, 0, column], theta[leg, 1, column], theta[leg, 2, column]
     t3, t4 = theta[leg, 3, column], theta[leg, 4, column]
     for k in range(first, n):
-        columns[top + k, place] += (
+        columns[k, place] += (
             carried[k, 0] * t0 + carried[k, 1] * t1 + carried[k, 2] * t2 + carried[k, 3] * t3 + carried[k, 4] * t4
         )
