@@ -3,6 +3,8 @@
 Dimuons come from ROOT (TTree, RNTuple), Parquet, CSV and HDF5 through one column map, `DimuonInput`; they are
 streamed in chunks, the muons ordered PLUS, MINUS, and every event that is read is used or rejected under a reason.
 
+Tracks with their hits come from ROOT and Parquet, or from a saved `Hits`, through `HitsInput`; they are streamed too.
+
 A calibration leaves through `write_bundle`: one folder of HDF5, correctionlib, ROOT and JSON under one manifest.
 """
 
@@ -14,6 +16,9 @@ from mucal.io.dimuon_check import CheckReport, FileCheck, check_dimuons
 from mucal.io.dimuon_input import DimuonInput, MuonColumns
 from mucal.io.dimuon_source import DimuonSource, open_dimuons
 from mucal.io.dimuon_writer import write_dimuons
+from mucal.io.hits_input import HitsInput
+from mucal.io.hits_source import HitsSource, open_hits, read_hits, stream_hits
+from mucal.io.hits_writer import write_hits
 from mucal.io.json_file import read_json, read_json_text, write_json
 from mucal.io.root_tables import RootTables, read_root_tables, write_root_tables
 
@@ -24,19 +29,25 @@ __all__ = [
     "DimuonInput",
     "DimuonSource",
     "FileCheck",
+    "HitsInput",
+    "HitsSource",
     "MuonColumns",
     "RootTables",
     "check_dimuons",
     "open_dimuons",
+    "open_hits",
     "read_corrections_json",
     "read_detector",
+    "read_hits",
     "read_json",
     "read_json_text",
     "read_root_tables",
+    "stream_hits",
     "verify_bundle",
     "write_bundle",
     "write_detector",
     "write_dimuons",
+    "write_hits",
     "write_json",
     "write_root_tables",
 ]
