@@ -8,19 +8,54 @@ Tracks with their hits come from ROOT and Parquet, or from a saved `Hits`, throu
 A calibration leaves through `write_bundle`: one folder of HDF5, correctionlib, ROOT and JSON under one manifest.
 """
 
-from mucal.calibration import verify_bundle
-from mucal.io.bundle import write_bundle
-from mucal.io.correctionlib import CorrectionFile, read_corrections_json
-from mucal.io.detector_tables import DetectorInput, read_detector, write_detector
-from mucal.io.dimuon_check import CheckReport, FileCheck, check_dimuons
-from mucal.io.dimuon_input import DimuonInput, MuonColumns
-from mucal.io.dimuon_source import DimuonSource, open_dimuons
-from mucal.io.dimuon_writer import write_dimuons
-from mucal.io.hits_input import HitsInput
-from mucal.io.hits_source import HitsSource, open_hits, read_hits, stream_hits
-from mucal.io.hits_writer import write_hits
-from mucal.io.json_file import read_json, read_json_text, write_json
-from mucal.io.root_tables import RootTables, read_root_tables, write_root_tables
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from mucal.calibration import verify_bundle
+    from mucal.io.bundle import write_bundle
+    from mucal.io.correctionlib import CorrectionFile, read_corrections_json
+    from mucal.io.detector_tables import DetectorInput, read_detector, write_detector
+    from mucal.io.dimuon_check import CheckReport, FileCheck, check_dimuons
+    from mucal.io.dimuon_input import DimuonInput, MuonColumns
+    from mucal.io.dimuon_source import DimuonSource, open_dimuons
+    from mucal.io.dimuon_writer import write_dimuons
+    from mucal.io.hits_input import HitsInput
+    from mucal.io.hits_source import HitsSource, open_hits, read_hits, stream_hits
+    from mucal.io.hits_writer import write_hits
+    from mucal.io.json_file import read_json, read_json_text, write_json
+    from mucal.io.root_tables import RootTables, read_root_tables, write_root_tables
+
+# Imported on first use: who reads one format does not wait for the libraries of the others.
+_PLACES: Final = {
+    "CheckReport": "mucal.io.dimuon_check",
+    "CorrectionFile": "mucal.io.correctionlib",
+    "DetectorInput": "mucal.io.detector_tables",
+    "DimuonInput": "mucal.io.dimuon_input",
+    "DimuonSource": "mucal.io.dimuon_source",
+    "FileCheck": "mucal.io.dimuon_check",
+    "HitsInput": "mucal.io.hits_input",
+    "HitsSource": "mucal.io.hits_source",
+    "MuonColumns": "mucal.io.dimuon_input",
+    "RootTables": "mucal.io.root_tables",
+    "check_dimuons": "mucal.io.dimuon_check",
+    "open_dimuons": "mucal.io.dimuon_source",
+    "open_hits": "mucal.io.hits_source",
+    "read_corrections_json": "mucal.io.correctionlib",
+    "read_detector": "mucal.io.detector_tables",
+    "read_hits": "mucal.io.hits_source",
+    "read_json": "mucal.io.json_file",
+    "read_json_text": "mucal.io.json_file",
+    "read_root_tables": "mucal.io.root_tables",
+    "stream_hits": "mucal.io.hits_source",
+    "verify_bundle": "mucal.calibration",
+    "write_bundle": "mucal.io.bundle",
+    "write_detector": "mucal.io.detector_tables",
+    "write_dimuons": "mucal.io.dimuon_writer",
+    "write_hits": "mucal.io.hits_writer",
+    "write_json": "mucal.io.json_file",
+    "write_root_tables": "mucal.io.root_tables",
+}
 
 __all__ = [
     "CheckReport",
@@ -51,3 +86,13 @@ __all__ = [
     "write_json",
     "write_root_tables",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _PLACES:
+        return getattr(import_module(_PLACES[name]), name)
+    raise AttributeError(f"module 'mucal.io' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return list(__all__)

@@ -5,15 +5,42 @@ scale table on one half of the events and shows it on the other, assembles the c
 stage leaves a file that says what it was made from, so that an interrupted run goes on where it stopped.
 """
 
-from mucal.workflow.apply import apply, bundle_of
-from mucal.workflow.config import Analysis, load_analysis
-from mucal.workflow.describe import describe
-from mucal.workflow.outcome import Outcome
-from mucal.workflow.progress import Event, Tell, silent
-from mucal.workflow.run import load_run, run, write_report
-from mucal.workflow.single import check, derive_scale, fit_masses, fit_summary, simulate
-from mucal.workflow.threads import at_most
-from mucal.workflow.verification import verify
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from mucal.workflow.apply import apply, bundle_of
+    from mucal.workflow.config import Analysis, load_analysis
+    from mucal.workflow.describe import describe
+    from mucal.workflow.outcome import Outcome
+    from mucal.workflow.progress import Event, Tell, silent
+    from mucal.workflow.run import load_run, run, write_report
+    from mucal.workflow.single import check, derive_scale, fit_masses, fit_summary, simulate
+    from mucal.workflow.threads import at_most
+    from mucal.workflow.verification import verify
+
+# Imported on first use: one stage does not wait for the libraries of the others.
+_PLACES: Final = {
+    "Analysis": "mucal.workflow.config",
+    "Event": "mucal.workflow.progress",
+    "Outcome": "mucal.workflow.outcome",
+    "Tell": "mucal.workflow.progress",
+    "apply": "mucal.workflow.apply",
+    "at_most": "mucal.workflow.threads",
+    "bundle_of": "mucal.workflow.apply",
+    "check": "mucal.workflow.single",
+    "derive_scale": "mucal.workflow.single",
+    "describe": "mucal.workflow.describe",
+    "fit_masses": "mucal.workflow.single",
+    "fit_summary": "mucal.workflow.single",
+    "load_analysis": "mucal.workflow.config",
+    "load_run": "mucal.workflow.run",
+    "run": "mucal.workflow.run",
+    "silent": "mucal.workflow.progress",
+    "simulate": "mucal.workflow.single",
+    "verify": "mucal.workflow.verification",
+    "write_report": "mucal.workflow.run",
+}
 
 __all__ = [
     "Analysis",
@@ -36,3 +63,13 @@ __all__ = [
     "verify",
     "write_report",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _PLACES:
+        return getattr(import_module(_PLACES[name]), name)
+    raise AttributeError(f"module 'mucal.workflow' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return list(__all__)
