@@ -119,11 +119,11 @@ def fit_batch(
         status, report, cov, traces, batch.want, capacity, n_rows, n_labels, label, gradient, j_ref, factor,
         factor_capacity,
     )  # fmt: skip
-    kept = _leading(capacity[:-1], n_labels)
+    kept = leading(capacity[:-1], n_labels)
     return Outcome(
         free=free, cov=cov, report=report, trace=traces, status=status, n_rows=n_rows, n_labels=n_labels,
         label=label[kept], gradient=gradient[kept], j_ref=j_ref[kept],
-        factor=factor[_leading(factor_capacity[:-1], n_rows * n_labels)],
+        factor=factor[leading(factor_capacity[:-1], n_rows * n_labels)],
     )  # fmt: skip
 
 
@@ -171,7 +171,7 @@ def _per_element(name: str, values: FloatArray | None, shape: tuple[int, ...]) -
     return array
 
 
-def _leading(starts: IntArray, counts: IntArray) -> IntArray:
+def leading(starts: IntArray, counts: IntArray) -> IntArray:
     """Places start .. start + count - 1 of every row, one after the other."""
     ends = np.cumsum(counts)
     total = int(ends[-1]) if counts.size else 0

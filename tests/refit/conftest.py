@@ -8,9 +8,16 @@ import pytest
 from mucal.detector import cms_like
 from mucal.detector.field import harmonic_field, harmonic_modes, with_modes
 
-_spec = spec_from_file_location("gaussian_tracks", Path(__file__).with_name("gaussian_tracks.py"))
-gaussian_tracks = module_from_spec(_spec)
-_spec.loader.exec_module(gaussian_tracks)
+
+def beside(name):
+    """A module of this folder, which is no package."""
+    spec = spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+gaussian_tracks = beside("gaussian_tracks")
 
 
 @pytest.fixture(scope="session")
@@ -38,3 +45,9 @@ def make_sample():
 @pytest.fixture(scope="session")
 def brute_force():
     return gaussian_tracks.brute_force
+
+
+@pytest.fixture(scope="session")
+def kalman():
+    """`kalman.smooth`"""
+    return beside("kalman").smooth

@@ -1,0 +1,131 @@
+"""Hit residuals, their errors and pulls, against a Kalman smoother and against fits without the hit."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose
+
+from mucal.detector import predict
+from mucal.propagation import free_states, propagate
+from mucal.refit import RefitConfig, fit_tracks
+from mucal.refit.batches import Batch, fit_batch
+from mucal.refit.residuals import hit_residuals
+from mucal.refit.tracks import hit_places
+
+TIGHT = RefitConfig(tolerance=1e-13, most_iterations=20)
+
+
+@pytest.fixture(scope="module")
+def fitted(tracker, magnet, sample):
+    fits, _ = fit_tracks(tracker, magnet, sample.hits, sample.routes, TIGHT)
+    return fits, hit_residuals(tracker, magnet, sample.hits, fits, sample.routes)
+
+
+def problem(sample, start, i):
+    """Linear problem of track i about `start` (7,): legs, surface of each row, rows, residual, sigma, (hit, part)."""
+    hits, modules, route = sample.hits, sample.detector.modules, sample.routes[i]
+    legs = propagate(sample.magnet, sample.surfaces, start, route)
+    place = np.flatnonzero((route >= 0) & (route < sample.detector.n_modules))
+    value, slope = predict(modules, route[place], *legs.local[0, place, 3:].T)
+    own = np.arange(hits.offsets[i], hits.offsets[i + 1])
+    residual = np.column_stack([hits.u[own], hits.v[own]]) - value
+    which, part = np.nonzero(np.isfinite(residual))
+    rows = np.zeros((which.size, 5))
+    rows[:, 3:] = slope[which, part]
+    sigma = np.column_stack([hits.sigma_u[own], hits.sigma_v[own]])[which, part]
+    return legs, place[which], rows, residual[which, part], sigma, (own[which], part)
+
+
+def in_own_axes(sample, seed, config, n):
+    """The first n tracks as the kernels leave them: before the axes of the start are turned to those of the result."""
+    hits = sample.hits.select(slice(0, n))
+    batch = Batch.of(sample.detector, sample.magnet, sample.surfaces, hits, None, None, None)
+    places = hit_places(sample.routes[:n], hits, np.arange(n))
+    start = free_states(seed[:n], hits.seed_ref)
+    return fit_batch(batch, sample.routes[:n], places, start, np.zeros(n, dtype=np.int64), config.settings, False)
+
+
+def test_kalman_smoother_has_the_same_start_chi2_and_residuals(sample, fitted, kalman):
+    fits, residuals = fitted
+    own = in_own_axes(sample, sample.hits.seed, TIGHT, 8)
+    for i in range(8):
+        legs, surface_of, rows, residual, sigma, at = problem(sample, own.free[i], i)
+        n = int(surface_of.max()) + 1
+        found = kalman(legs.transport[0, :n], legs.noise[0, :n], surface_of, rows, residual, sigma)
+        errors = np.sqrt(np.diag(found.start_cov))
+        # the reference is the fitted track: the filter must not move it
+        assert np.abs(found.start / errors).max() < 1e-8
+        assert_allclose(found.chi2, fits.chi2[i], rtol=1e-8)
+        assert_allclose(own.cov[i] / np.outer(errors, errors), found.start_cov / np.outer(errors, errors), atol=1e-8)
+        expected = residual - np.einsum("nj,nj->n", rows, found.local[surface_of])
+        variance = sigma**2 - np.einsum("ni,nij,nj->n", rows, found.cov[surface_of], rows)
+        assert np.abs((residuals.biased[at] - expected) / sigma).max() < 1e-6
+        assert np.abs(residuals.biased_error[at] ** 2 - variance).max() < 1e-8 * (sigma**2).max()
+
+
+def test_kalman_step_is_the_step_of_the_fit(sample, kalman):
+    # one linearisation away from the minimum: the same step, covariance and predicted chi2 as a fit of one iteration
+    truth = sample.hits.truth.state
+    once = in_own_axes(sample, truth, RefitConfig(tolerance=1e9), 8)
+    start = free_states(truth[:8], sample.hits.seed_ref[:8])
+    for i in range(8):
+        legs, surface_of, rows, residual, sigma, _ = problem(sample, start[i], i)
+        n = int(surface_of.max()) + 1
+        found = kalman(legs.transport[0, :n], legs.noise[0, :n], surface_of, rows, residual, sigma)
+        errors = np.sqrt(np.diag(found.start_cov))
+        assert_allclose(once.cov[i] / np.outer(errors, errors), found.start_cov / np.outer(errors, errors), atol=1e-8)
+        assert_allclose(once.report[i, 0], found.chi2, rtol=1e-8)
+        assert_allclose(once.free[i, 6] - start[i, 6], found.start[0], rtol=1e-8, atol=1e-8 * errors[0])
+
+
+def test_unbiased_residual_is_that_of_a_fit_without_the_hit(sample, fitted, kalman):
+    fits, residuals = fitted
+    for i in (0, 3):
+        legs, surface_of, rows, residual, sigma, at = problem(sample, free_states(fits.state[i], fits.reference[i]), i)
+        n = int(surface_of.max()) + 1
+        for k in range(0, sigma.size, 3):
+            keep = np.arange(sigma.size) != k
+            found = kalman(
+                legs.transport[0, :n], legs.noise[0, :n], surface_of[keep], rows[keep], residual[keep], sigma[keep]
+            )
+            leg, row = surface_of[k], rows[k]
+            here = (at[0][k], at[1][k])
+            assert_allclose(residuals.unbiased[here], residual[k] - row @ found.local[leg], rtol=1e-5, atol=1e-9)
+            assert_allclose(residuals.unbiased_error[here] ** 2, sigma[k] ** 2 + row @ found.cov[leg] @ row, rtol=1e-6)
+
+
+def test_pulls_are_standard_normal(fitted):
+    pull = fitted[1].pull
+    for part in range(2):
+        z = pull[np.isfinite(pull[:, part]), part]
+        # pulls of one track are correlated: twice the error of independent ones
+        assert abs(z.mean()) < 8 / np.sqrt(z.size)
+        assert abs(z.std() - 1) < 8 / np.sqrt(2 * z.size)
+
+
+def test_both_residuals_have_one_pull(fitted):
+    residuals = fitted[1]
+    known = np.isfinite(residuals.pull)
+    assert_allclose((residuals.biased / residuals.biased_error)[known], residuals.pull[known], rtol=1e-10)
+    assert np.all(residuals.unbiased_error[known] > residuals.biased_error[known])
+
+
+def test_strips_have_no_second_residual_and_failed_tracks_none(tracker, magnet, sample):
+    hits = sample.hits.select(slice(0, 4))
+    u = hits.u.copy()
+    u[0] = np.nan
+    hits = replace(hits, u=u)
+    fits, _ = fit_tracks(tracker, magnet, hits, sample.routes[:4])
+    residuals = hit_residuals(tracker, magnet, hits, fits, sample.routes[:4])
+    first = slice(0, hits.offsets[1])
+    assert np.isnan(residuals.pull[first]).all()
+    assert np.isnan(residuals.slope[first]).all()
+    strips = tracker.modules.n_meas[hits.module_id] == 1
+    assert np.isnan(residuals.biased[strips, 1]).all()
+    assert np.isfinite(residuals.slope[hits.offsets[1] :]).all()
+
+
+def test_fits_of_other_hits_are_refused(tracker, magnet, sample, fitted):
+    with pytest.raises(ValueError, match="for 3 tracks"):
+        hit_residuals(tracker, magnet, sample.hits.select(slice(0, 3)), fitted[0], sample.routes[:3])
