@@ -10,8 +10,15 @@ out, and the state form, in which the states are eliminated from the last surfac
 are those of chi2, factors of 2 included: covariance = 2 H^-1.  Derived in docs/physics/refit.md.
 """
 
+from mucal.refit.mass_reference import MassReference, derive_mass_reference
+from mucal.refit.pair_status import PairStatus
+from mucal.refit.pairs import BeamLine, PairFits, PairPass, fit_pairs
 from mucal.refit.parameters import ParameterMap, ProfiledBlocks
+from mucal.refit.selection import PairSelection
 from mucal.refit.status import FitStatus
 from mucal.refit.tracks import RefitConfig, TrackFits, fit_tracks
 
-__all__ = ["FitStatus", "ParameterMap", "ProfiledBlocks", "RefitConfig", "TrackFits", "fit_tracks"]
+__all__ = [
+    "BeamLine", "FitStatus", "MassReference", "PairFits", "PairPass", "PairSelection", "PairStatus", "ParameterMap",
+    "ProfiledBlocks", "RefitConfig", "TrackFits", "derive_mass_reference", "fit_pairs", "fit_tracks",
+]  # fmt: skip

@@ -193,7 +193,7 @@ def fit_tracks(
     if routes.ndim != 2 or routes.shape[0] != len(hits):
         raise ValueError(f"routes has shape {routes.shape}, expected ({len(hits)}, L)")
     if parameters is not None:
-        _check_map(parameters, detector, magnet)
+        check_map(parameters, detector, magnet)
     status = hit_status(detector, hits)
     places = hit_places(routes, hits, np.flatnonzero(status == FitStatus.OK))
     found = np.bincount(hits.track[places[places >= 0]], minlength=len(hits))
@@ -278,7 +278,7 @@ def hit_places(routes: IntArray, hits: Hits, rows: IntArray) -> IntArray:
     return places
 
 
-def _check_map(parameters: ParameterMap, detector: Detector, magnet: MagneticField) -> None:
+def check_map(parameters: ParameterMap, detector: Detector, magnet: MagneticField) -> None:
     n_modes = 0 if magnet.modes is None else magnet.modes.index.shape[0]
     found = (parameters.alignment.shape[0], parameters.eloss.size, parameters.modes.size)
     expected = (detector.n_modules, detector.n_elements, n_modes)

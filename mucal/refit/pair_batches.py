@@ -1,0 +1,56 @@
+"""One piece of work of the fit of pairs: arrays in, arrays out."""
+
+import numpy as np
+
+from mucal.arrays import FloatArray, IntArray
+from mucal.refit.batches import Batch, Outcome, label_bounds, leading
+from mucal.refit.kernels import pair as kernels
+from mucal.refit.pair_status import PairStatus
+
+
+def fit_pair_batch(
+    batch: Batch, routes: IntArray, places: IntArray, starts: FloatArray, cov: FloatArray | None, status: IntArray,
+    constraints: FloatArray, settings: FloatArray,
+) -> Outcome:  # fmt: skip
+    """Fits the pairs of one piece, in one pass.
+
+    routes, places : (C, 2, L)  elements of both tracks and the hits on them
+    starts         : (C, 2, 7)  both muons at their common start
+    cov            : (C, 9, 9)  of the fit without the mass, for that with it; None for the former
+    constraints    : (C, `kernels.CONSTRAINTS`)
+
+    Returns free (C, 2, 7), cov (C, 9, 9), report (C, `kernels.SUMMARY`), and j_ref (T, 10): nine unknowns and the mass.
+    """
+    n = status.size
+    width = int((routes >= 0).sum(axis=2).max(initial=1))
+    routes, places = np.ascontiguousarray(routes[:, :, :width]), np.ascontiguousarray(places[:, :, :width])
+    good = status == PairStatus.OK
+    two = batch.modules[np.clip(routes, 0, batch.modules.shape[0] - 1), 2] == 2.0
+    rows = ((places >= 0) * (1 + two)).sum(axis=2)
+    flat = (2 * n, width)
+    bound = np.zeros((n, 2), dtype=np.int64)
+    if batch.want:
+        bound = label_bounds(batch, routes.reshape(flat), places.reshape(flat)).reshape(n, 2) * good[:, None]
+    # legs and tie without the 9 unknowns, at most three rows of a beam line and one of the mass
+    most_rows = np.maximum(rows.sum(axis=1) - 9 + 4, 0)
+    capacity = np.concatenate([[0], np.cumsum(bound.sum(axis=1))]).astype(np.int64)
+    factor_capacity = np.concatenate([[0], np.cumsum(bound.sum(axis=1) * most_rows)]).astype(np.int64)
+    free, status = starts.copy(), status.copy()
+    report = np.zeros((n, kernels.SUMMARY))
+    covs = np.full((n, 9, 9), np.nan) if cov is None else cov.copy()
+    n_rows, n_labels = np.zeros(n, dtype=np.int64), np.zeros(n, dtype=np.int64)
+    label, gradient = np.empty(capacity[-1], dtype=np.int64), np.empty(capacity[-1])
+    j_ref = np.empty((capacity[-1], kernels.SIZE + 1), dtype=np.float32)
+    factor = np.empty(factor_capacity[-1], dtype=np.float32)
+    kernels.fit_pairs(
+        batch.field, batch.surfaces, batch.media, batch.modules, batch.offsets, batch.ln_loss, routes, places,
+        batch.hits, free, settings, constraints, cov is not None, batch.maps, int(rows.max(initial=5)),
+        int(bound.max(initial=1)), batch.n_modes, status, covs, report, batch.want, capacity, n_rows, n_labels, label,
+        gradient, j_ref, factor, factor_capacity,
+    )  # fmt: skip
+    kept = leading(capacity[:-1], n_labels)
+    return Outcome(
+        free=free, cov=covs, report=report, trace=np.zeros((n, 0, 3)), status=status, n_rows=n_rows, n_labels=n_labels,
+        label=label[kept], gradient=gradient[kept], j_ref=j_ref[kept],
+        factor=factor[leading(factor_capacity[:-1], n_rows * n_labels)],
+    )  # fmt: skip

@@ -1,0 +1,432 @@
+"""Hits to muon pairs: two tracks from one vertex, and their mass."""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from mucal.arrays import BoolArray, FloatArray, IntArray, check_shapes
+from mucal.detector import PIXEL, Detector
+from mucal.detector.field import MagneticField, evaluate
+from mucal.errors import InputError
+from mucal.ledger import Ledger
+from mucal.propagation import Surfaces, free_states, surfaces_of
+from mucal.refit.batches import Batch, Outcome, joined_blocks
+from mucal.refit.kernels import pair as kernels
+from mucal.refit.mass_reference import MassReference
+from mucal.refit.pair_batches import fit_pair_batch
+from mucal.refit.pair_status import PairStatus
+from mucal.refit.parameters import ParameterMap, ProfiledBlocks
+from mucal.refit.selection import PairSelection
+from mucal.refit.status import FitStatus
+from mucal.refit.tracks import RefitConfig, check_map, hit_places, hit_status, routes_of_hits
+from mucal.store import Result
+from mucal.track import Hits
+from mucal.units import CURVATURE
+
+PIECE: Final = 512
+"""Pairs of a piece of work; bounds the memory and divides the threads' work, and changes no result."""
+
+SMALLEST_OPENING: Final = 1e-3
+"""rad, between the tracks of a pair."""
+
+FARTHEST: Final = 3.0
+"""cm that a seed may be moved along its track to the common vertex."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BeamLine:
+    """Where collisions are: a Gaussian luminous region, its tilts in the covariance.
+
+    centre : (3,) cm
+    cov    : (3, 3) cm2
+    """
+
+    centre: FloatArray
+    cov: FloatArray
+
+    def __post_init__(self) -> None:
+        check_shapes(self, centre=(3,), cov=(3, 3))
+        if not (np.all(np.isfinite(self.cov)) and np.all(np.linalg.eigvalsh(self.cov) > 0)):
+            raise ValueError(f"BeamLine.cov is not positive definite: eigenvalues {np.linalg.eigvalsh(self.cov)} cm2")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PairPass(Result):
+    """One fit of C pairs; a pair whose status is not OK has NaN.
+
+    state        : (C, 9)          QOP, LAM, PHI of both muons at the vertex, then the vertex in cm
+    cov          : (C, 9, 9)
+    mass         : (C,) GeV
+    sigma_mass   : (C,) GeV
+    chi2         : (C,)
+    ndof         : (C,)            rows minus 9
+    edm          : (C,)            half the predicted change of chi2 that the last step made
+    n_iterations : (C,)
+    status       : (C,)            `PairStatus`
+    """
+
+    state: FloatArray
+    cov: FloatArray
+    mass: FloatArray
+    sigma_mass: FloatArray
+    chi2: FloatArray
+    ndof: IntArray
+    edm: FloatArray
+    n_iterations: IntArray
+    status: IntArray
+
+    def __post_init__(self) -> None:
+        n = self.status.size
+        check_shapes(self, state=(n, 9), cov=(n, 9, 9), mass=(n,), sigma_mass=(n,), chi2=(n,), ndof=(n,), edm=(n,))
+
+    @property
+    def ok(self) -> BoolArray:
+        """(C,) whether the fit converged"""
+        good: BoolArray = self.status == PairStatus.OK
+        return good
+
+    @property
+    def pt(self) -> FloatArray:
+        """(C, 2) GeV"""
+        transverse: FloatArray = np.cos(self.state[:, [1, 4]]) / np.abs(self.state[:, [0, 3]])
+        return transverse
+
+    @property
+    def eta(self) -> FloatArray:
+        """(C, 2)"""
+        value: FloatArray = np.arcsinh(np.tan(self.state[:, [1, 4]]))
+        return value
+
+    @property
+    def phi(self) -> FloatArray:
+        """(C, 2) rad"""
+        return self.state[:, [2, 5]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PairFits(Result):
+    """C pairs fitted twice: with their vertex alone, and with their mass as well.
+
+    Masses for later fits are those of `vertex`: momenta of `constrained` know the mass already.
+
+    run, lumi, event, pair : (C,)
+    tracks      : (C, 2)   rows of the hits; the positive muon first if the charges differ; -1 if there is none
+    charge      : (C, 2)
+    vertex      :          the fit without the mass
+    constrained :          the fit with the mass, of the pairs that the selection kept
+    m_ref       : (C,) GeV mean mass of such pairs that the constraint assumed, NaN where none was
+    gamma       : (C,) GeV its standard deviation
+    j_offsets   : (C+1,)   rows of `j_ref` of each pair
+    j_label     : (T,)     global parameters
+    j_ref       : (T, 9)   float32, d state / d parameter of the fit without the mass, where the last pass ended
+    j_mass      : (T,)     float32, d mass / d parameter, likewise
+    """
+
+    run: IntArray
+    lumi: IntArray
+    event: IntArray
+    pair: IntArray
+    tracks: IntArray
+    charge: IntArray
+    vertex: PairPass
+    constrained: PairPass
+    m_ref: FloatArray
+    gamma: FloatArray
+    j_offsets: IntArray
+    j_label: IntArray
+    j_ref: npt.NDArray[np.float32]
+    j_mass: npt.NDArray[np.float32]
+
+    def __post_init__(self) -> None:
+        n, t = self.run.size, self.j_label.size
+        check_shapes(self, pair=(n,), tracks=(n, 2), charge=(n, 2), m_ref=(n,), gamma=(n,))
+        check_shapes(self, j_offsets=(n + 1,), j_ref=(t, 9), j_mass=(t,))
+
+    def __len__(self) -> int:
+        return int(self.run.size)
+
+    @property
+    def opening(self) -> FloatArray:
+        """(C,) rad, angle between the muons in the fit of the vertex"""
+        lam, phi = self.vertex.state[:, [1, 4]], self.vertex.state[:, [2, 5]]
+        cosine = np.cos(lam).prod(axis=1) * np.cos(phi[:, 0] - phi[:, 1]) + np.sin(lam).prod(axis=1)
+        angle: FloatArray = np.arccos(np.clip(cosine, -1.0, 1.0))
+        return angle
+
+    def ledger(self, *, constrained: bool = False) -> Ledger:
+        """read = used + rejected, by status of the vertex fit, or of the constrained one."""
+        status = np.where(self.vertex.ok & constrained, self.constrained.status, self.vertex.status)
+        wrong = {s: np.flatnonzero(status == s) for s in PairStatus if s != PairStatus.OK}
+        return Ledger(
+            unit="pairs",
+            read=len(self),
+            used=int(np.sum(status == PairStatus.OK)),
+            rejected={s.name.lower(): rows.size for s, rows in wrong.items()},
+            examples={
+                s.name.lower(): tuple(f"{self.run[i]}:{self.lumi[i]}:{self.event[i]}" for i in rows[:5])
+                for s, rows in wrong.items()
+            },
+        )
+
+    def require_converged(self) -> None:
+        """Raises InputError if the vertex fit of any pair failed, with the first one's sentence."""
+        failed = np.flatnonzero(~self.vertex.ok)
+        if failed.size:
+            i = int(failed[0])
+            raise InputError(
+                f"{failed.size} of {len(self)} pairs were not fitted, first pair {self.pair[i]} "
+                f"({self.run[i]}:{self.lumi[i]}:{self.event[i]}): {PairStatus(int(self.vertex.status[i])).sentence}",
+                kind="refit.failed",
+            )
+
+
+def fit_pairs(
+    detector: Detector,
+    magnet: MagneticField,
+    hits: Hits,
+    routes: IntArray | None = None,
+    config: RefitConfig = RefitConfig(),
+    *,
+    mass: MassReference | None = None,
+    selection: PairSelection = PairSelection(),
+    beam: BeamLine | None = None,
+    parameters: ParameterMap | None = None,
+    surfaces: Surfaces | None = None,
+    offsets: FloatArray | None = None,
+    ln_loss: FloatArray | None = None,
+) -> tuple[PairFits, ProfiledBlocks | None]:
+    """Every pair of tracks fitted from one vertex; then, with `mass`, once more with its mass as a measurement.
+
+    detector, magnet, hits, routes, config, parameters, surfaces, offsets, ln_loss : as in `fit_tracks`
+    mass       : mean and width of the generated mass that the constraint assumes; None: no second pass
+    selection  : pairs that take part in the second pass, by the result of the first; and kept by that of the second
+    beam       : the luminous region, a measurement of the vertex; not for muons that may come from displaced decays
+
+    Returns the fits and, if `parameters` is given, what the pairs say of them: those whose last pass is OK.
+    Raises as `fit_tracks`.
+    Source: docs/physics/refit.md.
+    """
+    if routes is None:
+        routes = routes_of_hits(detector, magnet, hits)
+    if routes.ndim != 2 or routes.shape[0] != len(hits):
+        raise ValueError(f"routes has shape {routes.shape}, expected ({len(hits)}, L)")
+    if parameters is not None:
+        check_map(parameters, detector, magnet)
+    number, tracks, status = pairs_of(hits)
+    status = _leg_status(detector, hits, routes, tracks, status)
+    free, status = vertex_seeds(hits, tracks, status, magnet)
+    batch = Batch.of(detector, magnet, surfaces or surfaces_of(detector), hits, parameters, offsets, ln_loss)
+    legs = np.where(tracks >= 0, tracks, 0)
+    joint = routes[legs] if len(hits) else np.full((0, 2, 1), -1)
+    places = hit_places(routes, hits, np.arange(len(hits)))[legs] if len(hits) else joint
+    constraints = _constraints(number.size, beam)
+    outcomes = _run(
+        replace(batch, want=batch.want and mass is None), joint, places, free, None, status, constraints, config
+    )
+    vertex = _pass_of(outcomes)
+    m_ref = gamma = np.full(number.size, np.nan)
+    constrained = _not_tried(number.size)
+    if mass is not None:
+        m_ref, gamma = mass.at(vertex.pt.min(axis=1))
+        constraints[:, kernels.M_REF], constraints[:, kernels.GAMMA] = m_ref, gamma
+        chosen = selection.by_vertex(vertex, _weaker_counts(detector, hits, legs))
+        chosen = np.where(vertex.ok & (chosen == PairStatus.OK) & ~np.isfinite(m_ref), PairStatus.OUTSIDE_TABLE, chosen)
+        outcomes = _run(batch, joint, places, _free_of(outcomes), vertex.cov, chosen, constraints, config)
+        constrained = _pass_of(outcomes)
+        constrained = _masked(constrained, selection.by_constrained(constrained))
+    last = constrained if mass is not None else vertex
+    j_ref = _joined(outcomes, "j_ref", (0, kernels.SIZE + 1), np.float32)
+    first = legs[:, 0] if len(hits) else np.zeros(0, dtype=np.int64)
+    fits = PairFits(
+        run=hits.run[first], lumi=hits.lumi[first], event=hits.event[first], pair=number, tracks=tracks,
+        charge=np.where(tracks >= 0, hits.charge[legs], 0) if len(hits) else tracks, vertex=vertex,
+        constrained=constrained, m_ref=m_ref, gamma=gamma, j_label=_joined(outcomes, "label", (0,), np.int64),
+        j_offsets=np.concatenate([[0], np.cumsum(_joined(outcomes, "n_labels", (0,), np.int64))]).astype(np.int64),
+        j_ref=j_ref[:, : kernels.SIZE], j_mass=j_ref[:, kernels.SIZE],
+    )  # fmt: skip
+    if parameters is None:
+        return fits, None
+    return fits, _kept_blocks(joined_blocks(outcomes, parameters, last.chi2, last.ndof), last.ok)
+
+
+def pairs_of(hits: Hits) -> tuple[IntArray, IntArray, IntArray]:
+    """Numbers of the pairs (C,), their two rows (C, 2), the positive muon first, and OK, LONE or CROWDED (C,)."""
+    rows = np.flatnonzero(hits.pair >= 0)
+    number, group, count = np.unique(hits.pair[rows], return_inverse=True, return_counts=True)
+    order = np.lexsort((rows, -hits.charge[rows], group))
+    start = np.concatenate([[0], np.cumsum(count)])[:-1].astype(np.int64)
+    tracks = np.full((number.size, 2), -1, dtype=np.int64)
+    tracks[:, 0] = rows[order][start]
+    two = count >= 2
+    tracks[two, 1] = rows[order][start[two] + 1]
+    status = np.select([count == 1, count > 2], [int(PairStatus.LONE), int(PairStatus.CROWDED)], int(PairStatus.OK))
+    return number.astype(np.int64), tracks, status.astype(np.int64)
+
+
+def vertex_seeds(
+    hits: Hits, tracks: IntArray, status: IntArray, magnet: MagneticField
+) -> tuple[FloatArray, IntArray]:  # fmt: skip
+    """Both muons (C, 2, 7) at the point nearest to both seeds, and the status: PARALLEL where there is none.
+
+    Each seed is followed along a parabola, by FARTHEST at most.
+    """
+    free = np.full((tracks.shape[0], 2, 7), np.nan)
+    status = status.copy()
+    rows = np.flatnonzero(status == PairStatus.OK)
+    if rows.size == 0:
+        return free, status
+    seeds = free_states(hits.seed[tracks[rows]].reshape(-1, 5), hits.seed_ref[tracks[rows]].reshape(-1, 3))
+    position, direction, qop = seeds[:, :3], seeds[:, 3:6], seeds[:, 6:]
+    bend = CURVATURE * qop * np.cross(direction, evaluate(magnet, position).bfield)
+    bend = np.where(np.isfinite(bend), bend, 0.0)
+    path = np.zeros((rows.size, 2))
+    parallel = np.zeros(rows.size, dtype=bool)
+    for _ in range(3):
+        s = path.reshape(-1, 1)
+        r = (position + s * direction + 0.5 * s**2 * bend).reshape(-1, 2, 3)
+        t = direction + s * bend
+        t = (t / np.linalg.norm(t, axis=1, keepdims=True)).reshape(-1, 2, 3)
+        gap, cosine = r[:, 1] - r[:, 0], np.einsum("ni,ni->n", t[:, 0], t[:, 1])
+        sine2 = np.maximum(1.0 - cosine**2, 1e-30)
+        parallel = (sine2 < SMALLEST_OPENING**2) & (cosine > 0)
+        a, b = np.einsum("ni,ni->n", gap, t[:, 0]), np.einsum("ni,ni->n", gap, t[:, 1])
+        step = np.column_stack([(a - b * cosine), (a * cosine - b)]) / sine2[:, None]
+        path = np.clip(path + step, -FARTHEST, FARTHEST)
+    s = path.reshape(-1, 1)
+    r = (position + s * direction + 0.5 * s**2 * bend).reshape(-1, 2, 3)
+    t = direction + s * bend
+    free[rows, :, :3] = r.mean(axis=1, keepdims=True)
+    free[rows, :, 3:6] = (t / np.linalg.norm(t, axis=1, keepdims=True)).reshape(-1, 2, 3)
+    free[rows, :, 6] = qop.reshape(-1, 2)
+    status[rows[parallel]] = PairStatus.PARALLEL
+    return free, status
+
+
+def _leg_status(detector: Detector, hits: Hits, routes: IntArray, tracks: IntArray, status: IntArray) -> IntArray:
+    """Status of the pairs after that of their tracks; shared hits found."""
+    own = hit_status(detector, hits)
+    places = hit_places(routes, hits, np.flatnonzero(own == FitStatus.OK))
+    found = np.bincount(hits.track[places[places >= 0]], minlength=len(hits))
+    own[(own == FitStatus.OK) & (found < hits.n_hits)] = FitStatus.BAD_HIT
+    status = status.copy()
+    for k in (1, 0):
+        leg = np.where(tracks[:, k] >= 0, own[tracks[:, k]] if own.size else 0, FitStatus.OK)
+        status = np.where((status == PairStatus.OK) & (leg != FitStatus.OK), leg, status)
+    pair_of = np.full(len(hits), -1, dtype=np.int64)
+    good = np.flatnonzero(status == PairStatus.OK)
+    pair_of[tracks[good]] = good[:, None]
+    owner = pair_of[hits.track]
+    rows = np.flatnonzero(owner >= 0)
+    order = rows[np.lexsort((hits.u[rows], hits.module_id[rows], owner[rows]))]
+    same = (np.diff(owner[order]) == 0) & (np.diff(hits.module_id[order]) == 0) & (np.diff(hits.u[order]) == 0)
+    status[owner[order][1:][same]] = PairStatus.SHARED_HIT
+    return status
+
+
+def _constraints(n: int, beam: BeamLine | None) -> FloatArray:
+    """(C, CONSTRAINTS) what the kernel reads of each pair; no mass yet."""
+    values = np.zeros((n, kernels.CONSTRAINTS))
+    if beam is not None:
+        values[:, kernels.HAS_BEAM] = 1.0
+        values[:, kernels.BEAM : kernels.WHITEN] = beam.centre
+        values[:, kernels.WHITEN :] = np.linalg.inv(np.linalg.cholesky(beam.cov)).ravel()
+    return values
+
+
+def _run(
+    batch: Batch, routes: IntArray, places: IntArray, free: FloatArray, cov: FloatArray | None, status: IntArray,
+    constraints: FloatArray, config: RefitConfig,
+) -> list[Outcome]:  # fmt: skip
+    """One pass over all pairs, piece by piece."""
+    pieces = [slice(a, min(a + PIECE, status.size)) for a in range(0, status.size, PIECE)]
+
+    def run(part: slice) -> Outcome:
+        return fit_pair_batch(
+            batch, routes[part], places[part], free[part], None if cov is None else cov[part], status[part],
+            constraints[part], config.settings,
+        )  # fmt: skip
+
+    return _in_threads(run, pieces, config.n_threads)
+
+
+def _in_threads(run: Callable[[slice], Outcome], pieces: list[slice], n_threads: int) -> list[Outcome]:
+    if n_threads == 1 or len(pieces) < 2:
+        return [run(part) for part in pieces]
+    with ThreadPoolExecutor(n_threads) as pool:
+        return list(pool.map(run, pieces))
+
+
+def _free_of(outcomes: list[Outcome]) -> FloatArray:
+    free: FloatArray = _joined(outcomes, "free", (0, 2, 7), np.float64)
+    return free
+
+
+def _pass_of(outcomes: list[Outcome]) -> PairPass:
+    """Results of all pieces as one table, with NaN where a fit failed."""
+    if not outcomes:
+        return _not_tried(0)
+    status = np.concatenate([o.status for o in outcomes])
+    report, free = np.concatenate([o.report for o in outcomes]), _free_of(outcomes)
+    direction, qop = free[:, :, 3:6], free[:, :, 6]
+    lam = np.arctan2(direction[:, :, 2], np.hypot(direction[:, :, 0], direction[:, :, 1]))
+    phi = np.arctan2(direction[:, :, 1], direction[:, :, 0])
+    fits = PairPass(
+        state=np.column_stack([np.stack([qop, lam, phi], axis=2).reshape(-1, 6), free[:, 0, :3]]),
+        cov=np.concatenate([o.cov for o in outcomes]), mass=report[:, kernels.MASS],
+        sigma_mass=report[:, kernels.SIGMA_MASS], chi2=report[:, kernels.CHI2],
+        ndof=report[:, kernels.NDOF].astype(np.int64), edm=report[:, kernels.EDM],
+        n_iterations=report[:, kernels.ITERATIONS].astype(np.int64), status=status,
+    )  # fmt: skip
+    return _masked(fits, status)
+
+
+def _masked(fits: PairPass, status: IntArray) -> PairPass:
+    """The same fits with this status, and NaN where it is not OK."""
+    wrong = status != PairStatus.OK
+    names = ("state", "cov", "mass", "sigma_mass", "chi2", "edm")
+    values = {name: getattr(fits, name).copy() for name in names}
+    for array in values.values():
+        array[wrong] = np.nan
+    return replace(fits, **values, ndof=np.where(wrong, 0, fits.ndof), status=status)
+
+
+def _not_tried(n: int) -> PairPass:
+    nan, none = np.full(n, np.nan), np.zeros(n, dtype=np.int64)
+    return PairPass(
+        state=np.full((n, 9), np.nan), cov=np.full((n, 9, 9), np.nan), mass=nan, sigma_mass=nan, chi2=nan, ndof=none,
+        edm=nan, n_iterations=none, status=np.full(n, int(PairStatus.NOT_TRIED)),
+    )  # fmt: skip
+
+
+def _weaker_counts(detector: Detector, hits: Hits, legs: IntArray) -> IntArray:
+    """(C, 2) hits and pixel hits of the track of each pair that has fewer."""
+    known = (hits.module_id >= 0) & (hits.module_id < detector.n_modules)
+    pixel = known & (detector.modules.n_meas[np.where(known, hits.module_id, 0)] == PIXEL)
+    pixels = np.bincount(hits.track[pixel], minlength=len(hits))
+    if len(hits) == 0:
+        return np.zeros((0, 2), dtype=np.int64)
+    return np.column_stack([hits.n_hits[legs].min(axis=1), pixels[legs].min(axis=1)])
+
+
+def _joined(outcomes: list[Outcome], name: str, empty: tuple[int, ...], kind: type) -> Any:
+    """One array of all pieces, one after the other."""
+    return np.concatenate([getattr(o, name) for o in outcomes]) if outcomes else np.zeros(empty, dtype=kind)
+
+
+def _kept_blocks(blocks: ProfiledBlocks, ok: BoolArray) -> ProfiledBlocks:
+    """The blocks of the pairs that are OK after all."""
+    keep = ok[blocks.candidate]
+    if np.all(keep):
+        return blocks
+    sizes = np.diff(blocks.label_offsets)
+    labels, cells = np.repeat(keep, sizes), np.repeat(keep, sizes * blocks.n_rows)
+    return replace(
+        blocks, candidate=blocks.candidate[keep], label=blocks.label[labels], gradient=blocks.gradient[labels],
+        label_offsets=np.concatenate([[0], np.cumsum(sizes[keep])]).astype(np.int64), n_rows=blocks.n_rows[keep],
+        factor_offsets=np.concatenate([[0], np.cumsum((sizes * blocks.n_rows)[keep])]).astype(np.int64),
+        factor=blocks.factor[cells], chi2=blocks.chi2[keep], weight=blocks.weight[keep], ndof=blocks.ndof[keep],
+    )  # fmt: skip

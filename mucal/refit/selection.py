@@ -1,0 +1,90 @@
+"""Which pairs take part in the constrained fit and in what is summed from it."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mucal.arrays import IntArray
+from mucal.refit.pair_status import PairStatus
+
+if TYPE_CHECKING:
+    from mucal.refit.pairs import PairPass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PairSelection:
+    """Cuts on pairs; the defaults are those of the J/psi sample of the CMS calibration.
+
+    window        : GeV  of the mass of the vertex fit
+    chi2_per_ndof :      largest, of both passes
+    edm           :      largest, of both passes
+    pt_min        : GeV  of both muons in the constrained fit, whose momenta do not select on the resolution
+    eta_max       :      of both muons in the constrained fit
+    min_hits      :      of the track with fewer
+    min_pixels    :      pixel hits of the track with fewer
+
+    Source: docs/physics/refit.md.
+    """
+
+    window: tuple[float, float] = (2.9, 3.3)
+    chi2_per_ndof: float = 3.0
+    edm: float = 1e-5
+    pt_min: float = 0.0
+    eta_max: float = 2.4
+    min_hits: int = 6
+    min_pixels: int = 1
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.window[0] < self.window[1]:
+            raise ValueError(f"window = {self.window} GeV, expected two rising masses")
+        if not (self.chi2_per_ndof > 0 and self.edm > 0 and self.pt_min >= 0 and self.eta_max > 0):
+            raise ValueError(
+                f"chi2_per_ndof = {self.chi2_per_ndof}, edm = {self.edm}, pt_min = {self.pt_min} GeV, eta_max = "
+                f"{self.eta_max}; expected positive numbers"
+            )
+
+    def by_vertex(self, fits: "PairPass", counts: IntArray) -> IntArray:
+        """(C,) OK or why a pair does not take part; counts (C, 2) are hits and pixel hits of its weaker track."""
+        with np.errstate(invalid="ignore"):
+            return np.select(
+                [
+                    ~fits.ok,
+                    (counts[:, 0] < self.min_hits) | (counts[:, 1] < self.min_pixels),
+                    ~((fits.mass > self.window[0]) & (fits.mass < self.window[1])),
+                    ~(fits.chi2 < self.chi2_per_ndof * np.maximum(fits.ndof, 1)),
+                    ~(fits.edm < self.edm),
+                ],
+                [
+                    int(s)
+                    for s in (
+                        PairStatus.NOT_TRIED,
+                        PairStatus.TOO_FEW_HITS,
+                        PairStatus.OUTSIDE_WINDOW,
+                        PairStatus.LARGE_CHI2,
+                        PairStatus.LARGE_EDM,
+                    )
+                ],
+                int(PairStatus.OK),
+            )
+
+    def by_constrained(self, fits: "PairPass") -> IntArray:
+        """(C,) the status of the constrained fit after the cuts on it."""
+        with np.errstate(invalid="ignore"):
+            return np.select(
+                [
+                    ~fits.ok,
+                    ~(fits.chi2 < self.chi2_per_ndof * np.maximum(fits.ndof, 1)),
+                    ~(fits.edm < self.edm),
+                    fits.pt.min(axis=1) < self.pt_min,
+                    np.abs(fits.eta).max(axis=1) > self.eta_max,
+                ],
+                [
+                    fits.status,
+                    *(
+                        int(s)
+                        for s in (PairStatus.LARGE_CHI2, PairStatus.LARGE_EDM, PairStatus.SOFT, PairStatus.FORWARD)
+                    ),
+                ],
+                int(PairStatus.OK),
+            )

@@ -1,0 +1,345 @@
+"""Pairs from one vertex: against dense algebra, truth and bad input."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+
+from mucal.detector import predict
+from mucal.propagation import free_states, propagate, surfaces_of
+from mucal.refit import BeamLine, MassReference, PairStatus, RefitConfig, derive_mass_reference, fit_pairs
+from mucal.refit.pairs import pairs_of, vertex_seeds
+from mucal.refit.tracks import routes_of_hits
+from mucal.simulation import HitSimulation, MuonGeneration, generate_muons, simulate_hits
+from mucal.track import Hits
+
+TIGHT = RefitConfig(tolerance=1e-12, most_iterations=20)
+REFERENCE = MassReference.constant(3.0924, 0.0203)
+
+
+@pytest.fixture(scope="module")
+def simulated(tracker):
+    """Pairs only, with their routes."""
+    muons = generate_muons(MuonGeneration(process="jpsi", seed=5), 8_000)
+    hits = simulate_hits(muons, tracker, HitSimulation(seed=2, straggling="gaussian")).hits
+    _, tracks, status = pairs_of(hits)
+    hits = hits.select(tracks[status == PairStatus.OK].ravel())
+    return hits, routes_of_hits(tracker, tracker.field, hits)
+
+
+@pytest.fixture(scope="module")
+def fitted(tracker, simulated):
+    hits, routes = simulated
+    return fit_pairs(tracker, tracker.field, hits, routes, mass=REFERENCE)[0]
+
+
+def true_states(hits, fits):
+    truth, legs = hits.truth, fits.tracks
+    return np.column_stack([truth.state[legs[:, 0], :3], truth.state[legs[:, 1], :3], truth.vertex[legs[:, 0]]])
+
+
+def errors(result):
+    return np.sqrt(np.einsum("nii->ni", result.cov))
+
+
+def first_pairs(simulated, n):
+    hits, routes = simulated
+    return hits.select(slice(0, 2 * n)), routes[: 2 * n]
+
+
+def test_every_pair_converges(fitted):
+    assert fitted.vertex.ok.mean() > 0.999
+    assert fitted.ledger().read == len(fitted)
+    assert fitted.vertex.n_iterations[fitted.vertex.ok].mean() < 4
+
+
+def test_pulls_of_all_nine_parameters_are_standard_normal(simulated, fitted):
+    hits, _ = simulated
+    ok = fitted.vertex.ok
+    shift = fitted.vertex.state - true_states(hits, fitted)
+    shift[:, [2, 5]] = np.angle(np.exp(1j * shift[:, [2, 5]]))
+    pull = (shift / errors(fitted.vertex))[ok]
+    n = int(ok.sum())
+    assert n > 2000
+    assert np.all(np.abs(pull.std(axis=0) - 1) < 4 / np.sqrt(2 * n))
+    # the error of q/p grows with q/p: see test_simulated
+    assert np.all(np.abs(pull[:, [1, 2, 4, 5, 6, 7, 8]].mean(axis=0)) < 4 / np.sqrt(n))
+
+
+def test_chi2_is_that_of_its_degrees_of_freedom(fitted):
+    ok = fitted.vertex.ok
+    assert abs(fitted.vertex.chi2[ok].sum() - fitted.vertex.ndof[ok].sum()) < 4 * np.sqrt(
+        2 * fitted.vertex.ndof[ok].sum()
+    )
+
+
+def test_degrees_of_freedom_are_rows_minus_unknowns(tracker, simulated, fitted):
+    hits, _ = simulated
+    rows = np.bincount(hits.track, tracker.modules.n_meas[hits.module_id], len(hits))
+    ok = fitted.constrained.ok
+    expected = rows[fitted.tracks].sum(axis=1) - 9
+    assert_array_equal(fitted.vertex.ndof[fitted.vertex.ok], expected[fitted.vertex.ok])
+    assert_array_equal(fitted.constrained.ndof[ok], expected[ok] + 1)
+
+
+def test_mass_and_its_error(simulated, fitted):
+    hits, _ = simulated
+    pull = (fitted.vertex.mass - generated_mass(hits, fitted)) / fitted.vertex.sigma_mass
+    pull = pull[fitted.vertex.ok]
+    assert abs(pull.std() - 1) < 4 / np.sqrt(2 * pull.size)
+
+
+def test_both_solvers_agree(tracker, simulated):
+    hits, routes = first_pairs(simulated, 300)
+    one, _ = fit_pairs(tracker, tracker.field, hits, routes, TIGHT, mass=REFERENCE)
+    other, _ = fit_pairs(tracker, tracker.field, hits, routes, replace(TIGHT, solver="states"), mass=REFERENCE)
+    for name in ("vertex", "constrained"):
+        a, b = getattr(one, name), getattr(other, name)
+        assert_array_equal(a.status, b.status)
+        assert np.nanmax(np.abs((a.state - b.state) / errors(a))) < 1e-9
+        assert_allclose(a.chi2[a.ok], b.chi2[a.ok], rtol=1e-9)
+
+
+def brute_force(tracker, hits, routes, start, mass_row=None):
+    """Least squares of one pair: numerical derivatives of all rows by the nine unknowns, dense weights at `start`."""
+    modules, surfaces = tracker.modules, surfaces_of(tracker)
+
+    def leg(k, x):
+        states = np.zeros((1, 5))
+        states[0, :3] = x[3 * k : 3 * k + 3]
+        return propagate(tracker.field, surfaces, free_states(states, x[6:]), routes[k])
+
+    def measured(k):
+        own = slice(hits.offsets[k], hits.offsets[k + 1])
+        place = np.flatnonzero(np.isin(routes[k], hits.module_id[own]) & (routes[k] >= 0))
+        m = routes[k, place]
+        use = np.column_stack([np.ones(m.size, bool), modules.n_meas[m] == 2]).ravel()
+        return own, place, m, use
+
+    def residuals(x):
+        parts = []
+        for k in range(2):
+            own, place, m, use = measured(k)
+            value, _ = predict(modules, m, *leg(k, x).local[0, place, 3:].T)
+            parts.append((np.column_stack([hits.u[own], hits.v[own]]) - value).ravel()[use])
+        return np.concatenate(parts)
+
+    blocks = []
+    for k in range(2):
+        own, place, m, use = measured(k)
+        legs = leg(k, start)
+        _, slope = predict(modules, m, *legs.local[0, place, 3:].T)
+        h = np.zeros((2 * m.size, 5))
+        h[:, 3:] = slope.reshape(-1, 2)
+        sigma = np.column_stack([hits.sigma_u[own], hits.sigma_v[own]]).ravel()[use]
+        blocks.append(np.linalg.inv(noise_of(legs, place, h, use) + np.diag(sigma**2)))
+    n = blocks[0].shape[0]
+    weight = np.zeros((n + blocks[1].shape[0],) * 2)
+    weight[:n, :n], weight[n:, n:] = blocks
+    steps = np.array([1e-6, 1e-5, 1e-5, 1e-6, 1e-5, 1e-5, 1e-4, 1e-4, 1e-4])
+    x = start.copy()
+    for _ in range(4):
+        a = np.column_stack([
+            (residuals(x - d * e) - residuals(x + d * e)) / (2 * d) for d, e in zip(steps, np.eye(9), strict=True)
+        ])  # fmt: skip
+        r, w = residuals(x), weight
+        if mass_row is not None:
+            m, slope, aim, variance = mass_row(x)
+            a, r = np.vstack([a, slope]), np.append(r, aim - m)
+            w = np.zeros((r.size, r.size))
+            w[:-1, :-1], w[-1, -1] = weight, 1 / variance
+        cov = np.linalg.inv(a.T @ w @ a)
+        x = x + cov @ a.T @ w @ r
+    r = residuals(x)
+    return x, cov, float(r @ weight @ r)
+
+
+def noise_of(legs, place, h, use):
+    """Covariance of the measurements of one leg, by brute force over pairs of surfaces."""
+    transport, noise = legs.transport[0], legs.noise[0]
+    n_legs = int(place.max()) + 1
+    total = np.zeros((n_legs, 5, 5))
+    for i in range(n_legs):
+        total[i] = noise[i] + (transport[i] @ total[i - 1] @ transport[i].T if i else 0.0)
+    result = np.zeros((2 * place.size,) * 2)
+    for a, i in enumerate(place):
+        joint = total[i].copy()
+        for b in range(a, place.size):
+            block = h[2 * b : 2 * b + 2] @ joint @ h[2 * a : 2 * a + 2].T
+            result[2 * b : 2 * b + 2, 2 * a : 2 * a + 2] = block
+            result[2 * a : 2 * a + 2, 2 * b : 2 * b + 2] = block.T
+            for step in range(place[b] + 1, place[b + 1] + 1 if b + 1 < place.size else 0):
+                joint = transport[step] @ joint
+    return result[np.ix_(use, use)]
+
+
+def mass_at(x):
+    pt = np.cos(x[[1, 4]]) / np.abs(x[[0, 3]])
+    p, lam, phi = 1 / np.abs(x[[0, 3]]), x[[1, 4]], x[[2, 5]]
+    energy = np.sqrt(p**2 + 0.1056583755**2)
+    dot = pt.prod() * np.cos(phi[0] - phi[1]) + (p * np.sin(lam)).prod()
+    return np.sqrt(2 * 0.1056583755**2 + 2 * (energy.prod() - dot))
+
+
+def test_vertex_fit_by_brute_force(tracker, simulated):
+    hits, routes = first_pairs(simulated, 4)
+    fits, _ = fit_pairs(tracker, tracker.field, hits, routes, TIGHT)
+    for i in range(4):
+        rows = fits.tracks[i]
+        x, cov, chi2 = brute_force(tracker, hits.select(rows), routes[rows], fits.vertex.state[i])
+        sigma = np.sqrt(np.diag(cov))
+        assert np.abs((fits.vertex.state[i] - x) / sigma).max() < 2e-5
+        assert_allclose(fits.vertex.cov[i] / np.outer(sigma, sigma), cov / np.outer(sigma, sigma), atol=2e-5)
+        assert_allclose(fits.vertex.chi2[i], chi2, rtol=1e-6)
+
+
+def test_constrained_fit_by_brute_force(tracker, simulated):
+    hits, routes = first_pairs(simulated, 4)
+    fits, _ = fit_pairs(tracker, tracker.field, hits, routes, TIGHT, mass=REFERENCE)
+    for i in np.flatnonzero(fits.constrained.ok):
+        cov_fit = fits.constrained.cov[i]
+        steps = np.array([1e-5, 1e-4, 1e-4, 1e-5, 1e-4, 1e-4])
+
+        def row(x, cov_fit=cov_fit, steps=steps):
+            slope = np.zeros(9)
+            second = np.zeros((6, 6))
+            for a in range(6):
+                da = steps[a] * np.eye(9)[a]
+                slope[a] = (mass_at(x + da) - mass_at(x - da)) / (2 * steps[a])
+                for b in range(6):
+                    db = steps[b] * np.eye(9)[b]
+                    four = mass_at(x + da + db) - mass_at(x + da - db) - mass_at(x - da + db) + mass_at(x - da - db)
+                    second[a, b] = four / (4 * steps[a] * steps[b])
+            bias = 0.5 * np.trace(second @ cov_fit[:6, :6])
+            return mass_at(x), slope, 3.0924 + bias, 0.0203**2
+
+        rows = fits.tracks[i]
+        x, cov, _ = brute_force(tracker, hits.select(rows), routes[rows], fits.constrained.state[i], row)
+        sigma = np.sqrt(np.diag(cov))
+        assert np.abs((fits.constrained.state[i] - x) / sigma).max() < 1e-4
+        assert_allclose(cov_fit / np.outer(sigma, sigma), cov / np.outer(sigma, sigma), atol=1e-4)
+
+
+def test_a_wide_beam_line_is_none_and_a_narrow_one_three_rows(tracker, simulated):
+    hits, routes = first_pairs(simulated, 50)
+    cov = np.diag([1e-3, 1e-3, 3.6]) ** 2
+    centre = np.array([0.092, 0.170, 0.9])
+    off = fit_pairs(tracker, tracker.field, hits, routes, TIGHT)[0].vertex
+    wide = fit_pairs(tracker, tracker.field, hits, routes, TIGHT, beam=BeamLine(centre=centre, cov=cov * 1e12))[
+        0
+    ].vertex
+    narrow = fit_pairs(tracker, tracker.field, hits, routes, beam=BeamLine(centre=centre, cov=cov))[0].vertex
+    assert np.nanmax(np.abs((wide.state - off.state) / errors(off))) < 1e-5
+    assert_allclose(wide.chi2, off.chi2, rtol=1e-7)
+    assert_array_equal(narrow.ndof[narrow.ok], off.ndof[narrow.ok] + 3)
+    assert np.all(errors(narrow)[narrow.ok, 6] < 1e-3)
+
+
+def test_threads_and_batches_do_not_matter(tracker, simulated, fitted):
+    hits, routes = simulated
+    threads, _ = fit_pairs(tracker, tracker.field, hits, routes, RefitConfig(n_threads=2), mass=REFERENCE)
+    assert_array_equal(threads.constrained.state, fitted.constrained.state)
+    few, _ = fit_pairs(tracker, tracker.field, hits.select(slice(40, 60)), routes[40:60], mass=REFERENCE)
+    assert_array_equal(few.constrained.state, fitted.constrained.state[20:30])
+
+
+def test_vertex_seeds_meet(simulated, fitted, tracker):
+    hits, _ = simulated
+    free, status = vertex_seeds(hits, fitted.tracks, np.zeros(len(fitted), dtype=np.int64), tracker.field)
+    assert np.all(status == PairStatus.OK)
+    shift = np.linalg.norm(free[:, 0, :3] - hits.truth.vertex[fitted.tracks[:, 0]], axis=1)
+    # seeds are off by 100 um, over opening angles down to 0.1
+    assert np.median(shift) < 0.2
+
+
+def generated_mass(hits, fits):
+    return np.array([mass_at(x) for x in true_states(hits, fits)])
+
+
+def test_reference_mass_of_the_selected_pairs(simulated, fitted):
+    hits, _ = simulated
+    gen, soft = generated_mass(hits, fitted), fitted.vertex.pt.min(axis=1)
+    ok = fitted.constrained.ok
+    reference = derive_mass_reference(gen, soft, ok)
+    assert_allclose(reference.m_ref[0], gen[ok].mean(), rtol=1e-12)
+    assert_allclose(reference.gamma[0], gen[ok].std(ddof=1), rtol=1e-12)
+    assert reference.n_pairs[0] == ok.sum()
+    # -4.8 MeV of mean loss and 21 MeV of width in this window, before the muons' own cuts
+    assert abs(reference.m_ref[0] - 3.0921) < 0.002
+    assert abs(reference.gamma[0] - 0.0205) < 0.002
+    with pytest.raises(ValueError, match=r"bin 1 .* holds 0 selected pairs"):
+        derive_mass_reference(gen, soft, ok, np.array([0.0, 500.0, 1000.0]))
+
+
+def test_pairs_outside_the_reference_table_are_named(tracker, simulated):
+    hits, routes = first_pairs(simulated, 30)
+    table = MassReference(
+        pt_edges=np.array([3.0, 6.0]), m_ref=np.array([3.0924]), gamma=np.array([0.02]), n_pairs=np.ones(1, int)
+    )
+    fits, _ = fit_pairs(tracker, tracker.field, hits, routes, mass=table)
+    outside = fits.vertex.pt.min(axis=1) > 6.0
+    assert 0 < outside.sum() < 30
+    assert np.all(fits.constrained.status[outside] == PairStatus.OUTSIDE_TABLE)
+    assert not np.any(fits.constrained.status[~outside] == PairStatus.OUTSIDE_TABLE)
+
+
+# --------------------------------------------------------------------------------------------------- bad input
+
+
+def test_pairs_that_are_none_are_named_and_the_rest_is_untouched(tracker, simulated, fitted):
+    hits, routes = first_pairs(simulated, 8)
+    pair = hits.pair.copy()
+    pair[1] = -1
+    pair[5] = pair[2]
+    charge = hits.charge.copy()
+    charge[6] = -charge[6]
+    module = hits.module_id.copy()
+    module[hits.offsets[8]] = tracker.n_modules + 7
+    wrong = replace(hits, pair=pair, charge=charge, module_id=module)
+    fits, _ = fit_pairs(tracker, tracker.field, wrong, routes)
+    at = {int(number): int(status) for number, status in zip(fits.pair, fits.vertex.status, strict=True)}
+    assert at[int(hits.pair[0])] == PairStatus.LONE
+    assert at[int(hits.pair[2])] == PairStatus.CROWDED
+    assert at[int(hits.pair[4])] == PairStatus.LONE
+    assert at[int(hits.pair[6])] == PairStatus.BAD_SEED
+    assert at[int(hits.pair[8])] == PairStatus.BAD_HIT
+    assert fits.ledger().line() == "read 8 pairs = used 3 + bad_hit 1 + bad_seed 1 + lone 2 + crowded 1"
+    same = np.isin(fitted.pair, hits.pair[10:])
+    assert_array_equal(fits.vertex.state[fits.vertex.ok], fitted.vertex.state[same])
+
+
+def test_a_hit_of_both_tracks_is_named(tracker, simulated):
+    hits, routes = first_pairs(simulated, 2)
+    twin = Hits.concatenate([hits.select([0]), hits.select([0]), hits.select([2, 3])])
+    twin = replace(twin, event=hits.event, pair=hits.pair)
+    fits, _ = fit_pairs(tracker, tracker.field, twin, routes[[0, 0, 2, 3]])
+    assert fits.vertex.status[0] == PairStatus.SHARED_HIT
+    assert fits.vertex.ok[1]
+
+
+def test_parallel_tracks_have_no_vertex(tracker, simulated):
+    hits, routes = first_pairs(simulated, 2)
+    seed = hits.seed.copy()
+    seed[1] = seed[0]
+    seed[1, 1] += 4e-4
+    fits, _ = fit_pairs(
+        tracker, tracker.field, replace(hits, seed=seed, charge=np.sign(seed[:, 0]).astype(np.int64)), routes
+    )
+    assert fits.vertex.status[0] == PairStatus.PARALLEL
+    with pytest.raises(Exception, match="open by less than 1 mrad"):
+        fits.require_converged()
+
+
+def test_no_pairs_at_all(tracker, simulated):
+    hits, routes = first_pairs(simulated, 2)
+    fits, _ = fit_pairs(tracker, tracker.field, replace(hits, pair=np.full(4, -1)), routes, mass=REFERENCE)
+    assert len(fits) == 0
+    assert fits.ledger().read == 0
+
+
+def test_a_saved_result_comes_back_bit_for_bit(tmp_path, fitted):
+    fitted.save(tmp_path / "pairs.h5")
+    back = type(fitted).load(tmp_path / "pairs.h5")
+    assert_array_equal(back.constrained.cov, fitted.constrained.cov)
+    assert_array_equal(back.tracks, fitted.tracks)
