@@ -1,0 +1,55 @@
+"""`mucal simulate` of hits, as a script sees it."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from mucal.io import read_hits
+
+GUN = """[muons]
+process = "gun"
+events = 40
+pt = [5.0, 10.0]
+eta = [-0.5, 0.5]
+[hits]
+detector = "barrel"
+"""
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    (tmp_path / "gun.toml").write_text(GUN)
+    return tmp_path / "gun.toml"
+
+
+def test_hits_are_written_with_their_ledgers_and_any_jobs_give_the_same_bytes(mucal, config, tmp_path):
+    one, two = tmp_path / "one.parquet", tmp_path / "two.parquet"
+    ended = mucal("simulate", "--config", config, "--jobs", 1, "-o", one)
+    assert ended.code == 0
+    assert "generate: read 40 events = used 40" in ended.out
+    assert "simulate: read 40 muons = used " in ended.out
+    assert mucal("simulate", "--config", config, "--jobs", 2, "-o", two).code == 0
+    assert one.read_bytes() == two.read_bytes()
+    assert (tmp_path / "one_detector.h5").is_file()
+    assert len(read_hits(one)) == json.loads((tmp_path / "one.json").read_text())["ledgers"]["simulate"]["used"]
+
+
+def test_the_number_of_events_and_the_seed_are_on_the_command_line(mucal, config, tmp_path):
+    ended = mucal("simulate", "--config", config, "-n", 7, "--seed", 5, "--json", "-o", tmp_path / "h.parquet")
+    assert ended.code == 0
+    assert json.loads(ended.out)["ledgers"]["simulate"]["read"] == 7
+
+
+def test_a_wrong_key_ends_with_its_line_and_code_2(mucal, config, tmp_path):
+    config.write_text(GUN + "efficency = 0.9\n")
+    ended = mucal("simulate", "--config", config, "-o", tmp_path / "h.parquet")
+    assert ended.code == 2
+    assert "gun.toml:8 unknown key 'efficency'; did you mean 'efficiency'?" in ended.err
+
+
+def test_a_written_file_is_not_replaced(mucal, config, tmp_path):
+    (tmp_path / "h.parquet").write_bytes(b"mine")
+    ended = mucal("simulate", "--config", config, "-o", tmp_path / "h.parquet")
+    assert ended.code == 2
+    assert (tmp_path / "h.parquet").read_bytes() == b"mine"
