@@ -35,8 +35,12 @@ def gaussian_sample(
     surfaces: Surfaces | None = None,
     smear: float = 1.0,
     alpha: float = 0.999,
+    paired: bool = False,
 ) -> Sample:
-    """Up to n tracks from near the origin; those that miss a surface of their route are left out."""
+    """Up to n tracks from near the origin; those that miss a surface of their route are left out.
+
+    paired : tracks 2i and 2i + 1 have one vertex and opposite charges
+    """
     rng = np.random.default_rng(seed)
     p_t = np.exp(rng.uniform(np.log(pt[0]), np.log(pt[1]), n))
     eta_i, phi = rng.uniform(-eta, eta, n), rng.uniform(-np.pi, np.pi, n)
@@ -44,6 +48,10 @@ def gaussian_sample(
     state = np.zeros((n, 5))
     state[:, 0], state[:, 1], state[:, 2] = charge / (p_t * np.cosh(eta_i)), np.arctan(np.sinh(eta_i)), phi
     vertex = rng.normal(0.0, [1e-3, 1e-3, 3.0], (n, 3))
+    if paired:
+        vertex[1::2] = vertex[::2]
+        charge[1::2] = -charge[::2]
+        state[:, 0] = charge * np.abs(state[:, 0])
     free = free_states(state, vertex)
     index = navigation_index(detector)
     routes = routes_of(cross(index, vertex, free[:, 3:6], state[:, 0], 3.8))
@@ -84,7 +92,7 @@ def gaussian_sample(
     k = rows.size
     number = np.arange(k)
     hits = Hits(
-        run=np.ones(k, dtype=np.int64), lumi=np.ones(k, dtype=np.int64), event=number, pair=np.full(k, -1),
+        run=np.ones(k, dtype=np.int64), lumi=np.ones(k, dtype=np.int64), event=number, pair=rows // 2 if paired else np.full(k, -1),
         charge=charge, seed=start, seed_ref=vertex, offsets=np.concatenate([[0], np.cumsum(counts)]),
         module_id=module_id, u=u, v=v, sigma_u=sigma_u, sigma_v=sigma_v,
         truth=HitsTruth(
