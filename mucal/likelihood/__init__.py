@@ -1,17 +1,22 @@
 """The binned profile-likelihood fit of templates: thousands of nuisances, both kinds of impacts.
 
-What is minimised.  With n_b observed events in bin b, nu_b = sum_p r_p N_bp exp(sum_s [kappa_bps x_s + eta_bps x_s
-alpha(x_s)]) expected ones, and beta_b a factor that stands for the finite simulation behind the templates,
+What is minimised.  With n_b observed events in bin b, nu_bp = r_p (N_bp + A_bp) exp(E_bp) expected ones of process p,
+and beta a factor that stands for the finite simulation behind the templates,
 
-    NLL = sum_b [beta_b nu_b - n_b - n_b ln(beta_b nu_b / n_b)] + 1/2 sum_s c_s (x_s - x0_s)^2 + sum_b q_b(beta_b),
+    NLL = sum_b [m_b - n_b - n_b ln(m_b / n_b)] + sum q(beta) + 1/2 sum_s c_s (x_s - x0_s)^2 + external terms
 
-minimal over beta in closed form.  q_b = k (beta - b0) - k b0 ln(beta / b0) ("gamma") or k (beta - b0)^2 / 2 ("normal")
-with k = (sum_p N)^2 / sumw2.  It is ln L, not 2 ln L: one standard error raises it by 1/2.  It is 0 for a perfect fit,
-so that 2 NLL is the saturated goodness of fit.
+with m_b = sum_p beta_bp nu_bp, minimal over beta.  E_bp = sum_s [kappa_bps x_s + eta_bps x_s alpha(x_s)] are the
+log-normal effects, and A_bp the same sum of additive ones, which count events; rates r_p multiply both.  Effects on the
+same place add up, in E or in A.  Simulation: one beta for all processes of a bin that are not exactly known
+(per="bin", Barlow and Beeston's light version, k = (sum_p N)^2 / sum_p sumw2), or one for each of them (per="process",
+k = N^2 / sumw2); q = k (beta - b0) - k b0 ln(beta / b0) ("gamma") or k (beta - b0)^2 / 2 ("normal").  An external term
+is g x + x H x / 2.  All is ln L, not 2 ln L: one standard error raises it by 1/2.  Without external terms it is 0 for
+a perfect fit, so that 2 NLL is the saturated goodness of fit.
 
 Conventions.  A constrained parameter is in units of its prior standard error, centre 0 and c = 1; a free one has c = 0.
-kappa and eta are half the difference and half the sum of the log-ratios of the templates at +1 and -1 to the nominal.
-A rate multiplies processes and starts at 1.  Bins are flat, channel after channel, the last axis running fastest.
+kappa and eta are half the difference and half the sum of the log-ratios of the templates at +1 and -1 to the nominal
+(additive: of the differences to it).  A rate multiplies processes and starts at 1.  Bins are flat, channel after
+channel, the last axis running fastest.
 
 Signs.  An impact is the change of a parameter of interest when a nuisance (nominal impact) or the centre of its
 constraint (global impact) goes *up*.
@@ -23,6 +28,7 @@ from typing import TYPE_CHECKING, Any
 from mucal.likelihood.blocks import Block, Effects
 from mucal.likelihood.build import Variation, build, from_arrays
 from mucal.likelihood.channel import Channel
+from mucal.likelihood.external import Quadratic, from_estimate
 from mucal.likelihood.model import Model
 from mucal.likelihood.observation import Observation, observe
 from mucal.likelihood.status import Status
@@ -36,8 +42,9 @@ _LAZY = dict.fromkeys(("FitConfig", "FitResult", "expected_events", "fit"), "pro
 _LAZY |= dict.fromkeys(("Impacts", "global_impacts", "nominal_impacts"), "impacts")
 
 __all__ = [
-    "Block", "Channel", "Effects", "FitConfig", "FitResult", "Impacts", "Model", "Observation", "Status", "Variation",
-    "build", "expected_events", "fit", "from_arrays", "global_impacts", "nominal_impacts", "observe",
+    "Block", "Channel", "Effects", "FitConfig", "FitResult", "Impacts", "Model", "Observation", "Quadratic", "Status",
+    "Variation", "build", "expected_events", "fit", "from_arrays", "from_estimate", "global_impacts", "nominal_impacts",
+    "observe",
 ]  # fmt: skip
 
 

@@ -28,6 +28,7 @@ class Variation:
     down        : templates at -1; None mirrors `up` in the logarithm
     constrained : with a unit Gaussian around 0, or free
     groups      : groups in which its impact is counted
+    additive    : adds events to the template, linear in the parameter, instead of multiplying it
     """
 
     name: str
@@ -35,10 +36,13 @@ class Variation:
     down: Templates | None = None
     constrained: bool = True
     groups: tuple[str, ...] = ()
+    additive: bool = False
 
     def __str__(self) -> str:
         where = "; ".join(f"{channel}: {', '.join(processes)}" for channel, processes in self.up.items())
-        return f"{'constrained' if self.constrained else 'free'} {'one' if self.down is None else 'two'}-sided, {where}"
+        kind = "additive " if self.additive else ""
+        sides = "one" if self.down is None else "two"
+        return f"{kind}{'constrained' if self.constrained else 'free'} {sides}-sided, {where}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,7 +89,7 @@ def build(
         processes=found.processes,
         parameters=names,
         nominal=found.nominal,
-        sumw2=inflation**2 * found.variance.sum(axis=1),
+        sumw2=inflation**2 * found.variance,
         effects=effects,
         rate=_rate_of(rates, found.processes),
         centre=np.array([1.0] * len(rates) + [0.0] * len(variations)),
@@ -104,6 +108,7 @@ def from_arrays(
     eta: FloatArray | None = None,
     sumw2: FloatArray | None = None,
     free: Sequence[str] = (),
+    additive: Sequence[str] = (),
     rates: Mapping[str, Sequence[str]] | None = None,
     pois: Sequence[str] = (),
     groups: Mapping[str, tuple[str, ...]] | None = None,
@@ -115,7 +120,9 @@ def from_arrays(
     parameters : names of the S shape parameters
     processes  : names
     eta        : (B, P, S)  half their sum; None if all are symmetric
-    sumw2      : (B,) or (B, P)  variances of the simulation; None for exactly known templates
+    sumw2      : (B, P) variances of the simulation, or (B,) their sum, which is then shared in proportion to the
+                 nominal; None for exactly known templates
+    additive   : shape parameters whose kappa and eta are events added instead of log-ratios
     free       : shape parameters without a constraint
     rates      : parameter -> processes that it multiplies; these come before the shape parameters
     """
@@ -123,17 +130,16 @@ def from_arrays(
     n_bins, n_processes = nominal.shape
     filled = nominal > 0
     effects = (
-        effect(p, len(rates) + j, kappa[:, p, j], None if eta is None else eta[:, p, j], filled[:, p])
+        effect(p, len(rates) + j, kappa[:, p, j], None if eta is None else eta[:, p, j], filled[:, p], name in additive)
         for p in range(n_processes)
-        for j in range(len(parameters))
+        for j, name in enumerate(parameters)
     )
-    variance = np.zeros(n_bins) if sumw2 is None else np.asarray(sumw2, dtype=float).reshape(n_bins, -1).sum(axis=1)
     return Model(
         channels=(Channel(name="bins", axes=("bin",), edges=(tuple(float(i) for i in range(n_bins + 1)),)),),
         processes=tuple(processes),
         parameters=(*rates, *parameters),
         nominal=np.ascontiguousarray(nominal, dtype=float),
-        sumw2=variance,
+        sumw2=_shared(sumw2, nominal),
         effects=gather(one for one in effects if one is not None),
         rate=_rate_of(rates, tuple(processes)),
         centre=np.array([1.0] * len(rates) + [0.0] * len(parameters)),
@@ -141,6 +147,18 @@ def from_arrays(
         pois=tuple(pois),
         groups=groups or {},
     )
+
+
+def _shared(sumw2: FloatArray | None, nominal: FloatArray) -> FloatArray:
+    """(B, P); a sum (B,) in proportion to the nominal: one factor a process then acts as one factor a bin does."""
+    if sumw2 is None:
+        return np.zeros(nominal.shape)
+    if np.ndim(sumw2) == 2:
+        return np.array(sumw2, dtype=float)
+    total = nominal.sum(axis=1, keepdims=True)
+    share = np.divide(nominal, total, out=np.zeros(nominal.shape), where=total > 0)
+    shared: FloatArray = share * np.asarray(sumw2, dtype=float)[:, None]
+    return shared
 
 
 def _read_nominal(nominal: Templates) -> _Nominal:
@@ -196,7 +214,7 @@ def _effects(found: _Nominal, variations: Sequence[Variation], first: int) -> It
     filled = found.nominal > 0
     for column, variation in enumerate(variations, start=first):
         for p, (kappa, eta) in _log_ratios(found, variation).items():
-            one = effect(p, column, kappa, eta, filled[:, p])
+            one = effect(p, column, kappa, eta, filled[:, p], variation.additive)
             if one is not None:
                 yield one
 
@@ -213,7 +231,7 @@ def _log_ratios(found: _Nominal, variation: Variation) -> dict[int, tuple[FloatA
 
 
 def _side(found: _Nominal, variation: Variation, templates: Templates) -> dict[int, FloatArray]:
-    """Process -> logarithm of varied over nominal (B,), 0 where the variation says nothing."""
+    """Process -> logarithm of varied over nominal (B,), or their difference; 0 where the variation says nothing."""
     ratios: dict[int, FloatArray] = {}
     for name, histograms in templates.items():
         channel = _one_of(name, {c.name: c for c in found.channels}, "channel", variation)
@@ -225,8 +243,12 @@ def _side(found: _Nominal, variation: Variation, templates: Templates) -> dict[i
             if varied is None:
                 varied = _values(histogram, channel, process)
             _check_variation(varied, nominal, channel, process, variation)
+            change = ratios.setdefault(p, np.zeros(found.nominal.shape[0]))
+            if variation.additive:
+                change[rows] = np.where(nominal > 0, varied - nominal, 0.0)
+                continue
             ratio = np.divide(varied, nominal, out=np.ones(nominal.size), where=nominal > 0)
-            ratios.setdefault(p, np.zeros(found.nominal.shape[0]))[rows] = np.log(np.maximum(ratio, SMALLEST_RATIO))
+            change[rows] = np.log(np.maximum(ratio, SMALLEST_RATIO))
     return ratios
 
 
@@ -266,17 +288,21 @@ def _check_variation(
 
 
 def _rate_of(rates: Mapping[str, Sequence[str]], processes: tuple[str, ...]) -> np.ndarray:
-    rate = np.full(len(processes), -1, dtype=np.int64)
+    """(P,) parameter that multiplies each process, or (P, R) if there are several; -1 for none."""
+    found: dict[str, list[int]] = {process: [] for process in processes}
     for j, (name, members) in enumerate(rates.items()):
         for process in members:
-            if process not in processes or rate[processes.index(process)] >= 0:
+            if process not in processes or j in found[process]:
                 raise InputError(
-                    f"rate '{name}' names process '{process}', which is not in the model or has a rate already",
+                    f"rate '{name}' names process '{process}', which is not in the model or was named before",
                     kind="likelihood.rate",
                     where={"process": ", ".join(processes)},
                 )
-            rate[processes.index(process)] = j
-    return rate
+            found[process].append(j)
+    rate = np.full((len(processes), max(1, *map(len, found.values()))), -1, dtype=np.int64)
+    for p, members_of in enumerate(found.values()):
+        rate[p, : len(members_of)] = members_of
+    return rate[:, 0] if rate.shape[1] == 1 else rate
 
 
 def _refuse_two_meanings(rates: Mapping[str, Sequence[str]], variations: Sequence[Variation]) -> None:

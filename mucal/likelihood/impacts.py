@@ -8,10 +8,13 @@ from scipy.linalg import LinAlgError, cho_factor, cho_solve
 
 from mucal.arrays import BoolArray, FloatArray, check_shapes
 from mucal.errors import NotCertified
+from mucal.likelihood.external import Quadratic
 from mucal.likelihood.model import Model
 from mucal.likelihood.objective import Expansion, Objective, objective
 from mucal.likelihood.observation import Observation, observe
 from mucal.likelihood.profile_fit import FitResult
+from mucal.likelihood.simulation_kernels import GAMMA
+from mucal.likelihood.table import bin_of_beta
 from mucal.store import Result
 
 
@@ -51,7 +54,8 @@ def global_impacts(model: Model, data: Observation | FloatArray, result: FitResu
     """The response of the estimate to what was measured: centres of constraints, simulation, counts.
 
     A single impact is the change of the estimate when the centre of a constraint goes up by one standard error, a
-    group the root of the sum of squares.  The data get what remains of the variance, so that all add up in quadrature.
+    group the root of the sum of squares.  An external term is a group of its own: what it measured fluctuates with
+    covariance H^-1.  The data get what remains of the variance, so that all add up in quadrature.
 
     data : what `result` was fitted to
 
@@ -62,15 +66,17 @@ def global_impacts(model: Model, data: Observation | FloatArray, result: FitResu
     row = result.cov[int(model.index([poi])[0])]
     total = float(row[int(model.index([poi])[0])])
     single = row * np.sqrt(model.precision)
-    by_simulation = _response_to_simulation(function, result, row)
+    external = {term.name: _external(model, term, row) for term in model.external}
+    by_simulation = response_to_simulation(function, result.values, function.expand(result.values), row)
     simulation = float(by_simulation @ by_simulation)
     return Impacts(
         poi=poi,
         parameters=model.parameters,
         total=float(np.sqrt(total)),
         single=single,
-        groups={name: float(np.linalg.norm(single[model.index(members)])) for name, members in model.groups.items()},
-        data_stat=_root(total - float(single @ single) - simulation),
+        groups={name: float(np.linalg.norm(single[model.index(members)])) for name, members in model.groups.items()}
+        | external,
+        data_stat=_root(total - float(single @ single) - simulation - sum(v**2 for v in external.values())),
         mc_stat=float(np.sqrt(simulation)),
         kind="global",
     )
@@ -94,8 +100,8 @@ def nominal_impacts(model: Model, data: Observation | FloatArray, result: FitRes
     single = np.divide(result.cov[j], error, out=np.zeros(error.size), where=error > 0)
     free = ~result.frozen & (model.precision == 0)
     free[j] = not result.frozen[j]
-    fixed_beta = _variance(function, result, at, free, j, bend=function.bins.n / at.nu**2)
-    free_beta = _variance(function, result, at, free, j, bend=None)
+    fixed_beta = _variance(function, result, at, free, j, fixed_beta=True)
+    free_beta = _variance(function, result, at, free, j, fixed_beta=False)
     return Impacts(
         poi=poi,
         parameters=model.parameters,
@@ -110,30 +116,38 @@ def nominal_impacts(model: Model, data: Observation | FloatArray, result: FitRes
 
 def _function(model: Model, data: Observation | FloatArray, result: FitResult) -> Objective:
     data = data if isinstance(data, Observation) else observe(model, data)
-    return objective(model, data, result.mc_stat)
+    return objective(model, data, result.mc_stat, per=result.per)
 
 
-def _response_to_simulation(function: Objective, result: FitResult, row: FloatArray) -> FloatArray:
-    """(B,) change of the estimate when the centre b0 of a beta goes up by its error, sqrt(b0 / k) or 1 / sqrt(k)."""
-    at = function.expand(result.values)
-    _, k, b0 = function.bins
-    uncertain = np.isfinite(k) & (result.mc_stat != "none")
-    k = np.where(uncertain, k, 1.0)
-    if result.mc_stat == "gamma":
-        rise = np.sqrt(k * b0) / (at.nu + k)
-    else:
-        rise = np.sqrt(k) * at.beta / (2 * k * at.beta + at.nu - k * b0)
-    response: FloatArray = np.where(uncertain, -(at.jacobian @ row) * rise, 0.0)
+def response_to_simulation(function: Objective, x: FloatArray, at: Expansion, row: FloatArray) -> FloatArray:
+    """(betas,) change of the estimate when the centre of a beta goes up by its error, sqrt(b0 / k) or 1 / sqrt(k).
+
+    row : (S,)  covariance of the estimate with the parameters
+    """
+    p, bins = at.profile, function.bins
+    own = bin_of_beta(bins)
+    change = function.along(x, at, row)
+    moving = function.of_cells(p.beta - p.nu * p.pull[own] * p.give, 1.0)
+    pulled = (p.stiffness * (moving * change).sum(axis=1))[own]
+    direct = function.of_betas(change)
+    error = np.sqrt(bins.k * bins.b0) / p.beta if bins.kind == GAMMA else np.sqrt(bins.k)
+    response: FloatArray = -error * p.give * (p.pull[own] * direct + p.nu * pulled)
     return response
 
 
+def _external(model: Model, term: Quadratic, row: FloatArray) -> float:
+    """sqrt(C_0E H C_E0): the gradient of the term has covariance H."""
+    part = row[model.index(term.parameters)]
+    return _root(float(part @ term.hessian @ part))
+
+
 def _variance(
-    function: Objective, result: FitResult, at: Expansion, free: BoolArray, j: int, bend: FloatArray | None
+    function: Objective, result: FitResult, at: Expansion, free: BoolArray, j: int, fixed_beta: bool
 ) -> float:
     """Variance of parameter j with only the `free` ones left to vary."""
     if not free[j]:
         return 0.0
-    matrix = function.hessian(result.values, at, bend)[np.ix_(free, free)]
+    matrix = function.hessian(result.values, at, fixed_beta)[np.ix_(free, free)]
     unit = (np.flatnonzero(free) == j).astype(float)
     return float(unit @ cho_solve(cho_factor(matrix), unit))
 

@@ -3,13 +3,15 @@
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import numpy as np
 
-from mucal.arrays import FloatArray, IntArray, check_shapes
+from mucal.arrays import BoolArray, FloatArray, IntArray, check_shapes
 from mucal.errors import InputError, nearest
 from mucal.likelihood.blocks import Effects
 from mucal.likelihood.channel import Channel
+from mucal.likelihood.external import Quadratic
 from mucal.store import Result
 
 
@@ -21,13 +23,15 @@ class Model(Result):
     processes  : (P,) names
     parameters : (S,) names
     nominal    : (B, P)  expected events with every parameter at its centre; not negative, 0 where a process is absent
-    sumw2      : (B,)    variance of the nominal sum over processes from the finite simulation; 0 for exactly known
-    effects    :         log-ratios in blocks
-    rate       : (P,)    parameter that multiplies the process, or -1
+    sumw2      : (B, P)  variance of the nominal from the finite simulation; 0 for exactly known
+    effects    :         log-ratios, or events added, in blocks; blocks that share a place add up
+    rate       : (P,) or (P, R)  parameters that multiply the process; -1 for none
     centre     : (S,)    centre of the constraint, or where an unconstrained parameter starts
     precision  : (S,)    1 / variance of the constraint; 0 for an unconstrained parameter
     pois       :         names of the parameters of interest
     groups     :         group -> names of its parameters
+    frozen     :         parameters held at their centre in every fit
+    external   :         terms g x + x H x / 2 from elsewhere, as the outcome of another fit
     """
 
     channels: tuple[Channel, ...]
@@ -41,10 +45,14 @@ class Model(Result):
     precision: FloatArray
     pois: tuple[str, ...] = ()
     groups: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    frozen: tuple[str, ...] = ()
+    external: tuple[Quadratic, ...] = ()
+
+    SCHEMA: ClassVar[int] = 2
 
     def __post_init__(self) -> None:
         b, p, s = sum(channel.n_bins for channel in self.channels), len(self.processes), len(self.parameters)
-        check_shapes(self, nominal=(b, p), sumw2=(b,), rate=(p,), centre=(s,), precision=(s,))
+        check_shapes(self, nominal=(b, p), sumw2=(b, p), rate=(p, *self.rate.shape[1:2]), centre=(s,), precision=(s,))
         _refuse_twice("channel", [channel.name for channel in self.channels])
         _refuse_twice("process", self.processes)
         _refuse_twice("parameter", self.parameters)
@@ -60,11 +68,24 @@ class Model(Result):
 
     @property
     def effective_events(self) -> FloatArray:
-        """(B,) k = (sum over processes of N)^2 / sumw2, infinite where sumw2 is 0"""
-        total = self.nominal.sum(axis=1)
+        """(B,) k = (sum of N)^2 / sum of sumw2 over the processes that have one; infinite where none has."""
+        total = np.where(self.sumw2 > 0, self.nominal, 0.0).sum(axis=1)
+        variance = self.sumw2.sum(axis=1)
         k = np.full(total.size, np.inf)
-        np.divide(total**2, self.sumw2, out=k, where=self.sumw2 > 0)
+        np.divide(total**2, variance, out=k, where=variance > 0)
         return k
+
+    @property
+    def rates(self) -> IntArray:
+        """(P, R) parameters that multiply each process; -1 for none"""
+        return self.rate.reshape(len(self.processes), -1)
+
+    @property
+    def is_free(self) -> BoolArray:
+        """(S,) not frozen"""
+        free = np.ones(len(self.parameters), dtype=bool)
+        free[self.index(self.frozen)] = False
+        return free
 
     def index(self, names: Iterable[str]) -> IntArray:
         """Indices of parameters.  Raises InputError with the nearest names for an unknown one."""
@@ -121,13 +142,14 @@ def _check_nominal(model: Model) -> None:
 
 
 def _check_sumw2(model: Model) -> None:
-    bad = np.flatnonzero(~np.isfinite(model.sumw2) | (model.sumw2 < 0))
-    if bad.size:
-        b = int(bad[0])
+    bad = ~np.isfinite(model.sumw2) | (model.sumw2 < 0)
+    if bad.any():
+        b, p = (int(i) for i in np.argwhere(bad)[0])
         raise InputError(
-            f"{bad.size} variances of the simulation are negative or not finite, the first is {model.sumw2[b]:g}",
+            f"{int(bad.sum())} variances of the simulation are negative or not finite, the first is "
+            f"{model.sumw2[b, p]:g}",
             kind="likelihood.sumw2",
-            where=model.place(b),
+            where={"process": model.processes[p], **model.place(b)},
         )
 
 
@@ -143,6 +165,10 @@ def _check_parameters(model: Model) -> None:
     if np.any((model.rate < -1) | (model.rate >= len(model.parameters))):
         raise ValueError(f"Model.rate names parameters outside 0..{len(model.parameters) - 1}: {model.rate.tolist()}")
     model.index(model.pois)
+    model.index(model.frozen)
+    _refuse_twice("group or external term", [*model.groups, *(term.name for term in model.external)])
+    for term in model.external:
+        model.index(term.parameters)
     for members in model.groups.values():
         model.index(members)
 

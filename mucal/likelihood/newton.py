@@ -1,4 +1,4 @@
-"""Damped Gauss-Newton steps, solved in the space of bins where bins are fewer than parameters."""
+"""Damped Gauss-Newton steps with a kept factor, then the exact Hessian once at the end."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -7,12 +7,19 @@ import numpy as np
 from scipy.linalg import LinAlgError, cho_factor, cho_solve
 
 from mucal.arrays import BoolArray, FloatArray
+from mucal.likelihood.normal_matrix import InParameters, NormalMatrix, Prior, factorise
 from mucal.likelihood.objective import Expansion, Objective
 from mucal.likelihood.status import Status
 
-NEAR: Final = 1e-10
-"""EDM at which Gauss-Newton hands over to the exact Hessian: 1.4e-5 standard errors from the minimum."""
+NEAR: Final = 1e-6
+"""EDM below which the factor is kept: what is left to go falls by some orders of magnitude a step."""
+SETTLED: Final = 1e-18
 POLISHED: Final = 1e-15
+"""EDM at which the exact Hessian is that of the minimum: from 1e-13 away it gave errors 1.3e-6 off."""
+FAR: Final = 10.0
+TRUSTED: Final = 1.3
+"""Gauss-Newton is doubted where a step that promised less than FAR gained over this factor more or less than that."""
+KEPT_STEPS: Final = 12
 POLISHES: Final = 4
 FIRST_DAMPING: Final = 1e-2
 LARGEST_DAMPING: Final = 1e10
@@ -39,105 +46,135 @@ class Minimum:
     status: Status
 
 
+@dataclass(frozen=True, slots=True)
+class _Point:
+    x: FloatArray
+    value: float
+    gradient: FloatArray
+
+
 def minimise(function: Objective, start: FloatArray, free: BoolArray, max_steps: int, tolerance: float) -> Minimum:
     """The minimum over the free parameters (S,)."""
-    x = start.copy()
-    value, gradient = function.value_and_gradient(x)
-    at = function.expand(x)
-    if not np.isfinite(value):
-        return Minimum(x=x, expansion=at, value=value, hessian=_NONE, edm=np.inf, n_steps=0, status=Status.OUTSIDE)
-    damping, n_steps, edm = 0.0, 0, np.inf
-    precision = function.model.precision[free]
+    here = _Point(start.copy(), *function.value_and_gradient(start))
+    if not np.isfinite(here.value):
+        return _ended(function, here, np.inf, 0, Status.OUTSIDE)
+    prior = prior_of(function, free)
+    damping, n_steps, edm, doubtful = 0.0, 0, np.inf, False
+    at = function.expand(here.x)
     while n_steps < max_steps and damping < LARGEST_DAMPING:
         n_steps += 1
         try:
-            step = gauss_newton_step(at.jacobian[:, free], at.expected, precision, damping, gradient[free])
+            matrix = _matrix(function, here.x, at, free, prior, damping, doubtful)
+            gain, new = _step(function, here, matrix, free)
         except LinAlgError:
-            damping = max(FIRST_DAMPING, 10 * damping)
+            gain, new = np.inf, here
+        fell = here.value - new.value
+        if not fell > 1e-3 * gain - _rounding(here.value):
+            damping, doubtful = max(FIRST_DAMPING, 10 * damping), gain < FAR
             continue
-        gain = -0.5 * float(gradient[free] @ step)
+        quality = fell / gain if gain > NEAR else 1.0
+        doubtful = doubtful or (gain < FAR and not 1 / TRUSTED < quality < TRUSTED)
+        here = new
         if damping == 0 and gain < NEAR:
-            edm = gain
+            here, edm = _settle(function, here, matrix, free, gain)
             break
-        tried = x.copy()
-        tried[free] += step
-        new_value, new_gradient = function.value_and_gradient(tried)
-        if not value - new_value > 1e-3 * gain:
-            damping = max(FIRST_DAMPING, 10 * damping)
-            continue
-        quality = (value - new_value) / gain
         damping = 0.0 if damping <= FIRST_DAMPING else damping / (10 if quality > 0.5 else 1)
-        x, value, gradient = tried, new_value, new_gradient
-        at = function.expand(x)
-    return _polish(function, x, free, n_steps, edm, tolerance)
+        at = function.expand(here.x)
+    return _polish(function, here, free, n_steps, edm, tolerance)
 
 
-def gauss_newton_step(
-    jacobian: FloatArray, weight: FloatArray, precision: FloatArray, damping: float, gradient: FloatArray
-) -> FloatArray:
-    """-(J^T h J + c + damping D)^-1 g, D being c for constrained and the diagonal of J^T h J for other parameters.
-
-    jacobian  : (B, F)
-    weight    : (B,)   h, above 0
-    precision : (F,)   c
-
-    Raises LinAlgError if the matrix is not positive definite.
-    """
-    w = np.sqrt(weight)[:, None] * jacobian
-    solve = _in_bins if w.shape[0] < w.shape[1] else _in_parameters
-    return solve(w, precision, damping, gradient)
-
-
-def _in_parameters(w: FloatArray, precision: FloatArray, damping: float, gradient: FloatArray) -> FloatArray:
-    matrix = w.T @ w
-    added = np.where(precision > 0, (1 + damping) * precision, damping * np.diag(matrix))
-    matrix[np.diag_indices_from(matrix)] += added
-    result: FloatArray = -cho_solve(cho_factor(matrix, lower=True, overwrite_a=True), gradient)
-    return result
+def prior_of(function: Objective, free: BoolArray) -> Prior:
+    """What is known of the free parameters before the data: constraints and external terms."""
+    model = function.model
+    full = np.zeros(free.size, dtype=bool)
+    for term in model.external:
+        full[model.index(term.parameters)] = True
+    index = np.flatnonzero(full & free)
+    matrix = np.zeros((free.size, free.size) if index.size else (0, 0))
+    for term in model.external:
+        place = model.index(term.parameters)
+        matrix[np.ix_(place, place)] += term.hessian
+    block = matrix[np.ix_(index, index)] + np.diag(model.precision[index])
+    return Prior(precision=model.precision[free], linked=np.searchsorted(np.flatnonzero(free), index), block=block)
 
 
-def _in_bins(w: FloatArray, precision: FloatArray, damping: float, gradient: FloatArray) -> FloatArray:
-    """By Woodbury for the constrained parameters and a Schur complement for the others; docs/physics/likelihood.md."""
-    held = precision > 0
-    wc, wu, d = w[:, held], w[:, ~held], (1 + damping) * precision[held]
-    m = (wc / d) @ wc.T
-    m[np.diag_indices_from(m)] += 1.0
-    factor = cho_factor(m, lower=True, overwrite_a=True)
-    step = np.empty(gradient.size)
-    right = gradient[held]
-    if wu.shape[1]:
-        schur = wu.T @ cho_solve(factor, wu)
-        schur[np.diag_indices_from(schur)] += damping * np.einsum("bu,bu->u", wu, wu)
-        reduced = gradient[~held] - wu.T @ cho_solve(factor, wc @ (right / d))
-        step[~held] = -cho_solve(cho_factor(schur), reduced)
-        right = right + wc.T @ (wu @ step[~held])
-    step[held] = (wc.T @ cho_solve(factor, wc @ (right / d)) - right) / d
-    return step
+def _matrix(
+    function: Objective, x: FloatArray, at: Expansion, free: BoolArray, prior: Prior, damping: float, doubtful: bool
+) -> NormalMatrix:
+    """The Gauss-Newton matrix; where its promises were not kept, the exact one if that is positive definite."""
+    if doubtful:
+        exact = _of(function.hessian(x, at), free)
+        exact[np.diag_indices_from(exact)] *= 1 + damping
+        try:
+            return InParameters(cho_factor(exact, lower=True))
+        except (LinAlgError, ValueError):
+            pass
+    return factorise(at.jacobian[:, free], at.expected, prior, damping)
 
 
-def _polish(function: Objective, x: FloatArray, free: BoolArray, n_steps: int, edm: float, tolerance: float) -> Minimum:
+def _step(function: Objective, here: _Point, matrix: NormalMatrix, free: BoolArray) -> tuple[float, _Point]:
+    """What a step promises to gain, and where it leads."""
+    step = -matrix.solve(here.gradient[free])
+    tried = here.x.copy()
+    tried[free] += step
+    return -0.5 * float(here.gradient[free] @ step), _Point(tried, *function.value_and_gradient(tried))
+
+
+def _settle(
+    function: Objective, here: _Point, matrix: NormalMatrix, free: BoolArray, gain: float
+) -> tuple[_Point, float]:
+    """Steps with a factor kept from nearby, as long as each promises much less than the one before."""
+    for _ in range(KEPT_STEPS):
+        if gain < SETTLED:
+            break
+        new_gain, new = _step(function, here, matrix, free)
+        if not (new_gain < 0.25 * gain and new.value <= here.value + _rounding(here.value)):
+            return here, new_gain
+        here, gain = new, new_gain
+    return here, gain
+
+
+def _polish(function: Objective, here: _Point, free: BoolArray, n_steps: int, edm: float, tolerance: float) -> Minimum:
     """Newton steps with the exact Hessian of where Gauss-Newton ended; it is made again after every move."""
-    at = function.expand(x)
-    value, gradient = function.value_and_gradient(x)
-    hessian = function.hessian(x, at)[np.ix_(free, free)]
+    at = function.expand(here.x)
+    hessian = _of(function.hessian(here.x, at), free)
     for _ in range(POLISHES):
         try:
-            step = -cho_solve(cho_factor(hessian, lower=True), gradient[free])
+            step = -cho_solve(cho_factor(hessian, lower=True), here.gradient[free])
         except (LinAlgError, ValueError):
-            return Minimum(
-                x=x, expansion=at, value=value, hessian=_NONE, edm=edm, n_steps=n_steps, status=Status.HESSIAN_NOT_PD
-            )
-        edm = -0.5 * float(gradient[free] @ step)
-        tried = x.copy()
-        tried[free] += step
-        new_value, new_gradient = function.value_and_gradient(tried)
-        if edm < POLISHED or not new_value <= value + 1e-12 * (1 + abs(value)):
+            return _ended(function, here, edm, n_steps, Status.HESSIAN_NOT_PD)
+        edm = -0.5 * float(here.gradient[free] @ step)
+        if edm < POLISHED:
             break
-        x, value, gradient = tried, new_value, new_gradient
-        at = function.expand(x)
-        hessian = function.hessian(x, at)[np.ix_(free, free)]
+        tried = here.x.copy()
+        tried[free] += step
+        new = _Point(tried, *function.value_and_gradient(tried))
+        if not new.value <= here.value + _rounding(here.value):
+            break
+        here = new
+        at = function.expand(here.x)
+        hessian = _of(function.hessian(here.x, at), free)
     status = Status.OK if edm < tolerance else Status.NOT_CONVERGED
-    return Minimum(x=x, expansion=at, value=value, hessian=hessian, edm=edm, n_steps=n_steps, status=status)
+    return Minimum(x=here.x, expansion=at, value=here.value, hessian=hessian, edm=edm, n_steps=n_steps, status=status)
 
 
-_NONE: Final = np.zeros((0, 0))
+def _ended(function: Objective, here: _Point, edm: float, n_steps: int, status: Status) -> Minimum:
+    return Minimum(
+        x=here.x,
+        expansion=function.expand(here.x),
+        value=here.value,
+        hessian=np.zeros((0, 0)),
+        edm=edm,
+        n_steps=n_steps,
+        status=status,
+    )
+
+
+def _of(matrix: FloatArray, free: BoolArray) -> FloatArray:
+    """The part of the free parameters, without a copy if that is all of it."""
+    return matrix if free.all() else matrix[np.ix_(free, free)]
+
+
+def _rounding(value: float) -> float:
+    """By how much two equal values may differ."""
+    return 1e-12 * (1 + abs(value))

@@ -16,7 +16,7 @@ class Observation(Result):
 
     counts : (B,)  events; any number of at least 0
     centre : (S,)  centres of the constraints
-    beta   : (B,)  centres of the factors of the finite simulation, 1 unless a toy; above 0
+    beta   : (B,) or (B, P)  centres of the factors of the finite simulation, 1 unless a toy; above 0
     """
 
     counts: FloatArray
@@ -37,7 +37,7 @@ def observe(
         beta=np.ones(model.n_bins) if beta is None else np.asarray(beta, dtype=float),
     )
     b, s = model.n_bins, len(model.parameters)
-    check_shapes(found, counts=(b,), centre=(s,), beta=(b,))
+    check_shapes(found, counts=(b,), centre=(s,), beta=(b, len(model.processes))[: max(1, found.beta.ndim)])
     bad = np.flatnonzero(~np.isfinite(found.counts) | (found.counts < 0))
     if bad.size:
         raise InputError(

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import get_args
+from typing import Final, get_args
 
 import numpy as np
 from scipy.linalg import lapack
@@ -11,12 +11,15 @@ from scipy.stats import chi2
 
 from mucal.arrays import BoolArray, FloatArray, check_shapes
 from mucal.errors import ConfigError, NotCertified, nearest
+from mucal.likelihood.external import least
 from mucal.likelihood.model import Model
 from mucal.likelihood.newton import Minimum, minimise
-from mucal.likelihood.objective import McStat, objective
+from mucal.likelihood.objective import McStat, McStatPer, objective
 from mucal.likelihood.observation import Observation, observe
 from mucal.likelihood.status import Status
 from mucal.store import Result
+
+STRIPE: Final = 256
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,7 +27,8 @@ class FitConfig:
     """How a model is fitted.
 
     mc_stat   : constraint of the finite simulation: "gamma", "normal" or "none"
-    frozen    : parameters held at their start
+    per       : its factors: one for each "bin", or one for each "process" in a bin
+    frozen    : parameters held at their start, beside those of the model
     start     : parameter -> where the search begins; the centres otherwise
     tolerance : EDM below which a fit has converged
     max_steps : Gauss-Newton steps
@@ -32,6 +36,7 @@ class FitConfig:
     """
 
     mc_stat: McStat = "gamma"
+    per: McStatPer = "bin"
     frozen: tuple[str, ...] = ()
     start: Mapping[str, float] = field(default_factory=dict)
     tolerance: float = 1e-6
@@ -41,6 +46,8 @@ class FitConfig:
     def __post_init__(self) -> None:
         if self.mc_stat not in get_args(McStat):
             raise ConfigError(f"mc_stat is '{self.mc_stat}', expected {' or '.join(get_args(McStat))}")
+        if self.per not in get_args(McStatPer):
+            raise ConfigError(f"per is '{self.per}', expected {' or '.join(get_args(McStatPer))}")
         if not (0 < self.tolerance < math.inf and self.max_steps > 0 and self.n_threads > 0):
             raise ConfigError("tolerance, max_steps and n_threads are above 0")
 
@@ -55,13 +62,15 @@ class FitResult(Result):
     values     : (S,)    NaN unless the status is OK
     cov        : (S, S)  inverse of the exact Hessian; 0 for frozen parameters, NaN unless the status is OK
     frozen     : (S,)    held at their start
-    beta       : (B,)    factors of the finite simulation
+    beta       : (B,) or (B, P)  factors of the finite simulation, 1 where a template is exactly known
     expected   : (B,)    expected events before beta
-    nll        :         -ln L at the minimum; twice that is the saturated goodness of fit
+    nll        :         -ln L at the minimum
+    external   :         the least that the external terms could give; twice nll less that tests the goodness of fit
     n_free     :         unconstrained parameters fitted
     edm        :         estimated distance to the minimum, in units of -ln L
     n_steps    :         Gauss-Newton steps
     mc_stat    :         constraint of the finite simulation
+    per        :         one factor of it for each "bin" or each "process"
     status     :         value of `Status`
     """
 
@@ -79,20 +88,22 @@ class FitResult(Result):
     n_steps: int
     mc_stat: McStat
     status: int
+    per: McStatPer = "bin"
+    external: float = 0.0
 
     def __post_init__(self) -> None:
-        s, b = len(self.parameters), self.beta.size
+        s, b = len(self.parameters), self.beta.shape[0]
         check_shapes(self, values=(s,), cov=(s, s), frozen=(s,), expected=(b,))
 
     @property
     def saturated(self) -> float:
-        """2 NLL, distributed like chi2 with `ndof` degrees of freedom if the model is right."""
-        return 2.0 * self.nll
+        """2 NLL less what external terms give at least; like chi2 of `ndof` degrees of freedom for a right model."""
+        return 2.0 * (self.nll - self.external)
 
     @property
     def ndof(self) -> int:
         """Bins less unconstrained parameters."""
-        return self.beta.size - self.n_free
+        return self.expected.size - self.n_free
 
     @property
     def p_value(self) -> float:
@@ -134,13 +145,15 @@ def fit(model: Model, data: Observation | FloatArray, config: FitConfig | None =
     """
     config = config or FitConfig()
     data = data if isinstance(data, Observation) else observe(model, data)
-    function = objective(model, data, config.mc_stat, config.n_threads)
-    free = np.ones(len(model.parameters), dtype=bool)
+    function = objective(model, data, config.mc_stat, config.n_threads, config.per)
+    free = model.is_free
     free[model.index(config.frozen)] = False
     start = data.centre.copy()
     start[model.index(config.start)] = list(config.start.values())
     minimum = minimise(function, start, free, config.max_steps, config.tolerance)
     good = minimum.status == Status.OK
+    of_cells = function.of_cells(minimum.expansion.profile.beta, 1.0)
+    beta = of_cells if config.per == "process" else function.of_bins(minimum.expansion.profile.beta, 1.0)
     return FitResult(
         parameters=model.parameters,
         pois=model.pois,
@@ -148,7 +161,7 @@ def fit(model: Model, data: Observation | FloatArray, config: FitConfig | None =
         values=minimum.x if good else np.full(free.size, np.nan),
         cov=_covariance(minimum, free) if good else np.full((free.size, free.size), np.nan),
         frozen=~free,
-        beta=minimum.expansion.beta if good else np.full(model.n_bins, np.nan),
+        beta=beta if good else np.full(beta.shape, np.nan),
         expected=minimum.expansion.nu if good else np.full(model.n_bins, np.nan),
         nll=minimum.value if good else math.nan,
         n_free=int((free & (model.precision == 0)).sum()),
@@ -156,16 +169,30 @@ def fit(model: Model, data: Observation | FloatArray, config: FitConfig | None =
         n_steps=minimum.n_steps,
         mc_stat=config.mc_stat,
         status=int(minimum.status),
+        per=config.per,
+        external=sum(least(term) for term in model.external),
     )
 
 
 def _covariance(minimum: Minimum, free: BoolArray) -> FloatArray:
     """H^-1 of the free parameters, 0 for the others."""
+    factor, _ = lapack.dpotrf(minimum.hessian.T, lower=1)
+    inverse, _ = lapack.dpotri(factor, lower=1, overwrite_c=1)
+    _mirror(inverse)
+    if free.all():
+        return np.ascontiguousarray(inverse.T)
     cov = np.zeros((free.size, free.size))
-    factor, _ = lapack.dpotrf(minimum.hessian, lower=1)
-    inverse, _ = lapack.dpotri(factor, lower=1)
-    cov[np.ix_(free, free)] = np.tril(inverse) + np.tril(inverse, -1).T
+    cov[np.ix_(free, free)] = inverse
     return cov
+
+
+def _mirror(matrix: FloatArray) -> None:
+    """Copy the lower triangle to the upper, some columns at a time."""
+    for i in range(0, matrix.shape[0], STRIPE):
+        stripe = slice(i, i + STRIPE)
+        corner = matrix[stripe, stripe]
+        matrix[stripe, stripe] = np.tril(corner) + np.tril(corner, -1).T
+        matrix[stripe, i + STRIPE :] = matrix[i + STRIPE :, stripe].T
 
 
 def expected_events(model: Model, values: FloatArray | None = None) -> FloatArray:

@@ -1,8 +1,11 @@
 """Models for the tests, and the slow obvious -ln L."""
 
-import numpy as np
+from dataclasses import replace
 
-from mucal.likelihood import Model, from_arrays
+import numpy as np
+from scipy.optimize import minimize
+
+from mucal.likelihood import Model, Quadratic, from_arrays
 
 
 def small_model(n_bins=12, n_shapes=5, seed=1, *, asymmetric=True, sumw2=True, scale=300.0) -> Model:
@@ -31,23 +34,93 @@ def small_model(n_bins=12, n_shapes=5, seed=1, *, asymmetric=True, sumw2=True, s
     )
 
 
-def slow_nu(model: Model, x):
-    """Expected events, loop by loop."""
-    nu = np.zeros(model.n_bins)
-    exponents = np.zeros(model.nominal.shape)
+def rich_model(seed=1, exact=False) -> Model:
+    """Everything at once: additive effects, two rates on a process, an external term, processes exactly known."""
+    rng = np.random.default_rng(seed)
+    plain = small_model(seed=seed)
+    nominal = plain.nominal
+    kappa = rng.normal(0, 0.05, (plain.n_bins, 3, 5))
+    kappa[..., 1:3] *= nominal[..., None]
+    kappa[nominal == 0] = 0.0
+    sumw2 = rng.uniform(0.005, 0.05, nominal.shape) * nominal**2
+    if exact:
+        sumw2[:, 1] = 0.0
+        sumw2[3] = 0.0
+    names = ("mass", "n1", "n2", "n3", "n4")
+    model = from_arrays(
+        nominal,
+        kappa,
+        eta=0.3 * np.abs(kappa),
+        parameters=names,
+        processes=("W", "Z", "fake"),
+        sumw2=sumw2,
+        free=("mass",),
+        additive=("n1", "n2"),
+        rates={"mu": ["W", "Z"], "lumi": ["W", "fake"]},
+        pois=("mass", "mu"),
+        groups={"first": ("n1", "n2"), "second": ("n3", "n4")},
+    )
+    half = rng.normal(size=(2, 2))
+    term = Quadratic(
+        name="elsewhere", parameters=("n4", "lumi"), gradient=np.array([0.4, -900.0]), hessian=half @ half.T
+    )
+    term.hessian[1, 1] += 900.0
+    return replace(model, external=(term,))
+
+
+def slow_yields(model: Model, x):
+    """Expected events of every process, loop by loop."""
+    logs, added = np.zeros(model.nominal.shape), np.zeros(model.nominal.shape)
     for block in model.effects.blocks():
+        to = added if block.additive else logs
         for i, b in enumerate(block.bins):
             for j, s in enumerate(block.columns):
-                exponents[b, block.process] += block.kappa[i, j] * x[s]
+                to[b, block.process] += block.kappa[i, j] * x[s]
                 if block.eta.size:
                     u = 2 * x[s]
                     alpha = u * (3 * u**4 - 10 * u**2 + 15) / 8 if abs(u) < 1 else np.sign(u)
-                    exponents[b, block.process] += block.eta[i, j] * x[s] * alpha
+                    to[b, block.process] += block.eta[i, j] * x[s] * alpha
+    yields = (model.nominal + added) * np.exp(logs)
+    for p, rates in enumerate(model.rates):
+        for j in rates:
+            yields[:, p] *= x[j] if j >= 0 else 1.0
+    return yields
+
+
+def slow_nu(model: Model, x):
+    """Expected events, loop by loop."""
+    return slow_yields(model, x).sum(axis=1)
+
+
+def slow_value(model: Model, data, x, mc_stat, per):
+    """-ln L minimised over every beta by scipy, bin by bin."""
+    yields, value = slow_yields(model, x), 0.5 * np.sum(model.precision * (x - data.centre) ** 2)
+    for term in model.external:
+        y = x[model.index(term.parameters)]
+        value += term.gradient @ y + 0.5 * y @ term.hessian @ y
     for b in range(model.n_bins):
-        for p in range(len(model.processes)):
-            rate = x[model.rate[p]] if model.rate[p] >= 0 else 1.0
-            nu[b] += rate * model.nominal[b, p] * np.exp(exponents[b, p])
-    return nu
+        has = (model.sumw2[b] > 0) & (model.nominal[b] > 0) & (mc_stat != "none")
+        members = [[p] for p in np.flatnonzero(has)] if per == "process" else [np.flatnonzero(has)] * bool(has.any())
+        k = np.array([model.nominal[b, m].sum() ** 2 / model.sumw2[b, m].sum() for m in members])
+        nu, rest, n = np.array([yields[b, m].sum() for m in members]), yields[b, ~has].sum(), data.counts[b]
+
+        def minus_log(u, k=k, nu=nu, rest=rest, n=n):
+            beta = 1 + u if mc_stat == "normal" else np.exp(u)  # normal factors may turn negative
+            mean = rest + beta @ nu
+            if mean < 0:
+                return np.inf
+            here = mean - n - (n * np.log(mean / n) if n > 0 else 0.0)
+            penalty = 0.5 * k * u**2 if mc_stat == "normal" else k * (beta - 1 - u)
+            return here + penalty.sum()
+
+        if k.size:
+            value += minimize(minus_log, np.zeros(k.size), method="Nelder-Mead", options=FINE).fun
+        else:
+            value += minus_log(np.zeros(0))
+    return value
+
+
+FINE = {"xatol": 1e-9, "fatol": 1e-13, "maxfev": 20_000, "maxiter": 20_000}
 
 
 def slow_bin(nu, n, k, b0, beta, mc_stat):

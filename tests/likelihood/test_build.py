@@ -1,12 +1,15 @@
 """Models from histograms and arrays, and what is refused."""
 
+from dataclasses import replace
+
 import hist
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 from mucal.errors import InputError
-from mucal.likelihood import Model, Variation, build, from_arrays
+from mucal.likelihood import Model, Variation, build, expected_events, from_arrays
+from mucal.likelihood.blocks import join
 
 
 def histogram(values, variances=None):
@@ -105,6 +108,44 @@ def test_an_unknown_parameter_names_its_neighbour():
         model.index(["pdf_2"])
 
 
-def test_a_process_has_one_rate():
+def test_two_rates_multiply():
+    model = build(nominal(), rates={"a": ["W", "Z"], "b": ["W"]})
+    assert_allclose(expected_events(model, np.array([2.0, 3.0])), model.nominal @ [6.0, 2.0])
+
+
+def test_a_rate_names_a_process_once():
     with pytest.raises(InputError, match="rate 'b' names process 'W'"):
-        build(nominal(), rates={"a": ["W"], "b": ["W"]})
+        build(nominal(), rates={"a": ["W"], "b": ["W", "W"]})
+
+
+def test_an_additive_variation_by_hand():
+    up, down = {"plus": {"Z": histogram([[5.0, 3.0], [2.0, 3.0]])}}, {"plus": {"Z": 0.5}}
+    model = build(nominal(), [Variation(name="v", up=up, down=down, additive=True)])
+    (block,) = model.effects.blocks()
+    assert block.additive
+    assert_allclose(block.kappa[:, 0], [(2.0 + 0.5) / 2, 0.5, 0.75])
+    assert_allclose(block.eta[:, 0], [(2.0 - 0.5) / 2, -0.5, -0.75])
+    assert_allclose(expected_events(model, np.array([1.0])), [10, 20 + 3, 32, 43])
+    assert_allclose(expected_events(model, np.array([-1.0])), [10, 20.5, 31, 41.5])
+
+
+def test_blocks_that_share_a_place_add_up():
+    one = build(nominal(), [Variation(name="v", up={"plus": {"W": 1.1}})])
+    (block,) = one.effects.blocks()
+    twice = replace(one, effects=join([block, block]))
+    assert_allclose(expected_events(twice, np.array([1.0])), expected_events(one, np.array([2.0])))
+
+
+def test_columns_of_a_block_that_do_not_increase_are_refused():
+    (block,) = build(nominal(), [Variation(name="v", up={"plus": {"W": 1.1}})]).effects.blocks()
+    with pytest.raises(ValueError, match=r"Effects\.columns do not increase within a block"):
+        join([replace(block, columns=np.array([0, 0]), kappa=np.repeat(block.kappa, 2, axis=1))])
+
+
+def test_a_sum_of_variances_is_shared_so_that_processes_act_as_one():
+    nominal_events = np.array([[10.0, 30.0], [5.0, 5.0]])
+    model = from_arrays(
+        nominal_events, np.zeros((2, 2, 0)), parameters=(), processes=("W", "Z"), sumw2=np.array([8, 2])
+    )
+    assert_allclose(model.sumw2, [[2, 6], [1, 1]])
+    assert_allclose(model.effective_events, [200, 50])

@@ -18,7 +18,7 @@ from mucal.likelihood import (
     observe,
 )
 
-from .models import small_model
+from .models import rich_model, small_model
 
 MODEL = small_model()
 DATA = observe(MODEL, np.random.default_rng(9).poisson(expected_events(MODEL)))
@@ -43,6 +43,44 @@ def test_global_impact_agrees_with_refits_to_shifted_centres(mc_stat):
         shift = h * (np.arange(MODEL.centre.size) == j)
         up, down = (fit(MODEL, replace(DATA, centre=MODEL.centre + s), config).value("mass") for s in (shift, -shift))
         assert_allclose((up - down) / (2 * h), found.single[j], rtol=1e-3, atol=1e-5 * found.total)
+
+
+@pytest.mark.parametrize("mc_stat", ["gamma", "normal"])
+@pytest.mark.parametrize("per", ["bin", "process"])
+@pytest.mark.parametrize("exact", [False, True])
+def test_impacts_of_everything_at_once_add_up_and_agree_with_refits(mc_stat, per, exact):
+    model = rich_model(exact=exact)
+    shape = model.nominal.shape if per == "process" else (model.n_bins,)
+    data = observe(model, expected_events(model), beta=np.ones(shape))
+    config, h = FitConfig(mc_stat=mc_stat, per=per), 1e-4
+    result = fit(model, data, config)
+    found = global_impacts(model, data, result, "mass")
+    assert_allclose(
+        np.linalg.norm([found.data_stat, found.mc_stat, *found.groups.values()]), result.error("mass"), rtol=1e-10
+    )
+    assert found.data_stat > 0
+    k = np.divide(model.nominal**2, model.sumw2, out=np.full(model.nominal.shape, np.inf), where=model.sumw2 > 0)
+    k = k if per == "process" else model.effective_events
+    responses = []
+    for place in np.argwhere(np.isfinite(k) & (k > 0)):
+        shift = np.zeros(shape)
+        shift[tuple(place)] = h
+        up, down = (fit(model, replace(data, beta=data.beta + s), config).value("mass") for s in (shift, -shift))
+        responses.append((up - down) / (2 * h) / np.sqrt(k[tuple(place)]))
+    assert_allclose(found.mc_stat, np.linalg.norm(responses), rtol=1e-5)
+
+
+def test_impact_of_an_external_term_agrees_with_refits_to_a_shifted_gradient():
+    model = rich_model()
+    (term,) = model.external
+    data = observe(model, expected_events(model))
+    found = global_impacts(model, data, fit(model, data), "mass")
+    root, h, responses = np.linalg.cholesky(term.hessian), 1e-3, []
+    for j in range(2):
+        ends = [replace(model, external=(replace(term, gradient=term.gradient + s * root[:, j]),)) for s in (h, -h)]
+        up, down = (fit(m, data).value("mass") for m in ends)
+        responses.append((up - down) / (2 * h))
+    assert_allclose(found.groups["elsewhere"], np.linalg.norm(responses), rtol=1e-4)
 
 
 @pytest.mark.parametrize("mc_stat", ["gamma", "normal"])

@@ -3,15 +3,48 @@
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
-from scipy.optimize import minimize_scalar
 
-from mucal.likelihood import kernels, observe
-from mucal.likelihood.objective import KIND, bent, bent_curvature, bent_slope, objective
+from mucal.likelihood import observe
+from mucal.likelihood.objective import bent, bent_curvature, bent_slope, objective
 
-from .models import quotient, slow_bin, slow_nu, small_model
+from .models import quotient, rich_model, slow_bin, slow_nu, slow_value, slow_yields, small_model
 
 X = np.array([1.1, 0.4, -0.3, 0.2, 1.7, -0.6])
 MC_STATS = ["gamma", "normal", "none"]
+
+
+RICH = [(m, per, exact) for m in ("gamma", "normal") for per in ("bin", "process") for exact in (False, True)]
+Y = np.array([1.1, 0.9, 0.4, -0.3, 0.2, 1.7, -0.6])
+
+
+def rich(mc_stat, per, exact):
+    model = rich_model(exact=exact)
+    counts = np.random.default_rng(3).poisson(model.nominal.sum(axis=1)).astype(float)
+    counts[4] = 0.0
+    return objective(model, observe(model, counts), mc_stat, per=per)
+
+
+@pytest.mark.parametrize(("mc_stat", "per", "exact"), RICH)
+def test_everything_at_once_agrees_with_loops_and_brute_force(mc_stat, per, exact):
+    function = rich(mc_stat, per, exact)
+    slow = slow_value(function.model, function.observation, Y, mc_stat, per)
+    assert_allclose(function.value_and_gradient(Y)[0], slow, rtol=1e-9)
+
+
+@pytest.mark.parametrize(("mc_stat", "per", "exact"), RICH)
+def test_derivatives_of_everything_at_once_agree_with_difference_quotients(mc_stat, per, exact):
+    function = rich(mc_stat, per, exact)
+    slow = quotient(lambda x: function.value_and_gradient(x)[0], Y)
+    assert_allclose(function.value_and_gradient(Y)[1], slow, rtol=1e-8, atol=1e-6)
+    slow = quotient(lambda x: function.value_and_gradient(x)[1], Y)
+    h = function.hessian(Y, function.expand(Y))
+    assert_allclose(h, slow, rtol=1e-7, atol=1e-7 * np.abs(slow).max())
+
+
+def test_change_along_a_direction_agrees_with_a_difference_quotient():
+    function, direction = rich("gamma", "bin", False), np.random.default_rng(1).normal(size=Y.size)
+    slow = quotient(lambda t: slow_yields(function.model, Y + t[0] * direction), np.zeros(1))[0]
+    assert_allclose(function.along(Y, function.expand(Y), direction), slow, rtol=1e-7, atol=1e-7)
 
 
 def at(mc_stat, n_threads=1, **options):
@@ -22,39 +55,12 @@ def at(mc_stat, n_threads=1, **options):
 
 
 @pytest.mark.parametrize("mc_stat", MC_STATS)
-@pytest.mark.parametrize(("nu", "n", "k", "b0"), [(90, 110, 40, 1), (30, 0, 9, 1.2), (5, 9, 4000, 0.9), (70, 20, 2, 1)])
-def test_beta_is_the_minimum_found_by_brute_force(mc_stat, nu, n, k, b0):
-    found = kernels.profiled(float(nu), float(n), float(k), float(b0), KIND[mc_stat])
-    if mc_stat == "none":
-        assert_allclose(found[:2], [slow_bin(nu, n, k, b0, 1.0, mc_stat), 1.0], rtol=1e-13)
-        return
-    best = minimize_scalar(
-        lambda beta: slow_bin(nu, n, k, b0, beta, mc_stat), bounds=(1e-9, 8), method="bounded", options={"xatol": 1e-12}
-    )
-    if mc_stat == "normal" and n == 0 and nu > k * b0:
-        assert found[1] == 0.0
-        return
-    assert_allclose(found[1], best.x, rtol=1e-7)
-    assert_allclose(found[0], slow_bin(nu, n, k, b0, found[1], mc_stat), rtol=1e-12)
-    assert found[0] <= best.fun + 1e-12
-
-
-@pytest.mark.parametrize("mc_stat", MC_STATS)
-def test_derivatives_of_a_bin_agree_with_difference_quotients(mc_stat):
-    def slope(which):
-        return lambda nu: kernels.profiled(nu[0], 60.0, 30.0, 1.1, KIND[mc_stat])[which]
-
-    _, _, first, second, _ = kernels.profiled(50.0, 60.0, 30.0, 1.1, KIND[mc_stat])
-    assert_allclose(first, quotient(slope(0), np.array([50.0]))[0], rtol=1e-8)
-    assert_allclose(second, quotient(slope(2), np.array([50.0]))[0], rtol=1e-8)
-
-
-@pytest.mark.parametrize("mc_stat", MC_STATS)
 def test_value_agrees_with_loops(mc_stat):
     function = at(mc_stat)
     model, nu = function.model, slow_nu(function.model, X)
-    betas = kernels.profile_all(nu, function.bins, function.kind)[1]
-    bins = sum(slow_bin(*args, 1.0, beta, mc_stat) for *args, beta in zip(nu, *function.bins[:2], betas, strict=True))
+    betas = function.expand(X).profile.beta if mc_stat != "none" else np.ones(nu.size)
+    k = function.bins.k if mc_stat != "none" else np.ones(nu.size)
+    bins = sum(slow_bin(*args, 1.0, beta, mc_stat) for *args, beta in zip(nu, function.bins.n, k, betas, strict=True))
     expected = bins + 0.5 * np.sum(model.precision * (X - model.centre) ** 2)
     assert_allclose(function.value_and_gradient(X)[0], expected, rtol=1e-13)
 

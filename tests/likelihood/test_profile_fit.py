@@ -8,10 +8,10 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 from mucal.errors import ConfigError, InputError, NotCertified
-from mucal.likelihood import FitConfig, FitResult, Status, expected_events, fit, from_arrays, observe
+from mucal.likelihood import FitConfig, FitResult, Status, expected_events, fit, from_arrays, from_estimate, observe
 from mucal.likelihood.objective import objective
 
-from .models import quotient, slow_nu, small_model
+from .models import quotient, rich_model, slow_nu, small_model
 
 
 def toy(model, seed, truth=None):
@@ -34,6 +34,46 @@ def test_asimov_returns_the_truth(mc_stat):
     assert_allclose(result.values, truth, atol=1e-9)
     assert abs(result.nll) < 1e-12
     assert result.edm < 1e-12
+
+
+@pytest.mark.parametrize("mc_stat", ["gamma", "normal"])
+@pytest.mark.parametrize("per", ["bin", "process"])
+def test_everything_at_once_agrees_with_iminuit(mc_stat, per):
+    model = rich_model(exact=True)
+    data = observe(model, np.random.default_rng(2).poisson(1.1 * expected_events(model)))
+    result = fit(model, data, FitConfig(mc_stat=mc_stat, per=per))
+    function = objective(model, data, mc_stat, per=per)
+    minuit = iminuit.Minuit(
+        lambda x: function.value_and_gradient(x)[0], model.centre, grad=lambda x: function.value_and_gradient(x)[1]
+    )
+    minuit.errordef, minuit.tol, minuit.strategy = 0.5, 1e-5, 2
+    minuit.migrad()
+    errors = np.sqrt(np.diag(result.cov))
+    assert_allclose((np.array(minuit.values) - result.values) / errors, 0, atol=1e-4)
+    slow = quotient(lambda x: function.value_and_gradient(x)[1], result.values)
+    assert_allclose(errors, np.sqrt(np.diag(np.linalg.inv(slow))), rtol=1e-6)
+    assert result.beta.shape == ((12, 3) if per == "process" else (12,))
+
+
+@pytest.mark.parametrize("n_bins", [6, 40])
+def test_an_external_measurement_acts_like_a_constraint(n_bins):
+    plain = small_model(n_bins=n_bins, n_shapes=8)
+    names, data = ("n1", "n3"), toy(plain, 5)
+    data = replace(data, centre=plain.centre)
+    free = np.isin(plain.parameters, names)
+    term = from_estimate("elsewhere", names, np.zeros(2), np.eye(2))
+    moved = replace(plain, precision=np.where(free, 0.0, plain.precision), external=(term,))
+    one, two = fit(plain, data), fit(moved, data)
+    assert_allclose(two.values, one.values, atol=1e-8)
+    assert_allclose(two.cov, one.cov, atol=1e-8)
+    assert_allclose(two.nll, one.nll, rtol=1e-10)
+
+
+def test_a_frozen_parameter_of_the_model_stays_at_its_centre():
+    model = small_model()
+    data = toy(model, 6)
+    by_model, by_config = fit(replace(model, frozen=("n2",)), data), fit(model, data, FitConfig(frozen=("n2",)))
+    assert_array_equal(by_model.values, by_config.values)
 
 
 @pytest.mark.parametrize("mc_stat", ["gamma", "normal"])
