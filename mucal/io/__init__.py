@@ -20,10 +20,13 @@ if TYPE_CHECKING:
     from mucal.io.dimuon_input import DimuonInput, MuonColumns
     from mucal.io.dimuon_source import DimuonSource, open_dimuons
     from mucal.io.dimuon_writer import write_dimuons
+    from mucal.io.fit_input import FitInput
     from mucal.io.hits_input import HitsInput
     from mucal.io.hits_source import HitsSource, open_hits, read_hits, stream_hits
     from mucal.io.hits_writer import write_hits
     from mucal.io.json_file import read_json, read_json_text, write_json
+    from mucal.io.pyhf import read_pyhf
+    from mucal.io.pyhf_writer import write_pyhf
     from mucal.io.root_tables import RootTables, read_root_tables, write_root_tables
 
 # Imported on first use: who reads one format does not wait for the libraries of the others.
@@ -34,6 +37,7 @@ _PLACES: Final = {
     "DimuonInput": "mucal.io.dimuon_input",
     "DimuonSource": "mucal.io.dimuon_source",
     "FileCheck": "mucal.io.dimuon_check",
+    "FitInput": "mucal.io.fit_input",
     "HitsInput": "mucal.io.hits_input",
     "HitsSource": "mucal.io.hits_source",
     "MuonColumns": "mucal.io.dimuon_input",
@@ -46,6 +50,7 @@ _PLACES: Final = {
     "read_hits": "mucal.io.hits_source",
     "read_json": "mucal.io.json_file",
     "read_json_text": "mucal.io.json_file",
+    "read_pyhf": "mucal.io.pyhf",
     "read_root_tables": "mucal.io.root_tables",
     "stream_hits": "mucal.io.hits_source",
     "verify_bundle": "mucal.calibration",
@@ -54,6 +59,7 @@ _PLACES: Final = {
     "write_dimuons": "mucal.io.dimuon_writer",
     "write_hits": "mucal.io.hits_writer",
     "write_json": "mucal.io.json_file",
+    "write_pyhf": "mucal.io.pyhf_writer",
     "write_root_tables": "mucal.io.root_tables",
 }
 
@@ -64,6 +70,7 @@ __all__ = [
     "DimuonInput",
     "DimuonSource",
     "FileCheck",
+    "FitInput",
     "HitsInput",
     "HitsSource",
     "MuonColumns",
@@ -76,6 +83,7 @@ __all__ = [
     "read_hits",
     "read_json",
     "read_json_text",
+    "read_pyhf",
     "read_root_tables",
     "stream_hits",
     "verify_bundle",
@@ -84,6 +92,7 @@ __all__ = [
     "write_dimuons",
     "write_hits",
     "write_json",
+    "write_pyhf",
     "write_root_tables",
 ]
 
