@@ -49,6 +49,16 @@ class ParameterMap(Result):
                     f"there are {self.n_parameters}, and -1 is none"
                 )
 
+    @property
+    def floats_variances(self) -> bool:
+        """Whether any variance floats."""
+        return any(bool(np.any(part >= 0)) for part in (self.hit_variance, self.scattering, self.straggling))
+
+    @property
+    def floats_means(self) -> bool:
+        """Whether any mean floats."""
+        return any(bool(np.any(part >= 0)) for part in (self.alignment, self.bfield, self.eloss, self.modes))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProfiledBlocks(Result):

@@ -279,6 +279,18 @@ def hit_places(routes: IntArray, hits: Hits, rows: IntArray) -> IntArray:
 
 
 def check_map(parameters: ParameterMap, detector: Detector, magnet: MagneticField) -> None:
+    """Raises InputError if a map is of another detector or field, or floats variances."""
+    check_sizes(parameters, detector, magnet)
+    if parameters.floats_variances:
+        raise InputError(
+            "the parameter map floats variances (hit_variance, scattering or straggling), and a fit gives derivatives "
+            "of means only; give variances a map of their own, for `variance_blocks`",
+            kind="input.variance_parameters",
+        )
+
+
+def check_sizes(parameters: ParameterMap, detector: Detector, magnet: MagneticField) -> None:
+    """Raises InputError if a map is of another detector or field."""
     n_modes = 0 if magnet.modes is None else magnet.modes.index.shape[0]
     found = (parameters.alignment.shape[0], parameters.eloss.size, parameters.modes.size)
     expected = (detector.n_modules, detector.n_elements, n_modes)
@@ -287,13 +299,6 @@ def check_map(parameters: ParameterMap, detector: Detector, magnet: MagneticFiel
             f"the parameter map is of {found[0]} modules, {found[1]} elements and {found[2]} field modes; this "
             f"detector and field have {expected[0]}, {expected[1]} and {expected[2]}",
             kind="input.other_map",
-        )
-    variances = np.concatenate([parameters.hit_variance.ravel(), parameters.scattering, parameters.straggling])
-    if np.any(variances >= 0):
-        raise InputError(
-            "the parameter map floats variances (hit_variance, scattering or straggling), and a fit of tracks gives "
-            "derivatives of means only; freeze them",
-            kind="input.variance_parameters",
         )
 
 

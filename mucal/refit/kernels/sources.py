@@ -45,14 +45,14 @@ def leg_sources(
     """
     us, vs = before[U_SLOPE], before[V_SLOPE]
     slant2 = 1.0 + us * us + vs * vs
-    q, by_q, by_xi, variance = before[0], 1.0, 0.0, 0.0
+    by_q, by_xi, variance = 1.0, 0.0, 0.0
     if surfaces[left, XI] > 0.0:
-        q, by_q, by_xi, _, variance = thin_loss(
+        _, by_q, by_xi, _, variance = thin_loss(
             before[0], surfaces[left, XI] * sqrt(slant2), loss_scale, alpha, media[int(surfaces[left, MEDIUM])]
         )
     thickness, theta = surfaces[left, X_OVER_X0] * sqrt(slant2), 0.0
     if thickness > 0.0:
-        theta = sqrt(highland * scattering(q, thickness))
+        theta = sqrt(highland * scattering(before[0], thickness))
     # Cholesky factor of the covariance of (u', v') from a unit kink
     c_11, c_21, c_22 = (1.0 + us * us) * slant2, us * vs * slant2, (1.0 + vs * vs) * slant2
     l_11 = sqrt(c_11)
