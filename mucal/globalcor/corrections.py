@@ -138,21 +138,10 @@ class GlobalCorrections(Result):
         Offsets of legs and losses are no part of a detector: give `leg_offsets` and `ln_loss` to the refit.
         Raises ValueError for another detector, or field modes on a detector without a field.
         """
-        if detector.name != self.registry.detector or detector.n_modules != self.registry.map.alignment.shape[0]:
-            raise ValueError(
-                f"these corrections are of '{self.registry.detector}' with {self.registry.map.alignment.shape[0]} "
-                f"modules, not of '{detector.name}' with {detector.n_modules}"
-            )
-        moved = replace(detector, modules=displaced(detector.modules, self.alignment()))
-        if self.registry.modes is None:
-            return moved
-        if detector.field is None:
-            raise ValueError(f"'{detector.name}' has no field to correct")
-        return replace(moved, field=with_modes(detector.field, self.registry.modes, self.mode_amplitudes()))
+        return corrected(self.registry, self.theta, detector)
 
     def _of(self, index: IntArray) -> FloatArray:
-        values: FloatArray = np.where(index >= 0, np.append(self.theta, 0.0)[index], 0.0)
-        return values
+        return values_at(index, self.theta)
 
     def summary(self) -> list[str]:
         """A few lines for people."""
@@ -169,3 +158,24 @@ class GlobalCorrections(Result):
         if driven:
             lines.append(f"{driven} say more of their prior than of the tracks (error above {PRIOR_DRIVEN:g} of it)")
         return lines
+
+
+def values_at(index: IntArray, theta: FloatArray) -> FloatArray:
+    """theta where an index of the parameter map names a parameter, 0 where it names none; the shape of the index."""
+    values: FloatArray = np.where(index >= 0, np.append(theta, 0.0)[index], 0.0)
+    return values
+
+
+def corrected(registry: Registry, theta: FloatArray, detector: Detector) -> Detector:
+    """A detector with its modules moved, and modes added to its field, by theta (P,); see `GlobalCorrections`."""
+    if detector.name != registry.detector or detector.n_modules != registry.map.alignment.shape[0]:
+        raise ValueError(
+            f"these corrections are of '{registry.detector}' with {registry.map.alignment.shape[0]} "
+            f"modules, not of '{detector.name}' with {detector.n_modules}"
+        )
+    moved = replace(detector, modules=displaced(detector.modules, values_at(registry.map.alignment, theta)))
+    if registry.modes is None:
+        return moved
+    if detector.field is None:
+        raise ValueError(f"'{detector.name}' has no field to correct")
+    return replace(moved, field=with_modes(detector.field, registry.modes, values_at(registry.map.modes, theta)))
