@@ -32,23 +32,32 @@ from mucal.likelihood.external import Quadratic, from_estimate
 from mucal.likelihood.model import Model
 from mucal.likelihood.observation import Observation, observe
 from mucal.likelihood.status import Status
+from mucal.likelihood.transform import Part, decorrelate, freeze, rescale
 
 if TYPE_CHECKING:
+    from mucal.likelihood.derived import Derived, ratios, sums
     from mucal.likelihood.impacts import Impacts, global_impacts, nominal_impacts
     from mucal.likelihood.profile_fit import FitConfig, FitResult, expected_events, fit
+    from mucal.likelihood.profile_scan import Contour, Interval, Scan, contour, interval, scan
 
 # Compiled passes are imported on first use: who only reads a model must not wait for them.
-_LAZY = dict.fromkeys(("FitConfig", "FitResult", "expected_events", "fit"), "profile_fit")
-_LAZY |= dict.fromkeys(("Impacts", "global_impacts", "nominal_impacts"), "impacts")
+_LAZY = {
+    "derived": ("Derived", "ratios", "sums"),
+    "impacts": ("Impacts", "global_impacts", "nominal_impacts"),
+    "profile_fit": ("FitConfig", "FitResult", "expected_events", "fit"),
+    "profile_scan": ("Contour", "Interval", "Scan", "contour", "interval", "scan"),
+}
+_MODULE_OF = {name: module for module, names in _LAZY.items() for name in names}
 
 __all__ = [
-    "Block", "Channel", "Effects", "FitConfig", "FitResult", "Impacts", "Model", "Observation", "Quadratic", "Status",
-    "Variation", "build", "expected_events", "fit", "from_arrays", "from_estimate", "global_impacts", "nominal_impacts",
-    "observe",
+    "Block", "Channel", "Contour", "Derived", "Effects", "FitConfig", "FitResult", "Impacts", "Interval", "Model",
+    "Observation", "Part", "Quadratic", "Scan", "Status", "Variation", "build", "contour", "decorrelate",
+    "expected_events", "fit", "freeze", "from_arrays", "from_estimate", "global_impacts", "interval",
+    "nominal_impacts", "observe", "ratios", "rescale", "scan", "sums",
 ]  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:
-    if name in _LAZY:
-        return getattr(import_module(f"mucal.likelihood.{_LAZY[name]}"), name)
+    if name in _MODULE_OF:
+        return getattr(import_module(f"mucal.likelihood.{_MODULE_OF[name]}"), name)
     raise AttributeError(f"module 'mucal.likelihood' has no attribute {name!r}")

@@ -8,6 +8,7 @@ from scipy.linalg import LinAlgError, cho_factor, cho_solve
 
 from mucal.arrays import BoolArray, FloatArray, check_shapes
 from mucal.errors import NotCertified
+from mucal.likelihood.derived import direction
 from mucal.likelihood.external import Quadratic
 from mucal.likelihood.model import Model
 from mucal.likelihood.objective import Expansion, Objective, objective
@@ -50,7 +51,11 @@ class Impacts(Result):
         return tuple(self.parameters[i] for i in np.argsort(-np.abs(self.single), kind="stable"))
 
 
-def global_impacts(model: Model, data: Observation | FloatArray, result: FitResult, poi: str) -> Impacts:
+Poi = str | Mapping[str, float]
+"""A parameter, or the weights of a sum of parameters as {"m_plus": 1, "m_minus": -1}."""
+
+
+def global_impacts(model: Model, data: Observation | FloatArray, result: FitResult, poi: Poi) -> Impacts:
     """The response of the estimate to what was measured: centres of constraints, simulation, counts.
 
     A single impact is the change of the estimate when the centre of a constraint goes up by one standard error, a
@@ -63,14 +68,15 @@ def global_impacts(model: Model, data: Observation | FloatArray, result: FitResu
     """
     result.require_converged()
     function = _function(model, data, result)
-    row = result.cov[int(model.index([poi])[0])]
-    total = float(row[int(model.index([poi])[0])])
+    weights = _weights(result, poi)
+    row = result.cov @ weights
+    total = float(weights @ row)
     single = row * np.sqrt(model.precision)
     external = {term.name: _external(model, term, row) for term in model.external}
     by_simulation = response_to_simulation(function, result.values, function.expand(result.values), row)
     simulation = float(by_simulation @ by_simulation)
     return Impacts(
-        poi=poi,
+        poi=_name(poi),
         parameters=model.parameters,
         total=float(np.sqrt(total)),
         single=single,
@@ -82,7 +88,7 @@ def global_impacts(model: Model, data: Observation | FloatArray, result: FitResu
     )
 
 
-def nominal_impacts(model: Model, data: Observation | FloatArray, result: FitResult, poi: str) -> Impacts:
+def nominal_impacts(model: Model, data: Observation | FloatArray, result: FitResult, poi: Poi) -> Impacts:
     """The change of the estimate when a parameter moves by its error after the fit; groups by what freezing them takes.
 
     Single: C_0j / sqrt(C_jj).  Group G: sqrt(C_0G C_GG^-1 C_G0), which is sqrt(sigma^2 - sigma^2 with G frozen).
@@ -95,23 +101,30 @@ def nominal_impacts(model: Model, data: Observation | FloatArray, result: FitRes
     """
     result.require_converged()
     function = _function(model, data, result)
-    at, j = function.expand(result.values), int(model.index([poi])[0])
-    error = np.sqrt(np.diag(result.cov))
-    single = np.divide(result.cov[j], error, out=np.zeros(error.size), where=error > 0)
-    free = ~result.frozen & (model.precision == 0)
-    free[j] = not result.frozen[j]
-    fixed_beta = _variance(function, result, at, free, j, fixed_beta=True)
-    free_beta = _variance(function, result, at, free, j, fixed_beta=False)
+    at, weights = function.expand(result.values), _weights(result, poi)
+    row, error = result.cov @ weights, np.sqrt(np.diag(result.cov))
+    single = np.divide(row, error, out=np.zeros(error.size), where=error > 0)
+    free = ~result.frozen & ((model.precision == 0) | (weights != 0))
+    fixed_beta = _variance(function, result, at, free, weights, fixed_beta=True)
+    free_beta = _variance(function, result, at, free, weights, fixed_beta=False)
     return Impacts(
-        poi=poi,
+        poi=_name(poi),
         parameters=model.parameters,
-        total=float(error[j]),
+        total=_root(float(weights @ row)),
         single=single,
-        groups={name: _group(model, result, name, members, j) for name, members in model.groups.items()},
+        groups={name: _group(model, result, name, members, row) for name, members in model.groups.items()},
         data_stat=float(np.sqrt(fixed_beta)),
         mc_stat=_root(free_beta - fixed_beta),
         kind="nominal",
     )
+
+
+def _weights(result: FitResult, poi: Poi) -> FloatArray:
+    return direction(result, {poi: 1.0} if isinstance(poi, str) else poi)
+
+
+def _name(poi: Poi) -> str:
+    return poi if isinstance(poi, str) else " ".join(f"{w:+g} {name}" for name, w in poi.items())
 
 
 def _function(model: Model, data: Observation | FloatArray, result: FitResult) -> Objective:
@@ -142,22 +155,21 @@ def _external(model: Model, term: Quadratic, row: FloatArray) -> float:
 
 
 def _variance(
-    function: Objective, result: FitResult, at: Expansion, free: BoolArray, j: int, fixed_beta: bool
+    function: Objective, result: FitResult, at: Expansion, free: BoolArray, weights: FloatArray, fixed_beta: bool
 ) -> float:
-    """Variance of parameter j with only the `free` ones left to vary."""
-    if not free[j]:
+    """Variance of a sum of parameters with only the `free` ones left to vary."""
+    if not np.any(weights[free]):
         return 0.0
     matrix = function.hessian(result.values, at, fixed_beta)[np.ix_(free, free)]
-    unit = (np.flatnonzero(free) == j).astype(float)
-    return float(unit @ cho_solve(cho_factor(matrix), unit))
+    return float(weights[free] @ cho_solve(cho_factor(matrix), weights[free]))
 
 
-def _group(model: Model, result: FitResult, name: str, members: tuple[str, ...], j: int) -> float:
+def _group(model: Model, result: FitResult, name: str, members: tuple[str, ...], row: FloatArray) -> float:
     index = model.index(members)
     index = index[~result.frozen[index]]
     if index.size == 0:
         return 0.0
-    right = result.cov[index, j]
+    right = row[index]
     try:
         return _root(float(right @ cho_solve(cho_factor(result.cov[np.ix_(index, index)]), right)))
     except LinAlgError as error:

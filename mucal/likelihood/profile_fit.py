@@ -112,11 +112,11 @@ class FitResult(Result):
 
     def value(self, name: str) -> float:
         """One estimate."""
-        return float(self.values[self._index(name)])
+        return float(self.values[self.place(name)])
 
     def error(self, name: str) -> float:
         """Its standard error."""
-        j = self._index(name)
+        j = self.place(name)
         return math.sqrt(self.cov[j, j])
 
     def require_converged(self) -> None:
@@ -128,7 +128,8 @@ class FitResult(Result):
                 where={"edm": f"{self.edm:.2g}", "steps": self.n_steps},
             )
 
-    def _index(self, name: str) -> int:
+    def place(self, name: str) -> int:
+        """Its index.  Raises ValueError with the nearest names for an unknown one."""
         if name not in self.parameters:
             close = ", ".join(f"'{n}'" for n in nearest(name, self.parameters))
             raise ValueError(f"no parameter '{name}' in this fit; the nearest are {close or 'none'}")
