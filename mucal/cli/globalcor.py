@@ -53,28 +53,70 @@ def registry(config: str | None, settings: tuple[str, ...], as_json: bool, out: 
     finish(plain, [f"{len(found)} parameters of '{found.detector}': {parts}", f"written: {out}"], as_json=as_json)
 
 
+@command.command("reference")
+@click.argument("files", nargs=-1, required=True)
+@click.option("--pt-edges", metavar="A,B,...", help="GeV, bins of the softer muon's pT; default: one bin for all.")
+@options.jobs
+@options.configuration
+@options.as_json
+@options.output("Result file, as reference.h5.")
+def reference(
+    files: tuple[str, ...], pt_edges: str | None, jobs: int | None, config: str | None, settings: tuple[str, ...],
+    as_json: bool, out: str, overwrite: bool,
+) -> None:  # fmt: skip
+    """Derive from simulated hits FILES the mean mass that the constraint assumes: after radiation and selection."""
+    asked = stages().load_globalcor(config, settings)
+    with listening(as_json=as_json) as tell:
+        found = stages().derive_reference(files, asked, pt_edges=_numbers(pt_edges), jobs=jobs, tell=tell)
+    found.save(out, overwrite=overwrite)
+    plain = {"output": out, "pt_edges": found.pt_edges.tolist(), "m_ref": found.m_ref.tolist(),
+             "gamma": found.gamma.tolist(), "n_pairs": found.n_pairs.tolist()}  # fmt: skip
+    lines = [
+        f"{n} pairs, softer muon {a:g} to {b:g} GeV: mean {m:.5f} GeV, width {1e3 * w:.2f} MeV"
+        for a, b, m, w, n in zip(
+            found.pt_edges[:-1], found.pt_edges[1:], found.m_ref, found.gamma, found.n_pairs, strict=True
+        )
+    ]
+    finish(plain, [*lines, f"written: {out}"], as_json=as_json)
+
+
+def _numbers(text: str | None) -> tuple[float, ...]:
+    try:
+        return tuple(float(part) for part in text.split(",")) if text else ()
+    except ValueError:
+        raise click.BadParameter(
+            f"'{text}', expected numbers with commas between them", param_hint="--pt-edges"
+        ) from None
+
+
 @command.command("accumulate")
 @click.argument("files", nargs=-1, required=True)
 @_registry
+@click.option("--reference", metavar="REFERENCE", help="Hits: file of `mucal globalcor reference`, the mass assumed.")
+@click.option("--applied", metavar="CORRECTIONS", help="Hits: corrections that the refit applies.")
 @click.option("--sample", default="", help="Name of the sample; sums of different samples can be added.")
 @click.option(
     "--resume", "checkpoints", metavar="FOLDER", help="Keep the growing sum here, and go on from what it holds."
 )
-@click.option("--jobs", type=click.IntRange(min=1), metavar="N", help="Processes that read and profile; default: 1.")
-@click.option("--scheduler", metavar="ADDRESS", help="Of dask.distributed, instead of --jobs.")
+@click.option(
+    "--jobs", type=click.IntRange(min=1), metavar="N",
+    help="Hits: threads that refit, default: all cores.  Blocks and records: processes that read, default: 1.",
+)  # fmt: skip
+@click.option("--scheduler", metavar="ADDRESS", help="Of dask.distributed, instead of --jobs; it takes whole files.")
 @options.configuration
 @options.as_json
 @options.output("Result file, as sums.h5.")
 def accumulate(
-    files: tuple[str, ...], registry: str, sample: str, checkpoints: str | None, jobs: int | None,
-    scheduler: str | None, config: str | None, settings: tuple[str, ...], as_json: bool, out: str, overwrite: bool,
+    files: tuple[str, ...], registry: str, reference: str | None, applied: str | None, sample: str,
+    checkpoints: str | None, jobs: int | None, scheduler: str | None, config: str | None, settings: tuple[str, ...],
+    as_json: bool, out: str, overwrite: bool,
 ) -> None:  # fmt: skip
-    """Sum FILES of profiled blocks or Mille records into normal equations."""
+    """Sum FILES into normal equations: recorded hits, which are refitted, or profiled blocks or Mille records."""
     asked = stages().load_globalcor(config, settings)
     with listening(as_json=as_json) as tell:
-        sums = stages().accumulate_files(
-            files, stages().Registry.load(registry), asked.accumulate, sample=sample, checkpoints=checkpoints,
-            workers=stages().workers_of(jobs, scheduler), tell=tell,
+        sums = stages().accumulate_any(
+            files, stages().Registry.load(registry), asked, reference=reference, applied=applied, sample=sample,
+            checkpoints=checkpoints, jobs=jobs, scheduler=scheduler, tell=tell,
         )  # fmt: skip
     sums.save(out, overwrite=overwrite)
     finish({"output": out, "ledger": sums.ledger.to_dict()}, [f"written: {out}"], as_json=as_json)

@@ -1,8 +1,9 @@
 """Global corrections, as the commands call them: registry, sums, solve, modes, application, Mille."""
 
+import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from importlib import import_module
 from multiprocessing import get_context
@@ -24,6 +25,7 @@ from mucal.globalcor import (
     GlobalCorrections,
     Measurement,
     NormalEquations,
+    Refit,
     Registry,
     SolveConfig,
     WeakModes,
@@ -37,14 +39,18 @@ from mucal.globalcor import (
 )
 from mucal.globalcor.families import KINDS
 from mucal.globalcor.workers import MakeExecutor
-from mucal.io import read_detector
+from mucal.io import HitsInput, read_detector
+from mucal.io.file_magic import MAGIC
 from mucal.io.mille import MilleRecords, concatenate, read_mille, write_mille
 from mucal.io.mille_blocks import blocks_of, records_of
 from mucal.io.mille_text import read_text, write_labels
 from mucal.plot.globalcor import overlap_figure, spectrum_figure
 from mucal.plot.style import save
-from mucal.refit import ProfiledBlocks
-from mucal.store import is_result, sha256
+from mucal.refit import MassReference, PairSelection, ProfiledBlocks, RefitConfig
+from mucal.store import is_result, read_header, sha256
+from mucal.workflow.hit_sums import accumulate_hits, reference_of_hits
+from mucal.workflow.hits import OTHERS as OF_OTHERS
+from mucal.workflow.hits import SECTIONS as OF_HITS
 from mucal.workflow.progress import Event, Tell, silent
 from mucal.workflow.toml_text import overlay, parse_toml, read_toml
 from mucal.workflow.validate import build
@@ -62,6 +68,11 @@ class GlobalcorConfig:
     choice       : cms2016 or reduced, if no families are given
     families     : ``[[globalcor.families]]``
     l_max, m_max : largest degree and order of the field modes, if some float
+    refit        : ``[globalcor.refit]``, how hits are fitted
+    selection    : ``[globalcor.selection]``, of pairs
+    mass         : GeV, mean mass of such pairs; with `width` instead of a file of `mucal globalcor reference`
+    width        : GeV, its standard deviation
+    chunk        : pairs refitted at a time
     accumulate   : ``[globalcor.accumulate]``
     solve        : ``[globalcor.solve]``
     """
@@ -71,12 +82,21 @@ class GlobalcorConfig:
     families: tuple[Family, ...] = ()
     l_max: int = 4
     m_max: int | None = None
+    refit: RefitConfig = field(default_factory=RefitConfig)
+    selection: PairSelection = field(default_factory=PairSelection)
+    mass: float | None = None
+    width: float | None = None
+    chunk: int = 2_000
     accumulate: AccumulateConfig = field(default_factory=AccumulateConfig)
     solve: SolveConfig = field(default_factory=SolveConfig)
 
     def __post_init__(self) -> None:
         if self.choice not in CHOICES:
             raise ValueError(f"choice = '{self.choice}', expected {' or '.join(CHOICES)}")
+        if (self.mass is None) != (self.width is None):
+            raise ValueError(f"mass = {self.mass}, width = {self.width}; expected both or neither")
+        if self.chunk < 1:
+            raise ValueError(f"chunk = {self.chunk}, expected at least 1")
 
 
 def load_globalcor(path: str | Path | None, settings: tuple[str, ...] = ()) -> GlobalcorConfig:
@@ -87,10 +107,10 @@ def load_globalcor(path: str | Path | None, settings: tuple[str, ...] = ()) -> G
     Raises ConfigError with file and line for whatever is wrong in it.
     """
     document = overlay(parse_toml("", "built-in", Path()), settings) if path is None else read_toml(path, settings)
-    unknown = [key for key in document.values if key != SECTION]
+    unknown = [key for key in document.values if key not in (SECTION, *OF_HITS, *OF_OTHERS)]
     if unknown:
         raise ConfigError(
-            f"{document.place(unknown[0])} section '{unknown[0]}'; these commands read [{SECTION}] only",
+            f"{document.place(unknown[0])} section '{unknown[0]}'; these commands read [{SECTION}]",
             kind="config.unknown_key",
             where={"key": unknown[0]},
         )
@@ -185,6 +205,89 @@ def accumulate_files(
         tell(Event(stage="influence", text=f"{100 * one.share:.1f} % of {one.parameter}: candidate {one.candidate} of "
                                            f"file {one.chunk}"))  # fmt: skip
     return sums
+
+
+def holds_hits(path: str | Path) -> bool:
+    """Whether a file is one of recorded tracks: ROOT or Parquet by its first bytes, or a saved `Hits`."""
+    if not Path(path).is_file():
+        return False
+    if is_result(path):
+        return bool(read_header(path)["type"] == "Hits")
+    with open(path, "rb") as file:
+        head = file.read(16)
+    return any(head.startswith(MAGIC[name]) for name in ("root", "parquet"))
+
+
+def refit_of(
+    config: GlobalcorConfig, registry: Registry, *, reference: str | Path | None = None,
+    applied: str | Path | None = None, jobs: int | None = None,
+) -> Refit:  # fmt: skip
+    """How hits are fitted for sums.
+
+    reference : file of `mucal globalcor reference`; None: `mass` and `width` of the configuration, or no mass
+    applied   : corrections that the fit applies
+    jobs      : threads; default: all cores
+    """
+    if reference is not None:
+        mass: MassReference | None = MassReference.load(reference)
+    else:
+        mass = (
+            None if config.mass is None or config.width is None else MassReference.constant(config.mass, config.width)
+        )
+    before = None if applied is None else GlobalCorrections.load(applied)
+    if before is not None and before.digest != registry.map.digest:
+        raise InputError(f"{applied} is of another registry", kind="input.different_maps", where={"file": applied})
+    return Refit(
+        detector=detector_of(config.detector), registry=registry, theta=np.zeros(0) if before is None else before.theta,
+        config=replace(config.refit, n_threads=jobs or os.cpu_count() or 1), mass=mass, selection=config.selection,
+    )  # fmt: skip
+
+
+def accumulate_any(
+    paths: Sequence[str | Path], registry: Registry, config: GlobalcorConfig, *, reference: str | Path | None = None,
+    applied: str | Path | None = None, sample: str = "", checkpoints: str | Path | None = None,
+    jobs: int | None = None, scheduler: str | None = None, tell: Tell = silent,
+) -> NormalEquations:  # fmt: skip
+    """The sums of files of hits, or of profiled blocks or Mille binaries.
+
+    Raises ConfigError for both in one call, or a reference or corrections that nothing would use.
+    """
+    of_hits = [holds_hits(path) for path in paths]
+    if all(of_hits):
+        refit = refit_of(config, registry, reference=reference, applied=applied, jobs=jobs)
+        workers = None if scheduler is None else workers_of(None, scheduler)
+        return accumulate_hits(
+            paths, refit, config.accumulate, columns=HitsInput(chunk_rows=2 * config.chunk), sample=sample,
+            checkpoints=checkpoints, workers=workers, tell=tell,
+        )  # fmt: skip
+    if any(of_hits):
+        raise ConfigError(
+            f"{paths[of_hits.index(True)]} holds hits, {paths[of_hits.index(False)]} does not; sum them in two "
+            "commands and give both sums to `mucal globalcor solve`",
+            kind="config.mixed_inputs",
+        )
+    if reference is not None or applied is not None:
+        raise ConfigError(
+            "--reference and --applied belong to the refit of hits; these files are profiled already",
+            kind="config.unused_option",
+        )
+    return accumulate_files(
+        paths, registry, config.accumulate, sample=sample, checkpoints=checkpoints,
+        workers=workers_of(jobs, scheduler), tell=tell,
+    )  # fmt: skip
+
+
+def derive_reference(
+    paths: Sequence[str | Path], config: GlobalcorConfig, *, pt_edges: Sequence[float] = (), jobs: int | None = None,
+    tell: Tell = silent,
+) -> MassReference:  # fmt: skip
+    """The mass that a constraint may assume, from simulated hits; see `hit_sums.reference_of_hits`."""
+    detector = detector_of(config.detector)
+    mean = sum(config.selection.window) / 2 if config.mass is None else config.mass
+    width = (config.selection.window[1] - config.selection.window[0]) / 10 if config.width is None else config.width
+    nothing = build_registry(detector, ())
+    refit = replace(refit_of(config, nothing, jobs=jobs), mass=MassReference.constant(mean, width))
+    return reference_of_hits(paths, refit, columns=HitsInput(chunk_rows=2 * config.chunk), pt_edges=pt_edges, tell=tell)
 
 
 def first_failed(sums: NormalEquations, paths: Sequence[str | Path]) -> str:

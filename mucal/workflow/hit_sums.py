@@ -1,0 +1,191 @@
+"""Sums straight from recorded hits: each chunk is read, refitted and profiled, and nothing of it is kept."""
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from mucal.errors import InputError
+from mucal.globalcor import AccumulateConfig, Chunk, NormalEquations, Refit, accumulate, divide, joined
+from mucal.globalcor.workers import MakeExecutor
+from mucal.io import HitsInput, open_hits
+from mucal.io.hits_source import HitsSource
+from mucal.ledger import Ledger
+from mucal.refit import MassReference, PairFits, ProfiledBlocks, derive_mass_reference
+from mucal.track import Hits, invariant_mass
+from mucal.workflow.progress import Event, Tell, silent
+
+PAIRS_AT_ONCE: Final = 2_000
+"""Pairs refitted at a time; their blocks take about 30 kB each."""
+
+
+@dataclass(kw_only=True)
+class HitBlocks:
+    """The blocks of the chunks of a source, which is read once, in order; a chunk that fails may be asked for again.
+
+    source :  of hits
+    refit  :  how they are fitted
+    ledger :  of the pairs fitted so far
+    """
+
+    source: HitsSource
+    refit: Refit
+    ledger: Ledger = field(default_factory=lambda: Ledger(unit="pairs"))
+    _stream: Iterator[Hits] | None = None
+    _next: int = 0
+    _held: Hits | None = None
+
+    def chunks(self) -> tuple[Chunk, ...]:
+        """As many as the source can yield; those that it does not are empty."""
+        rows = self.source.config.chunk_rows
+        n = sum(-(-table.entries // rows) + 1 for table in self.source.files)
+        return divide(n * rows, rows)
+
+    def __call__(self, chunk: Chunk) -> ProfiledBlocks:
+        hits = self._of(chunk.number)
+        start = chunk.start - chunk.number * self.source.config.chunk_rows
+        if chunk.stop - chunk.start < self.source.config.chunk_rows:
+            hits = _whole_pairs(hits, start, start + chunk.stop - chunk.start, start > 0)
+        fits, blocks = self.refit.pairs(hits)
+        assert blocks is not None
+        self.ledger += fits.ledger(constrained=self.refit.mass is not None)
+        return blocks
+
+    def _of(self, number: int) -> Hits:
+        if self._stream is None or number < self._next - 1:
+            self._stream, self._next = iter(self.source), 0
+        while self._next <= number:
+            last, self._held = self._held, next(self._stream, None)
+            self._next += 1
+            if self._held is None and last is not None:
+                self._held = last.select(slice(0, 0))
+        if self._held is None:
+            raise InputError("the files hold no tracks", kind="input.empty")
+        return self._held
+
+
+def _whole_pairs(hits: Hits, start: int, stop: int, to_end: bool) -> Hits:
+    """Rows from start to stop, the pair at either edge counted by its first row; to the end if `to_end`."""
+    first = np.ones(len(hits), dtype=bool)
+    first[1:] = (hits.pair[1:] != hits.pair[:-1]) | (hits.pair[1:] < 0)
+    owner = np.maximum.accumulate(np.where(first, np.arange(len(hits)), 0))
+    keep: np.ndarray = (owner >= start) & (to_end | (owner < stop))
+    return hits.select(keep)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FileBlocks:
+    """The blocks of whole files, for workers that may be elsewhere: each file is a chunk.
+
+    paths  :  as the workers see them
+    config :  of the reading
+    refit  :  how hits are fitted
+    """
+
+    paths: tuple[str, ...]
+    config: HitsInput
+    refit: Refit
+
+    def chunks(self) -> tuple[Chunk, ...]:
+        """One a file."""
+        return tuple(Chunk(number=i, start=0, stop=1) for i in range(len(self.paths)))
+
+    def __call__(self, chunk: Chunk) -> ProfiledBlocks:
+        parts, before = [], 0
+        for hits in open_hits(self.paths[chunk.number], self.config, detector=self.refit.detector):
+            fits, blocks = self.refit.pairs(hits)
+            assert blocks is not None
+            parts.append(_renumbered(blocks, before))
+            before += len(fits)
+        return joined(parts)
+
+
+def _renumbered(blocks: ProfiledBlocks, by: int) -> ProfiledBlocks:
+    return replace(blocks, candidate=blocks.candidate + by)
+
+
+def accumulate_hits(
+    paths: Sequence[str | Path], refit: Refit, config: AccumulateConfig, *, columns: HitsInput | None = None,
+    sample: str = "", checkpoints: str | Path | None = None, workers: MakeExecutor | None = None, tell: Tell = silent,
+) -> NormalEquations:  # fmt: skip
+    """The sums of the pairs of files of hits.
+
+    columns : how the files are read
+    workers : processes or machines, each of which takes whole files; None: this process, with the threads of `refit`
+
+    Raises InputError for hits that cannot be read or that hold no pair.
+    """
+    source = open_hits(list(paths), columns or HitsInput(chunk_rows=2 * PAIRS_AT_ONCE), detector=refit.detector)
+    for note in source.notes:
+        tell(Event(stage="accumulate", text=note))
+    here = HitBlocks(source=source, refit=refit)
+    produce = here if workers is None else FileBlocks(paths=tuple(map(str, paths)), config=source.config, refit=refit)
+    chunks = produce.chunks()
+    sums = accumulate(
+        produce, chunks, refit.registry, config, sample=sample, checkpoints=checkpoints,
+        inputs={**source.digests, "refit": digest_of(refit)},
+        workers=workers, tell=lambda made: tell(
+            Event(stage="accumulate", done=made.chunk.number + 1, total=len(chunks), unit="chunks")
+        ),
+    )  # fmt: skip
+    if sums.failed:
+        raise InputError(f"{len(sums.failed)} chunks could not be summed, first {sums.failed[0]}", kind="input.damaged")
+    if workers is None:
+        tell(Event(stage="accumulate", text=source.ledger.line()))
+        tell(Event(stage="accumulate", text=here.ledger.line()))
+    tell(Event(stage="accumulate", text=sums.ledger.line()))
+    return sums
+
+
+def digest_of(refit: Refit) -> str:
+    """Of all that the blocks depend on besides the hits and the registry."""
+    h = hashlib.sha256(np.ascontiguousarray(refit.total).tobytes())
+    config = {k: v for k, v in asdict(refit.config).items() if k != "n_threads"}
+    for part in (config, refit.selection, refit.detector.name):
+        h.update(repr(part).encode())
+    numbers = [] if refit.mass is None else [refit.mass.pt_edges, refit.mass.m_ref, refit.mass.gamma]
+    numbers += [] if refit.beam is None else [refit.beam.centre, refit.beam.cov]
+    for array in numbers:
+        h.update(np.ascontiguousarray(array).tobytes())
+    return h.hexdigest()
+
+
+def reference_of_hits(
+    paths: Sequence[str | Path], refit: Refit, *, columns: HitsInput | None = None,
+    pt_edges: Sequence[float] = (), tell: Tell = silent,
+) -> MassReference:  # fmt: skip
+    """Mean and width of the generated mass of the pairs that the selection keeps, for `MassReference`.
+
+    refit    : with any reference: it decides with the constrained fit which pairs are soft or forward
+    pt_edges : GeV, of the softer muon; none: one bin
+
+    Raises InputError for hits without truth.
+    """
+    source = open_hits(list(paths), columns or HitsInput(chunk_rows=2 * PAIRS_AT_ONCE), detector=refit.detector)
+    if not source.has_truth:
+        raise InputError(
+            "the reference mass is that of generated muons, and these files do not say what was generated",
+            kind="input.no_truth",
+        )
+    masses, soft, kept = [], [], []
+    for hits in source:
+        fits, _ = refit.pairs(hits, profile=False)
+        masses.append(generated_mass(hits, fits))
+        soft.append(fits.vertex.pt.min(axis=1))
+        kept.append(fits.constrained.ok)
+        tell(Event(stage="reference", text=fits.ledger(constrained=True).line()))
+    edges = np.array(pt_edges) if pt_edges else None
+    return derive_mass_reference(np.concatenate(masses), np.concatenate(soft), np.concatenate(kept), edges)
+
+
+def generated_mass(hits: Hits, fits: PairFits) -> np.ndarray:
+    """(C,) GeV, of both muons after radiation; NaN for a pair of one track."""
+    assert hits.truth is not None
+    paired = hits if np.all(hits.pair >= 0) else hits.select(hits.pair >= 0)
+    assert paired.truth is not None
+    qop, lam, phi = np.moveaxis(paired.truth.state[np.maximum(fits.tracks, 0), :3], 2, 0)
+    mass = invariant_mass(np.cos(lam) / np.abs(qop), np.arcsinh(np.tan(lam)), phi)
+    return np.where(fits.tracks[:, 1] >= 0, mass, np.nan)
