@@ -15,6 +15,7 @@ from mucal.refit.pair_status import PairStatus
 from mucal.refit.pairs import BeamLine, PairFits, PairPass, fit_pairs
 from mucal.refit.parameters import ParameterMap, ProfiledBlocks
 from mucal.refit.residuals import HitResiduals, hit_residuals
+from mucal.refit.robust import RobustConfig, RobustFits, fit_robustly
 from mucal.refit.selection import PairSelection
 from mucal.refit.status import FitStatus
 from mucal.refit.tracks import RefitConfig, TrackFits, fit_tracks
@@ -22,6 +23,7 @@ from mucal.refit.variances import scaled_hits, scaled_scattering, variance_block
 
 __all__ = [
     "BeamLine", "FitStatus", "HitResiduals", "MassReference", "PairFits", "PairPass", "PairSelection", "PairStatus",
-    "ParameterMap", "ProfiledBlocks", "RefitConfig", "TrackFits", "derive_mass_reference", "fit_pairs", "fit_tracks",
-    "hit_residuals", "scaled_hits", "scaled_scattering", "variance_blocks",
+    "ParameterMap", "ProfiledBlocks", "RefitConfig", "RobustConfig", "RobustFits", "TrackFits",
+    "derive_mass_reference", "fit_pairs", "fit_robustly", "fit_tracks", "hit_residuals", "scaled_hits",
+    "scaled_scattering", "variance_blocks",
 ]  # fmt: skip

@@ -32,7 +32,7 @@ def fitted_legs(
         width = int((routes[rows] >= 0).sum(axis=1).max(initial=1))
         own = np.ascontiguousarray(routes[rows, :width])
         places = hit_places(own, hits.select(rows), np.arange(rows.size))
-        places = np.where(places >= 0, _hits_of(hits, rows)[places], -1)
+        places = np.where(places >= 0, hits_of(hits, rows)[places], -1)
         start = free_states(fits.state[rows], fits.reference[rows])
         legs = propagate(
             magnet, surfaces, start, own, offsets=None if offsets is None else offsets[own],
@@ -53,7 +53,7 @@ def most_rows(places: IntArray) -> int:
     return max(1, 2 * int((places >= 0).sum(axis=1).max(initial=0)))
 
 
-def _hits_of(hits: Hits, rows: IntArray) -> IntArray:
+def hits_of(hits: Hits, rows: IntArray) -> IntArray:
     """Numbers of the hits of some tracks, one after the other."""
     counts = hits.n_hits[rows]
     ends = np.cumsum(counts)

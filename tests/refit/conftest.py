@@ -51,3 +51,9 @@ def brute_force():
 def kalman():
     """`kalman.smooth`"""
     return beside("kalman").smooth
+
+
+@pytest.fixture(scope="session")
+def linear():
+    """The module `linear`."""
+    return beside("linear")

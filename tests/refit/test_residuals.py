@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
-from mucal.detector import predict
-from mucal.propagation import free_states, propagate
+from mucal.propagation import free_states
 from mucal.refit import RefitConfig, fit_tracks
 from mucal.refit.batches import Batch, fit_batch
 from mucal.refit.residuals import hit_residuals
@@ -22,21 +21,6 @@ def fitted(tracker, magnet, sample):
     return fits, hit_residuals(tracker, magnet, sample.hits, fits, sample.routes)
 
 
-def problem(sample, start, i):
-    """Linear problem of track i about `start` (7,): legs, surface of each row, rows, residual, sigma, (hit, part)."""
-    hits, modules, route = sample.hits, sample.detector.modules, sample.routes[i]
-    legs = propagate(sample.magnet, sample.surfaces, start, route)
-    place = np.flatnonzero((route >= 0) & (route < sample.detector.n_modules))
-    value, slope = predict(modules, route[place], *legs.local[0, place, 3:].T)
-    own = np.arange(hits.offsets[i], hits.offsets[i + 1])
-    residual = np.column_stack([hits.u[own], hits.v[own]]) - value
-    which, part = np.nonzero(np.isfinite(residual))
-    rows = np.zeros((which.size, 5))
-    rows[:, 3:] = slope[which, part]
-    sigma = np.column_stack([hits.sigma_u[own], hits.sigma_v[own]])[which, part]
-    return legs, place[which], rows, residual[which, part], sigma, (own[which], part)
-
-
 def in_own_axes(sample, seed, config, n):
     """The first n tracks as the kernels leave them: before the axes of the start are turned to those of the result."""
     hits = sample.hits.select(slice(0, n))
@@ -46,11 +30,11 @@ def in_own_axes(sample, seed, config, n):
     return fit_batch(batch, sample.routes[:n], places, start, np.zeros(n, dtype=np.int64), config.settings, False)
 
 
-def test_kalman_smoother_has_the_same_start_chi2_and_residuals(sample, fitted, kalman):
+def test_kalman_smoother_has_the_same_start_chi2_and_residuals(sample, fitted, kalman, linear):
     fits, residuals = fitted
     own = in_own_axes(sample, sample.hits.seed, TIGHT, 8)
     for i in range(8):
-        legs, surface_of, rows, residual, sigma, at = problem(sample, own.free[i], i)
+        legs, surface_of, rows, residual, sigma, at = linear.by_legs(sample, own.free[i], i)
         n = int(surface_of.max()) + 1
         found = kalman(legs.transport[0, :n], legs.noise[0, :n], surface_of, rows, residual, sigma)
         errors = np.sqrt(np.diag(found.start_cov))
@@ -64,13 +48,13 @@ def test_kalman_smoother_has_the_same_start_chi2_and_residuals(sample, fitted, k
         assert np.abs(residuals.biased_error[at] ** 2 - variance).max() < 1e-8 * (sigma**2).max()
 
 
-def test_kalman_step_is_the_step_of_the_fit(sample, kalman):
+def test_kalman_step_is_the_step_of_the_fit(sample, kalman, linear):
     # one linearisation away from the minimum: the same step, covariance and predicted chi2 as a fit of one iteration
     truth = sample.hits.truth.state
     once = in_own_axes(sample, truth, RefitConfig(tolerance=1e9), 8)
     start = free_states(truth[:8], sample.hits.seed_ref[:8])
     for i in range(8):
-        legs, surface_of, rows, residual, sigma, _ = problem(sample, start[i], i)
+        legs, surface_of, rows, residual, sigma, _ = linear.by_legs(sample, start[i], i)
         n = int(surface_of.max()) + 1
         found = kalman(legs.transport[0, :n], legs.noise[0, :n], surface_of, rows, residual, sigma)
         errors = np.sqrt(np.diag(found.start_cov))
@@ -79,10 +63,12 @@ def test_kalman_step_is_the_step_of_the_fit(sample, kalman):
         assert_allclose(once.free[i, 6] - start[i, 6], found.start[0], rtol=1e-8, atol=1e-8 * errors[0])
 
 
-def test_unbiased_residual_is_that_of_a_fit_without_the_hit(sample, fitted, kalman):
+def test_unbiased_residual_is_that_of_a_fit_without_the_hit(sample, fitted, kalman, linear):
     fits, residuals = fitted
     for i in (0, 3):
-        legs, surface_of, rows, residual, sigma, at = problem(sample, free_states(fits.state[i], fits.reference[i]), i)
+        legs, surface_of, rows, residual, sigma, at = linear.by_legs(
+            sample, free_states(fits.state[i], fits.reference[i]), i
+        )
         n = int(surface_of.max()) + 1
         for k in range(0, sigma.size, 3):
             keep = np.arange(sigma.size) != k

@@ -6,11 +6,10 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
-from mucal.detector import predict
 from mucal.detector.field import harmonic_field
 from mucal.errors import InputError
 from mucal.globalcor import AccumulateConfig, Chunk, Family, GuardConfig, accumulate, build_registry, solve
-from mucal.propagation import StepConfig, free_states, propagate
+from mucal.propagation import free_states, propagate
 from mucal.refit import ParameterMap, RefitConfig, fit_tracks
 from mucal.refit.variances import scaled_hits, scaled_scattering, variance_blocks
 
@@ -42,35 +41,18 @@ def summed(blocks, n):
     return g, h
 
 
-def likelihood(sample, fits, i):
+def likelihood(sample, fits, i, linear):
     """-2 ln L of track i as a function of (hits u, hits v, scattering, straggling) scales, by dense matrices.
 
     Scattering and straggling are told apart by propagating without each of them.
     """
-    hits, modules, route = sample.hits, sample.detector.modules, sample.routes[i]
-    start = free_states(fits.state[i], fits.reference[i])
-    legs = propagate(sample.magnet, sample.surfaces, start, route, config=StepConfig())
-    place = np.flatnonzero((route >= 0) & (route < sample.detector.n_modules))
-    value, slope = predict(modules, route[place], *legs.local[0, place, 3:].T)
-    own = np.arange(hits.offsets[i], hits.offsets[i + 1])
-    difference = np.column_stack([hits.u[own], hits.v[own]]) - value
-    which, part = np.nonzero(np.isfinite(difference))
-    r = difference[which, part]
-    rows = np.zeros((which.size, 5))
-    rows[:, 3:] = slope[which, part]
-    sigma = np.column_stack([hits.sigma_u[own], hits.sigma_v[own]])[which, part]
+    start, route = free_states(fits.state[i], fits.reference[i]), sample.routes[i]
+    legs, surface_of, rows, r, sigma, (_, part) = linear.by_legs(sample, start, i)
     smooth = replace(sample.surfaces, x_over_x0=np.zeros_like(sample.surfaces.x_over_x0))
-    straggling = propagate(sample.magnet, smooth, start, route, config=StepConfig()).noise[0]
+    straggling = propagate(sample.magnet, smooth, start, route).noise[0]
     scattering = legs.noise[0] - straggling
-    last = int(place[-1]) + 1
-    # d measurement / d what happens at the end of each leg
-    by_leg = np.zeros((last, which.size, 5))
-    for k, leg in enumerate(place[which]):
-        row = rows[k]
-        for back in range(leg, -1, -1):
-            by_leg[back, k] = row
-            row = row @ legs.transport[0, back]
-    a = np.einsum("kj,jl->kl", by_leg[0], legs.transport[0, 0])
+    by_leg = linear.carried(legs.transport[0], surface_of, rows)
+    a, last = by_leg[0] @ legs.transport[0, 0], by_leg.shape[0]
     parts = [
         np.diag(sigma**2 * (part == 0)), np.diag(sigma**2 * (part == 1)),
         sum(by_leg[x] @ scattering[x] @ by_leg[x].T for x in range(last)),
@@ -97,12 +79,12 @@ def fitted(tracker, magnet, sample):
     return fit_tracks(tracker, magnet, sample.hits, sample.routes)[0]
 
 
-def test_gradient_and_information_are_those_of_the_likelihood(tracker, magnet, sample, fitted):
+def test_gradient_and_information_are_those_of_the_likelihood(tracker, magnet, sample, linear):
     hits, few = sample.hits.select(slice(0, 6)), 6
     fits = fit_tracks(tracker, magnet, hits, sample.routes[:few])[0]
     blocks = variance_blocks(tracker, magnet, hits, fits, floating(tracker, magnet, whole=True), sample.routes[:few])
     for i in range(few):
-        value = likelihood(sample, fits, i)
+        value = likelihood(sample, fits, i, linear)
         at = slice(blocks.label_offsets[i], blocks.label_offsets[i + 1])
         label = blocks.label[at]
         slopes = [slope_of(lambda x, value=value, e=e: value(x * e)[0]) for e in np.eye(4)[label]]
