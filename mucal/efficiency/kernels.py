@@ -36,6 +36,8 @@ RANGE: Final = 7.0
 """Standard deviations beyond which the smearing Gaussian is taken as 0."""
 TAIL_RANGE: Final = 25.0
 LARGEST_DAMPING: Final = 1e10
+PATIENCE: Final = 10
+NEAR: Final = 1.0
 SMALLEST_PIVOT: Final = 1e-12
 ROOT_2: Final = math.sqrt(2.0)
 ROOT_2PI: Final = math.sqrt(2.0 * math.pi)
@@ -303,6 +305,56 @@ def step_to_minimum(
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
+def observed_information(
+    counts: FloatArray,
+    theta: FloatArray,
+    templates: FloatArray,
+    cumulative: FloatArray,
+    model: Model,
+    mean: FloatArray,
+    precision: FloatArray,
+    low: FloatArray,
+    high: FloatArray,
+    active: IntArray,
+    expected: FloatArray,
+    mu_moved: FloatArray,
+    dmu_moved: FloatArray,
+    result: FloatArray,
+) -> None:
+    """Fill the second derivatives (P, P) of -ln L from differences of gradients, a tenth of a standard error apart.
+
+    mu_moved, dmu_moved : scratch
+    """
+    p, m = theta.size, model.edges.size - 1
+    table, below, shape = np.empty((5, 2 * templates.shape[1] + 2)), np.empty((5, m + 1)), np.empty((9, m))
+    up, down, moved = np.empty(p), np.empty(p), np.empty(p)
+    result[:] = 0.0
+    for a in range(p):
+        if not active[a]:
+            result[a, a] = 1.0
+            continue
+        h = 0.1 / math.sqrt(max(expected[a, a], 1e-12))
+        moved[:] = theta
+        moved[a] = min(theta[a] + h, high[a])
+        top = moved[a]
+        up[:] = np.nan
+        if predict(moved, templates, cumulative, model, table, below, shape, mu_moved, dmu_moved):
+            gradient_of(counts, mu_moved, dmu_moved, moved, mean, precision, up)
+        moved[a] = max(theta[a] - h, low[a])
+        down[:] = np.nan
+        if predict(moved, templates, cumulative, model, table, below, shape, mu_moved, dmu_moved):
+            gradient_of(counts, mu_moved, dmu_moved, moved, mean, precision, down)
+        for b in range(p):
+            if active[b]:
+                result[a, b] = (up[b] - down[b]) / (top - moved[a])
+    for a in range(p):
+        for b in range(a):
+            half = 0.5 * (result[a, b] + result[b, a])
+            result[a, b] = half
+            result[b, a] = half
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
 def minimise(
     counts: FloatArray,
     theta: FloatArray,
@@ -324,6 +376,9 @@ def minimise(
 ) -> tuple[int, int, float]:
     """Minimum in the box by damped Fisher scoring from theta (overwritten): status, steps, estimated distance to it.
 
+    Where few events make the observed information twice the expected, scoring steps overshoot for ever; after PATIENCE
+    steps, and near the minimum, they are taken by the second derivatives themselves.
+
     mu, dmu, active, information : filled with their values at the end
     """
     p, m = theta.size, model.edges.size - 1
@@ -331,7 +386,7 @@ def minimise(
     table, below, shape = np.empty((5, 2 * n_template + 2)), np.empty((5, m + 1)), np.empty((9, m))
     mu_tried, dmu_tried = np.empty_like(mu), np.empty_like(dmu)
     gradient, delta, tried = np.empty(p), np.empty(p), np.empty(p)
-    factor = np.zeros((p, p))
+    factor, observed = np.zeros((p, p)), np.zeros((p, p))
     edm, damping, step = np.inf, 0.0, 0
     if not predict(theta, templates, cumulative, model, table, below, shape, mu, dmu):
         return NOT_CONVERGED, step, edm
@@ -342,6 +397,17 @@ def minimise(
             pressed = (theta[a] <= low[a] and gradient[a] >= 0.0) or (theta[a] >= high[a] and gradient[a] <= 0.0)
             active[a] = 1 if free[a] and not pressed else 0
         edm = step_to_minimum(information, gradient, active, 0.0, factor, delta)
+        if step >= PATIENCE and tolerance <= edm < NEAR:
+            observed_information(
+                counts, theta, templates, cumulative, model, mean, precision, low, high, active, information,
+                mu_tried, dmu_tried, observed,
+            )  # fmt: skip
+            exact = step_to_minimum(observed, gradient, active, 0.0, factor, delta)
+            if exact >= 0.0:
+                edm = exact
+                information[:] = observed
+            else:
+                step_to_minimum(information, gradient, active, 0.0, factor, delta)
         if 0.0 <= edm < tolerance:
             return CONVERGED, step, edm
         if step == max_steps:
@@ -369,54 +435,6 @@ def minimise(
         mu[:] = mu_tried
         dmu[:] = dmu_tried
         damping = 0.1 * damping if damping > 1e-4 else 0.0
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def observed_information(
-    counts: FloatArray,
-    theta: FloatArray,
-    templates: FloatArray,
-    cumulative: FloatArray,
-    model: Model,
-    mean: FloatArray,
-    precision: FloatArray,
-    low: FloatArray,
-    high: FloatArray,
-    active: IntArray,
-    expected: FloatArray,
-    mu: FloatArray,
-    dmu: FloatArray,
-    result: FloatArray,
-) -> None:
-    """Fill the second derivatives (P, P) of -ln L from differences of gradients, a tenth of a standard error apart."""
-    p, m = theta.size, model.edges.size - 1
-    table, below, shape = np.empty((5, 2 * templates.shape[1] + 2)), np.empty((5, m + 1)), np.empty((9, m))
-    up, down, moved = np.empty(p), np.empty(p), np.empty(p)
-    mu_moved, dmu_moved = np.empty_like(mu), np.empty_like(dmu)
-    result[:] = 0.0
-    for a in range(p):
-        if not active[a]:
-            result[a, a] = 1.0
-            continue
-        h = 0.1 / math.sqrt(max(expected[a, a], 1e-12))
-        moved[:] = theta
-        moved[a] = min(theta[a] + h, high[a])
-        top = moved[a]
-        up[:] = np.nan
-        if predict(moved, templates, cumulative, model, table, below, shape, mu_moved, dmu_moved):
-            gradient_of(counts, mu_moved, dmu_moved, moved, mean, precision, up)
-        moved[a] = max(theta[a] - h, low[a])
-        down[:] = np.nan
-        if predict(moved, templates, cumulative, model, table, below, shape, mu_moved, dmu_moved):
-            gradient_of(counts, mu_moved, dmu_moved, moved, mean, precision, down)
-        for b in range(p):
-            if active[b]:
-                result[a, b] = (up[b] - down[b]) / (top - moved[a])
-    for a in range(p):
-        for b in range(a):
-            half = 0.5 * (result[a, b] + result[b, a])
-            result[a, b] = half
-            result[b, a] = half
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -535,7 +553,8 @@ def fit_rows(
     n_rows, n_starts, p = starts.shape
     m = counts.shape[2]
     mu, dmu, information = np.empty(2 * m), np.empty((p, 2 * m)), np.zeros((p, p))
-    spare_dmu, spare_information, spare_active = np.empty((p, 2 * m)), np.zeros((p, p)), np.zeros(p, np.int64)
+    spare_mu, spare_dmu = np.empty(2 * m), np.empty((p, 2 * m))
+    spare_information, spare_active = np.zeros((p, p)), np.zeros(p, np.int64)
     active = np.zeros(p, np.int64)
     observed = np.zeros((p, p))
     for row in range(n_rows):
@@ -558,8 +577,8 @@ def fit_rows(
         if status[row] != CONVERGED:
             continue
         observed_information(
-            both, theta, own, cumulative, model, mean, precision, low[row], high[row], active, information, mu, dmu,
-            observed,
+            both, theta, own, cumulative, model, mean, precision, low[row], high[row], active, information, spare_mu,
+            spare_dmu, observed,
         )  # fmt: skip
         if not cholesky(observed, SMALLEST_PIVOT):
             status[row] = HESSIAN_NOT_PD

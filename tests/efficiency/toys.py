@@ -21,8 +21,8 @@ def smeared(shift: float, width: float, content: FloatArray | None = None, edges
 
 
 def background(gamma: float, alpha: float | None = None, beta: float = 0.07, edges: FloatArray = EDGES) -> FloatArray:
-    """Exponential, with a turn-on if alpha is given, by 200 points a bin."""
-    m = (edges[:-1, None] + np.diff(edges)[:, None] * (np.arange(200) + 0.5) / 200)
+    """Exponential, with a turn-on if alpha is given, by 50 points a bin."""
+    m = edges[:-1, None] + np.diff(edges)[:, None] * (np.arange(200) + 0.5) / 200
     density = np.exp(-gamma * (m - 90)) * (1.0 if alpha is None else erfc((alpha - m) * beta))
     share = density.mean(axis=1)
     return share / share.sum()
