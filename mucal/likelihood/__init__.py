@@ -31,12 +31,14 @@ from mucal.likelihood.channel import Channel
 from mucal.likelihood.external import Quadratic, from_estimate
 from mucal.likelihood.model import Model
 from mucal.likelihood.observation import Observation, observe
+from mucal.likelihood.projection import Projection, project
 from mucal.likelihood.status import Status
 from mucal.likelihood.transform import Part, decorrelate, freeze, rescale
 
 if TYPE_CHECKING:
     from mucal.likelihood.derived import Derived, ratios, sums
     from mucal.likelihood.impacts import Impacts, global_impacts, nominal_impacts
+    from mucal.likelihood.prediction import Prediction, predict_postfit, predict_prefit
     from mucal.likelihood.profile_fit import FitConfig, FitResult, expected_events, fit
     from mucal.likelihood.profile_scan import Contour, Interval, Scan, contour, interval, scan
 
@@ -44,6 +46,7 @@ if TYPE_CHECKING:
 _LAZY = {
     "derived": ("Derived", "ratios", "sums"),
     "impacts": ("Impacts", "global_impacts", "nominal_impacts"),
+    "prediction": ("Prediction", "predict_postfit", "predict_prefit"),
     "profile_fit": ("FitConfig", "FitResult", "expected_events", "fit"),
     "profile_scan": ("Contour", "Interval", "Scan", "contour", "interval", "scan"),
 }
@@ -51,9 +54,9 @@ _MODULE_OF = {name: module for module, names in _LAZY.items() for name in names}
 
 __all__ = [
     "Block", "Channel", "Contour", "Derived", "Effects", "FitConfig", "FitResult", "Impacts", "Interval", "Model",
-    "Observation", "Part", "Quadratic", "Scan", "Status", "Variation", "build", "contour", "decorrelate",
-    "expected_events", "fit", "freeze", "from_arrays", "from_estimate", "global_impacts", "interval",
-    "nominal_impacts", "observe", "ratios", "rescale", "scan", "sums",
+    "Observation", "Part", "Prediction", "Projection", "Quadratic", "Scan", "Status", "Variation", "build", "contour",
+    "decorrelate", "expected_events", "fit", "freeze", "from_arrays", "from_estimate", "global_impacts", "interval",
+    "nominal_impacts", "observe", "predict_postfit", "predict_prefit", "project", "ratios", "rescale", "scan", "sums",
 ]  # fmt: skip
 
 

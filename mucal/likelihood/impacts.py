@@ -140,8 +140,7 @@ def response_to_simulation(function: Objective, x: FloatArray, at: Expansion, ro
     p, bins = at.profile, function.bins
     own = bin_of_beta(bins)
     change = function.along(x, at, row)
-    moving = function.of_cells(p.beta - p.nu * p.pull[own] * p.give, 1.0)
-    pulled = (p.stiffness * (moving * change).sum(axis=1))[own]
+    pulled = (p.stiffness * (function.moving(at) * change).sum(axis=1))[own]
     direct = function.of_betas(change)
     error = np.sqrt(bins.k * bins.b0) / p.beta if bins.kind == GAMMA else np.sqrt(bins.k)
     response: FloatArray = -error * p.give * (p.pull[own] * direct + p.nu * pulled)

@@ -112,7 +112,7 @@ class Objective:
             weight = self.observation.counts / profile.events**2
             self._add_rows(h, x, at, self.of_cells(profile.beta, 1.0), weight)
         else:
-            moving = self.of_cells(profile.beta - profile.nu * profile.pull[bin_of_beta(self.bins)] * profile.give, 1.0)
+            moving = self.moving(at)
             softening = -self.of_cells(profile.give, 0.0) * profile.pull[:, None] ** 2
             if self._is_shared():
                 self._add_shared(h, x, at, moving, softening)
@@ -131,6 +131,17 @@ class Objective:
         kernels.along(self.table, position, direction[self.table.columns], by)
         change: FloatArray = (at.shape * by[0] + at.scale * by[1]) * position.factor
         return change + at.shape * (self._factor_slopes(x) @ direction)
+
+    def moving(self, at: Expansion) -> FloatArray:
+        """(B, P) u: by how much m_b follows the expected events of a process at given pull t."""
+        p = at.profile
+        return self.of_cells(p.beta - p.nu * p.pull[bin_of_beta(self.bins)] * p.give, 1.0)
+
+    def rows(self, x: FloatArray, at: Expansion, weight: FloatArray) -> FloatArray:
+        """(B, S) sum over processes of weight (B, P) times the derivatives of their expected events."""
+        if np.all(weight == 1.0):
+            return at.jacobian
+        return self._jacobian(x, at.scale, at.shape, weight)
 
     def of_cells(self, of_betas: FloatArray, otherwise: float) -> FloatArray:
         """(B, P) what belongs to the beta of each cell, from (betas,)."""
@@ -179,7 +190,7 @@ class Objective:
 
     def _add_rows(self, h: FloatArray, x: FloatArray, at: Expansion, of_cell: FloatArray, weight: FloatArray) -> None:
         """Add J^T weight J with J the derivatives of the sum over processes of of_cell (B, P) times their events."""
-        j = at.jacobian if np.all(of_cell == 1.0) else self._jacobian(x, at.scale, at.shape, of_cell)
+        j = self.rows(x, at, of_cell)
         h += j.T @ (weight[:, None] * j)
 
     def _add_shared(self, h: FloatArray, x: FloatArray, at: Expansion, u: FloatArray, softening: FloatArray) -> None:
@@ -249,15 +260,15 @@ class Objective:
 
     def _position(self, x: FloatArray) -> Position:
         packed = x[self.table.columns]
-        return Position(x=packed, bent=bent(packed), slope=bent_slope(packed), factor=self._rates(x).prod(axis=1))
+        return Position(x=packed, bent=bent(packed), slope=bent_slope(packed), factor=self.rates(x).prod(axis=1))
 
-    def _rates(self, x: FloatArray) -> FloatArray:
+    def rates(self, x: FloatArray) -> FloatArray:
         """(P, R) value of every rate, 1 for none."""
         return np.append(x, 1.0)[self.model.rates]
 
     def _factor_slopes(self, x: FloatArray) -> FloatArray:
         """(P, S) derivatives of the products of the rates."""
-        out, values = np.zeros((len(self.model.processes), x.size)), self._rates(x)
+        out, values = np.zeros((len(self.model.processes), x.size)), self.rates(x)
         for r in range(values.shape[1]):
             has = np.flatnonzero(self.model.rates[:, r] >= 0)
             out[has, self.model.rates[has, r]] += np.delete(values, r, axis=1).prod(axis=1)[has]

@@ -6,6 +6,7 @@ import numpy as np
 from scipy.optimize import minimize
 
 from mucal.likelihood import Model, Quadratic, from_arrays
+from mucal.likelihood.blocks import join
 
 
 def small_model(n_bins=12, n_shapes=5, seed=1, *, asymmetric=True, sumw2=True, scale=300.0) -> Model:
@@ -66,6 +67,42 @@ def rich_model(seed=1, exact=False) -> Model:
     )
     term.hessian[1, 1] += 900.0
     return replace(model, external=(term,))
+
+
+def explicit_model(model: Model, per: str) -> Model:
+    """The same with a rate for every "normal" beta, each bin of a process being a process of its own."""
+    cells = np.argwhere(model.nominal > 0)
+    has = (model.sumw2 > 0) & (model.nominal > 0)
+    own = [(b, p) if per == "process" else (b, 0) for b, p in cells]
+    betas = sorted({key for key, (b, p) in zip(own, cells, strict=True) if has[b, p]})
+    s = len(model.parameters)
+    nominal, sumw2 = np.zeros((model.n_bins, len(cells))), np.zeros((model.n_bins, len(cells)))
+    rate = np.full((len(cells), model.rates.shape[1] + 1), -1)
+    blocks = []
+    for c, (b, p) in enumerate(cells):
+        nominal[b, c] = model.nominal[b, p]
+        rate[c, :-1] = model.rates[p]
+        rate[c, -1] = s + betas.index(own[c]) if has[b, p] else -1
+        for block in model.effects.blocks():
+            row = block.bins == b
+            if block.process == p and row.any():
+                eta = block.eta[row] if block.eta.size else block.eta
+                blocks.append(replace(block, process=c, bins=np.array([b]), kappa=block.kappa[row], eta=eta))
+    k = []
+    for b, p in betas:
+        at = has[b] if per == "bin" else np.arange(has.shape[1]) == p
+        k.append(model.nominal[b, at].sum() ** 2 / model.sumw2[b, at].sum())
+    return replace(
+        model,
+        processes=tuple(f"cell{c}" for c in range(len(cells))),
+        parameters=(*model.parameters, *(f"beta_{b}_{p}" for b, p in betas)),
+        nominal=nominal,
+        sumw2=sumw2,
+        effects=join(blocks),
+        rate=rate,
+        centre=np.concatenate([model.centre, np.ones(len(betas))]),
+        precision=np.concatenate([model.precision, k]),
+    )
 
 
 def slow_yields(model: Model, x):
