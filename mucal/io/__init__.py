@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from mucal.io.json_file import read_json, read_json_text, write_json
     from mucal.io.pyhf import read_pyhf
     from mucal.io.pyhf_writer import write_pyhf
+    from mucal.io.rabbit import read_rabbit
+    from mucal.io.rabbit_writer import write_rabbit
     from mucal.io.root_tables import RootTables, read_root_tables, write_root_tables
 
 # Imported on first use: who reads one format does not wait for the libraries of the others.
@@ -51,6 +53,7 @@ _PLACES: Final = {
     "read_json": "mucal.io.json_file",
     "read_json_text": "mucal.io.json_file",
     "read_pyhf": "mucal.io.pyhf",
+    "read_rabbit": "mucal.io.rabbit",
     "read_root_tables": "mucal.io.root_tables",
     "stream_hits": "mucal.io.hits_source",
     "verify_bundle": "mucal.calibration",
@@ -60,6 +63,7 @@ _PLACES: Final = {
     "write_hits": "mucal.io.hits_writer",
     "write_json": "mucal.io.json_file",
     "write_pyhf": "mucal.io.pyhf_writer",
+    "write_rabbit": "mucal.io.rabbit_writer",
     "write_root_tables": "mucal.io.root_tables",
 }
 
@@ -84,6 +88,7 @@ __all__ = [
     "read_json",
     "read_json_text",
     "read_pyhf",
+    "read_rabbit",
     "read_root_tables",
     "stream_hits",
     "verify_bundle",
@@ -93,6 +98,7 @@ __all__ = [
     "write_hits",
     "write_json",
     "write_pyhf",
+    "write_rabbit",
     "write_root_tables",
 ]
 
