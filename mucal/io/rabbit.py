@@ -40,7 +40,7 @@ def read_rabbit(
     """The model and data of a tensor.
 
     channels        : name -> bins along each axis, in the file's order; one channel "ch0" by default
-    systematic_type : "normal" for effects that add events; "auto" looks into the file's notes, if they can be read
+    systematic_type : "log_normal", or "normal" for effects that add events; "auto" looks into the file's notes
 
     Raises InputError for what is no tensor, and for what the likelihood cannot say.
     """
@@ -77,7 +77,7 @@ def _read(
     signals = arrays.texts(file, "hsignals", path=path)
     counts = arrays.floats(file, "hdata_obs", (None,), path=path)
     noted = arrays.systematic_type(file, path=path)
-    kind = noted or "log_normal" if systematic_type == "auto" else systematic_type
+    kind = _kind(noted, systematic_type, path)
     nominal, effects, n_full = read_tensor(file, path, counts.size, processes, systs, len(signals), kind == "normal")
     if kind == "normal" and signals:
         raise InputError(
@@ -116,18 +116,30 @@ def _read(
         if names
         else np.zeros((0, 0)),
         format="rabbit",
-        notes=tuple(_notes(file, noted, kind, systematic_type, n_full - counts.size)),
+        notes=tuple(_notes(file, kind, n_full - counts.size)),
     )
 
 
-def _notes(file: h5py.File, noted: str, kind: str, asked: SystematicType, n_masked: int) -> Iterator[str]:
+def _kind(noted: str, asked: SystematicType, path: Path) -> str:
+    """What effects are; without notes rabbit takes them for log-normal."""
+    if asked != "auto":
+        return asked
+    if noted == "unknown":
+        raise InputError(
+            "the file's notes, which say whether its effects are log-ratios or events, cannot be read",
+            kind="rabbit.notes",
+            where={"file": path, "dataset": "meta"},
+            do='pip install hdf5plugin, or say it: systematic_type="log_normal" (mucal fit --systematics log_normal)',
+        )
+    return noted or "log_normal"
+
+
+def _notes(file: h5py.File, kind: str, n_masked: int) -> Iterator[str]:
     if n_masked:
-        yield f"{n_masked} bins of masked channels were left out"
+        yield f"bins of masked channels left out: {n_masked}"
     if "hdata_cov_inv" in file:
         yield "the covariance of the data was left out: counts are Poisson"
-    if asked == "auto" and not noted:
-        yield "the file does not say, readably, what its effects are: log-normal is assumed"
-    elif kind == "normal":
+    if kind == "normal":
         yield "effects add events"
 
 

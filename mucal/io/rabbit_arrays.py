@@ -109,7 +109,7 @@ def sparse(file: Any, name: str, *, path: Path) -> tuple[IntArray, FloatArray, t
 
 
 def systematic_type(file: Any, *, path: Path) -> str:
-    """What the file's own notes call its effects: "log_normal" or "normal"; empty if they are absent or unreadable.
+    """What the file's own notes call its effects, "log_normal" or "normal"; "unknown" if unreadable, "" without notes.
 
     The notes are a pickle.  It is never loaded: its list of text constants is looked through, which runs nothing.
     """
@@ -119,9 +119,9 @@ def systematic_type(file: Any, *, path: Path) -> str:
         content = array(file, "meta/pickle_data", (None,), path=path).astype(np.uint8).tobytes()
         words = [str(word) for op, word, _ in pickletools.genops(content) if "UNICODE" in op.name]
     except (InputError, ValueError, KeyError):
-        return ""
-    after = dict(pairwise(words))
-    return after.get("systematic_type", "") if after.get("systematic_type") in ("log_normal", "normal") else ""
+        return "unknown"
+    found = dict(pairwise(words)).get("systematic_type", "")
+    return found if found in ("log_normal", "normal") else "unknown"
 
 
 def _shape(dataset: Any) -> tuple[int, ...]:

@@ -105,7 +105,7 @@ def test_a_file_as_rabbit_writes_it(tmp_path):
     assert_allclose(found.model.effective_events, np.array([60, 60, 30]) / 0.1)
     assert found.model.pois == ("mass",)
     assert found.model.groups == {"all": ("n",)}
-    assert "1 bins of masked channels were left out" in found.notes
+    assert "bins of masked channels left out: 1" in found.notes
 
 
 def test_old_files_state_effective_events(tmp_path):
@@ -139,7 +139,7 @@ def with_notes(path, content):
 
 def test_effects_that_add_events_are_known_from_the_notes_or_by_asking(tmp_path):
     path = as_rabbit_writes(tmp_path / "t.hdf5")
-    assert read_rabbit(path).notes[-1].endswith("log-normal is assumed")
+    assert not read_rabbit(path).model.effects.additive.any()  # without notes, as rabbit itself does
     asked = read_rabbit(path, systematic_type="normal")
     noted = read_rabbit(with_notes(path, {"a": 1, "systematic_type": "normal", "b": 2}))
     for found in (asked, noted):
@@ -148,7 +148,11 @@ def test_effects_that_add_events_are_known_from_the_notes_or_by_asking(tmp_path)
 
 def test_notes_are_never_loaded(tmp_path):
     path = with_notes(as_rabbit_writes(tmp_path / "t.hdf5"), {"x": Bomb(tmp_path / "exploded")})
-    read_rabbit(path)
+    with pytest.raises(
+        InputError, match="notes, which say whether its effects are log-ratios or events, cannot be read"
+    ):
+        read_rabbit(path)
+    read_rabbit(path, systematic_type="log_normal")
     assert not (tmp_path / "exploded").exists()
 
 
