@@ -24,7 +24,10 @@ from mucal.efficiency.config import FitConfig
 from mucal.efficiency.counting import count_efficiencies, subtract_sidebands
 from mucal.efficiency.fits import Efficiencies
 from mucal.efficiency.histograms import ProbeBinning, ProbeHistograms, fill
+from mucal.efficiency.nuisances import EfficiencyModel, Nuisance, published_counts
 from mucal.efficiency.probes import MuonFlags, Probes, probes_of
+from mucal.efficiency.scale_factors import ScaleFactors, scale_factors
+from mucal.efficiency.smooth import SmoothConfig, Surface, smooth_efficiency, smooth_scale_factor
 from mucal.efficiency.status import Status
 from mucal.efficiency.steps import STEPS, Step, step
 
@@ -34,8 +37,10 @@ if TYPE_CHECKING:
 _LAZY = {"measure": "pass_fail"}
 
 __all__ = [
-    "STEPS", "Efficiencies", "FitConfig", "MuonFlags", "ProbeBinning", "ProbeHistograms", "Probes", "Status", "Step",
-    "count_efficiencies", "fill", "measure", "probes_of", "step", "subtract_sidebands",
+    "STEPS", "Efficiencies", "EfficiencyModel", "FitConfig", "MuonFlags", "Nuisance", "ProbeBinning", "ProbeHistograms",
+    "Probes", "ScaleFactors", "SmoothConfig", "Status", "Step", "Surface", "count_efficiencies", "fill", "measure",
+    "probes_of", "published_counts", "scale_factors", "smooth_efficiency", "smooth_scale_factor", "step",
+    "subtract_sidebands",
 ]  # fmt: skip
 
 
