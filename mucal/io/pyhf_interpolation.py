@@ -2,7 +2,8 @@
 
 Ours is exp(kappa x + eta x alpha(x)) for factors and kappa x + eta x alpha(x) for events, where alpha goes smoothly
 from -1 to 1 over |x| < 1/2.  Code 1 has a kink at 0 instead; codes 4 and 4p are polynomials over |x| < 1.  All agree
-for effects with eta = 0 (code 4 to seventh order in kappa), and outside the smooth region for any.
+for effects with eta = 0 (code 4 to seventh order in kappa), and outside the smooth region for any.  combine's lnN is
+ours, and its vertical morphing of templates is code 4p.
 
 Source: Cranmer et al., HistFactory, CERN-OPEN-2012-016; codes as numbered by pyhf.
 """
@@ -13,7 +14,7 @@ import numpy as np
 
 from mucal.arrays import FloatArray
 
-NormCode = Literal["code1", "code4"]
+NormCode = Literal["code1", "code4", "lnN"]
 HistoCode = Literal["code0", "code4p"]
 
 OUR_WIDTH: Final = 0.5
@@ -45,6 +46,8 @@ def norm_factor(x: FloatArray, high: float, low: float, code: NormCode) -> Float
 
 def norm_difference(high: float, low: float, code: NormCode) -> float:
     """The largest relative difference between the code's factor and ours, over all values of the parameter."""
+    if code == "lnN":
+        return 0.0
     up, down = np.log(high), np.log(low)
     ours = np.exp(0.5 * (up - down) * _X + 0.5 * (up + down) * bent(_X, OUR_WIDTH))
     return float(np.abs(norm_factor(_X, high, low, code) / ours - 1.0).max())

@@ -15,8 +15,8 @@ import numpy as np
 from mucal.arrays import FloatArray
 from mucal.errors import InputError
 from mucal.io.fit_input import FitInput
+from mucal.io.histfactory import EXACT
 from mucal.io.json_file import write_json
-from mucal.io.pyhf import EXACT
 from mucal.io.pyhf_interpolation import histo_difference, norm_difference
 from mucal.likelihood import Model, Observation, expected_events, observe
 
