@@ -36,27 +36,37 @@ from mucal.likelihood.status import Status
 from mucal.likelihood.transform import Part, decorrelate, freeze, rescale
 
 if TYPE_CHECKING:
+    from mucal.likelihood.blinding import blind
     from mucal.likelihood.derived import Derived, ratios, sums
+    from mucal.likelihood.goodness import Goodness, projected_goodness
     from mucal.likelihood.impacts import Impacts, global_impacts, nominal_impacts
     from mucal.likelihood.prediction import Prediction, predict_postfit, predict_prefit
     from mucal.likelihood.profile_fit import FitConfig, FitResult, expected_events, fit
     from mucal.likelihood.profile_scan import Contour, Interval, Scan, contour, interval, scan
+    from mucal.likelihood.shifts import Shifts, global_shifts, nominal_shifts, unprofiled_shifts
+    from mucal.likelihood.toys import LinearToys, asimov, bootstrap, linear_toys, prior_toy, toy
 
 # Compiled passes are imported on first use: who only reads a model must not wait for them.
 _LAZY = {
+    "blinding": ("blind",),
     "derived": ("Derived", "ratios", "sums"),
+    "goodness": ("Goodness", "projected_goodness"),
     "impacts": ("Impacts", "global_impacts", "nominal_impacts"),
     "prediction": ("Prediction", "predict_postfit", "predict_prefit"),
     "profile_fit": ("FitConfig", "FitResult", "expected_events", "fit"),
     "profile_scan": ("Contour", "Interval", "Scan", "contour", "interval", "scan"),
+    "shifts": ("Shifts", "global_shifts", "nominal_shifts", "unprofiled_shifts"),
+    "toys": ("LinearToys", "asimov", "bootstrap", "linear_toys", "prior_toy", "toy"),
 }
 _MODULE_OF = {name: module for module, names in _LAZY.items() for name in names}
 
 __all__ = [
-    "Block", "Channel", "Contour", "Derived", "Effects", "FitConfig", "FitResult", "Impacts", "Interval", "Model",
-    "Observation", "Part", "Prediction", "Projection", "Quadratic", "Scan", "Status", "Variation", "build", "contour",
-    "decorrelate", "expected_events", "fit", "freeze", "from_arrays", "from_estimate", "global_impacts", "interval",
-    "nominal_impacts", "observe", "predict_postfit", "predict_prefit", "project", "ratios", "rescale", "scan", "sums",
+    "Block", "Channel", "Contour", "Derived", "Effects", "FitConfig", "FitResult", "Goodness", "Impacts", "Interval",
+    "LinearToys", "Model", "Observation", "Part", "Prediction", "Projection", "Quadratic", "Scan", "Shifts", "Status",
+    "Variation", "asimov", "blind", "bootstrap", "build", "contour", "decorrelate", "expected_events", "fit", "freeze",
+    "from_arrays", "from_estimate", "global_impacts", "global_shifts", "interval", "linear_toys", "nominal_impacts",
+    "nominal_shifts", "observe", "predict_postfit", "predict_prefit", "prior_toy", "project", "projected_goodness",
+    "ratios", "rescale", "scan", "sums", "toy", "unprofiled_shifts",
 ]  # fmt: skip
 
 

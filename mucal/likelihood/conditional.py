@@ -13,9 +13,9 @@ from mucal.arrays import BoolArray, FloatArray, IntArray
 from mucal.errors import NotCertified
 from mucal.likelihood.model import Model
 from mucal.likelihood.newton import minimise
-from mucal.likelihood.objective import Objective, objective
-from mucal.likelihood.observation import Observation, observe
-from mucal.likelihood.profile_fit import FitResult
+from mucal.likelihood.objective import Objective
+from mucal.likelihood.observation import Observation
+from mucal.likelihood.profile_fit import FitResult, function_of
 from mucal.likelihood.status import Status
 
 ENOUGH: Final = 1e-12
@@ -59,6 +59,13 @@ class Profiler:
         response = _response(self.result.cov, index)
         return self._descend(self.function.observe(data), self.result.values.copy(), index, response)
 
+    def shifted(self, index: IntArray, values: FloatArray) -> Nearby:
+        """The minimum with some frozen parameters put elsewhere."""
+        x = self.result.values.copy()
+        x[index] = values
+        none = np.zeros(0, dtype=np.int64)
+        return self._descend(self.function, x, none, np.zeros((x.size, 0)))
+
     def _descend(self, function: Objective, x: FloatArray, held: IntArray, response: FloatArray) -> Nearby:
         value, gradient = function.value_and_gradient(x)
         last = np.inf
@@ -80,7 +87,7 @@ class Profiler:
         free: BoolArray = ~self.result.frozen
         free[held] = False
         start = self.result.values.copy()
-        start[held] = x[held]
+        start[~free] = x[~free]
         found = minimise(function, start, free, max_steps=100, tolerance=1e-8)
         if found.status != Status.OK:
             raise NotCertified(found.status.sentence, kind="likelihood.profile")
@@ -95,6 +102,4 @@ def _response(cov: FloatArray, held: IntArray) -> FloatArray:
 
 def profiler(model: Model, data: Observation | FloatArray, result: FitResult, n_threads: int = 1) -> Profiler:
     """The profile likelihood around a fit of `model` to `data`.  Raises NotCertified for a fit that failed."""
-    result.require_converged()
-    data = data if isinstance(data, Observation) else observe(model, data)
-    return Profiler(function=objective(model, data, result.mc_stat, n_threads, result.per), result=result)
+    return Profiler(function=function_of(model, data, result, n_threads), result=result)

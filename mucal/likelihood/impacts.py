@@ -1,6 +1,6 @@
 """What a parameter of interest is uncertain by: nominal and global impacts, single and grouped."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,9 +11,9 @@ from mucal.errors import NotCertified
 from mucal.likelihood.derived import direction
 from mucal.likelihood.external import Quadratic
 from mucal.likelihood.model import Model
-from mucal.likelihood.objective import Expansion, Objective, objective
-from mucal.likelihood.observation import Observation, observe
-from mucal.likelihood.profile_fit import FitResult
+from mucal.likelihood.objective import Expansion, Objective
+from mucal.likelihood.observation import Observation
+from mucal.likelihood.profile_fit import FitResult, function_of
 from mucal.likelihood.simulation_kernels import GAMMA
 from mucal.likelihood.table import bin_of_beta
 from mucal.store import Result
@@ -66,8 +66,7 @@ def global_impacts(model: Model, data: Observation | FloatArray, result: FitResu
 
     Raises NotCertified for a fit that did not converge.  Source: arXiv:2307.04007; (4) of docs/physics/likelihood.md.
     """
-    result.require_converged()
-    function = _function(model, data, result)
+    function = function_of(model, data, result)
     weights = _weights(result, poi)
     row = result.cov @ weights
     total = float(weights @ row)
@@ -99,8 +98,7 @@ def nominal_impacts(model: Model, data: Observation | FloatArray, result: FitRes
 
     Raises NotCertified for a fit that did not converge, or a group whose parameters the fit cannot tell apart.
     """
-    result.require_converged()
-    function = _function(model, data, result)
+    function = function_of(model, data, result)
     at, weights = function.expand(result.values), _weights(result, poi)
     row, error = result.cov @ weights, np.sqrt(np.diag(result.cov))
     single = np.divide(row, error, out=np.zeros(error.size), where=error > 0)
@@ -127,11 +125,6 @@ def _name(poi: Poi) -> str:
     return poi if isinstance(poi, str) else " ".join(f"{w:+g} {name}" for name, w in poi.items())
 
 
-def _function(model: Model, data: Observation | FloatArray, result: FitResult) -> Objective:
-    data = data if isinstance(data, Observation) else observe(model, data)
-    return objective(model, data, result.mc_stat, per=result.per)
-
-
 def response_to_simulation(function: Objective, x: FloatArray, at: Expansion, row: FloatArray) -> FloatArray:
     """(betas,) change of the estimate when the centre of a beta goes up by its error, sqrt(b0 / k) or 1 / sqrt(k).
 
@@ -145,6 +138,38 @@ def response_to_simulation(function: Objective, x: FloatArray, at: Expansion, ro
     error = np.sqrt(bins.k * bins.b0) / p.beta if bins.kind == GAMMA else np.sqrt(bins.k)
     response: FloatArray = -error * p.give * (p.pull[own] * direct + p.nu * pulled)
     return response
+
+
+def response_matrices(
+    function: Objective, x: FloatArray, at: Expansion, rows: FloatArray
+) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """How M estimates answer to counts (M, B), to centres of betas (M, betas) and to centres of constraints (M, S).
+
+    rows : (M, S)  covariance of the estimates with the parameters
+    """
+    p, bins = at.profile, function.bins
+    own = bin_of_beta(bins)
+    moved = function.rows(x, at, function.moving(at)) @ rows.T
+    soft = function.of_bins(p.nu**2 * p.give)
+    by_counts = moved / (p.events + (1 - p.pull) * soft)[:, None]
+    direct = np.zeros((bins.k.size, rows.shape[0]))
+    for cells in _one_beta_a_bin(function):
+        here = function.of_betas(cells) > 0
+        direct[here] = (function.rows(x, at, cells) @ rows.T)[own[here]]
+    weight = bins.k * p.give / (p.beta if bins.kind == GAMMA else 1.0)
+    pulled = (p.nu * p.stiffness[own])[:, None] * moved[own]
+    by_factors = -weight[:, None] * (p.pull[own][:, None] * direct + pulled)
+    return by_counts.T, by_factors.T, rows * function.model.precision
+
+
+def _one_beta_a_bin(function: Objective) -> Iterator[FloatArray]:
+    """Masks (B, P) of cells that together have every beta, at most one a bin in each mask."""
+    has = function.of_cells(np.ones(function.bins.k.size), 0.0)
+    if np.all(np.diff(function.bins.beta_offsets) <= 1):
+        yield has
+        return
+    for p in range(has.shape[1]):
+        yield has * (np.arange(has.shape[1]) == p)
 
 
 def _external(model: Model, term: Quadratic, row: FloatArray) -> float:

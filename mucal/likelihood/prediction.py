@@ -11,7 +11,7 @@ from mucal.likelihood.channel import Channel
 from mucal.likelihood.model import Model
 from mucal.likelihood.objective import Expansion, McStatPer, Objective, objective
 from mucal.likelihood.observation import Observation, observe
-from mucal.likelihood.profile_fit import FitResult
+from mucal.likelihood.profile_fit import FitResult, function_of
 from mucal.likelihood.projection import Projection
 from mucal.likelihood.table import bin_of_beta
 from mucal.store import Result
@@ -94,9 +94,7 @@ def predict_postfit(
 
     Raises NotCertified for a fit that did not converge.  Derived in docs/physics/likelihood.md.
     """
-    result.require_converged()
-    data = data if isinstance(data, Observation) else observe(model, data)
-    function = objective(model, data, result.mc_stat, per=result.per)
+    function = function_of(model, data, result)
     at = function.expand(result.values)
     moved = projection.sum(response_of_events(function, result.values, at))
     with_cov = moved @ result.cov

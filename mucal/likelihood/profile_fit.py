@@ -14,7 +14,7 @@ from mucal.errors import ConfigError, NotCertified, nearest
 from mucal.likelihood.external import least
 from mucal.likelihood.model import Model
 from mucal.likelihood.newton import Minimum, minimise
-from mucal.likelihood.objective import McStat, McStatPer, objective
+from mucal.likelihood.objective import McStat, McStatPer, Objective, objective
 from mucal.likelihood.observation import Observation, observe
 from mucal.likelihood.status import Status
 from mucal.store import Result
@@ -71,6 +71,7 @@ class FitResult(Result):
     n_steps    :         Gauss-Newton steps
     mc_stat    :         constraint of the finite simulation
     per        :         one factor of it for each "bin" or each "process"
+    blinded    :         parameters whose values carry a hidden offset
     status     :         value of `Status`
     """
 
@@ -90,6 +91,7 @@ class FitResult(Result):
     status: int
     per: McStatPer = "bin"
     external: float = 0.0
+    blinded: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         s, b = len(self.parameters), self.beta.shape[0]
@@ -194,6 +196,22 @@ def _mirror(matrix: FloatArray) -> None:
         corner = matrix[stripe, stripe]
         matrix[stripe, stripe] = np.tril(corner) + np.tril(corner, -1).T
         matrix[stripe, i + STRIPE :] = matrix[i + STRIPE :, stripe].T
+
+
+def function_of(model: Model, data: Observation | FloatArray, result: FitResult, n_threads: int = 1) -> Objective:
+    """The function whose minimum a result is.
+
+    Raises NotCertified for a fit that did not converge, and for blinded estimates, at which nothing can be worked out.
+    """
+    result.require_converged()
+    if result.blinded:
+        raise NotCertified(
+            f"the estimates of {', '.join(result.blinded)} are blinded",
+            kind="likelihood.blinded",
+            do="work out impacts, scans and predictions with the result before it is blinded",
+        )
+    data = data if isinstance(data, Observation) else observe(model, data)
+    return objective(model, data, result.mc_stat, n_threads, result.per)
 
 
 def expected_events(model: Model, values: FloatArray | None = None) -> FloatArray:
