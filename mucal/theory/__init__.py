@@ -7,7 +7,7 @@ Muons are bare: `fsr` takes a mass before radiation to the mass of the pair that
 W and Z at 13 TeV: `production` says how they come about, `generator` draws events, `reweighting` gives the exact weight
 of another mass or width, `harmonics` the angular coefficients.  Angles are those of the particle (mu- of a Z or W-,
 neutrino of a W+) in the Collins-Soper frame whose z is on the side of the boson, so that A_4 > 0 for both charges of W.
-A mass shift is positive for a heavier boson.
+A mass shift is positive for a heavier boson.  `nuisances` is the registry of theory uncertainties: name -> weights.
 """
 
 from importlib import import_module
@@ -16,14 +16,14 @@ from typing import TYPE_CHECKING, Any
 from mucal.theory.pdg import EDITION, RESONANCES, Resonance, resonance
 
 if TYPE_CHECKING:
-    from mucal.theory import fsr, generator, harmonics, lineshape, production, reweighting
+    from mucal.theory import fsr, generator, harmonics, lineshape, nuisances, production, reweighting
     from mucal.theory.lineshape import DrellYan
 
-_MODULES = ("fsr", "generator", "harmonics", "lineshape", "production", "reweighting")
+_MODULES = ("fsr", "generator", "harmonics", "lineshape", "nuisances", "production", "reweighting")
 
 __all__ = [
-    "EDITION", "RESONANCES", "DrellYan", "Resonance", "fsr", "generator", "harmonics", "lineshape", "production",
-    "resonance", "reweighting",
+    "EDITION", "RESONANCES", "DrellYan", "Resonance", "fsr", "generator", "harmonics", "lineshape", "nuisances",
+    "production", "resonance", "reweighting",
 ]  # fmt: skip
 
 
