@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from mucal.calibration import verify_bundle
     from mucal.io.bundle import write_bundle
     from mucal.io.correctionlib import CorrectionFile, read_corrections_json
+    from mucal.io.datacard import read_datacard
     from mucal.io.detector_tables import DetectorInput, read_detector, write_detector
     from mucal.io.dimuon_check import CheckReport, FileCheck, check_dimuons
     from mucal.io.dimuon_input import DimuonInput, MuonColumns
@@ -48,6 +49,7 @@ _PLACES: Final = {
     "open_dimuons": "mucal.io.dimuon_source",
     "open_hits": "mucal.io.hits_source",
     "read_corrections_json": "mucal.io.correctionlib",
+    "read_datacard": "mucal.io.datacard",
     "read_detector": "mucal.io.detector_tables",
     "read_hits": "mucal.io.hits_source",
     "read_json": "mucal.io.json_file",
@@ -83,6 +85,7 @@ __all__ = [
     "open_dimuons",
     "open_hits",
     "read_corrections_json",
+    "read_datacard",
     "read_detector",
     "read_hits",
     "read_json",
