@@ -21,8 +21,10 @@ from mucal.errors import ConfigError, Interrupted, MucalError, ResourceError, ne
 COMMANDS: Final = {
     "run": "The whole chain: masses, scale, bundle, report. Without --config, the built-in closure.",
     "check": "Say what would be read from the inputs, and what is odd about them.",
+    "refit": "Fit tracks or pairs of tracks to recorded hits.",
     "massfit": "Fit the dimuon mass in bins of both muons.",
     "globalcor": "Correct field, material and alignment from all tracks together.",
+    "efficiency": "Muon efficiencies by tag and probe, and scale factors with their nuisances.",
     "scale": "Derive the momentum scale (A, e, M) per eta bin from mass fits.",
     "apply": "Correct the muons of files with a calibration.",
     "export": "Write the files of a calibration that other tools read.",

@@ -20,8 +20,11 @@ from mucal.refit import (
     PairSelection,
     ProfiledBlocks,
     RefitConfig,
+    RobustConfig,
+    RobustFits,
     TrackFits,
     fit_pairs,
+    fit_robustly,
     fit_tracks,
 )
 from mucal.refit.tracks import routes_of_hits
@@ -98,6 +101,13 @@ class Refit:
             parameters=self.registry.map if profile else None, surfaces=self.surfaces, offsets=self._offsets,
             ln_loss=self._ln_loss,
         )  # fmt: skip
+
+    def robustly(self, hits: Hits, robust: RobustConfig) -> RobustFits:
+        """Fits of all tracks on their own that judge their hits; no blocks."""
+        return fit_robustly(
+            self.model, self.magnet, hits, self._routes(hits), self.config, robust, surfaces=self.surfaces,
+            offsets=self._offsets, ln_loss=self._ln_loss,
+        )[0]  # fmt: skip
 
     def derivatives(self, fits: TrackFits) -> ReferenceDerivatives:
         """J_ref of single tracks, for `apply`."""

@@ -1,8 +1,9 @@
 """Hits to track parameters: many tracks at once."""
 
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, fields
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -130,6 +131,15 @@ class TrackFits(Result):
         """(N,) whether the fit converged"""
         good: BoolArray = self.status == FitStatus.OK
         return good
+
+    @classmethod
+    def concatenate(cls, parts: Sequence["TrackFits"]) -> "TrackFits":
+        """The fits of all parts (at least one), in order."""
+        starts = np.cumsum([0, *(part.j_label.size for part in parts)])
+        offsets = [part.j_offsets[:-1] + start for part, start in zip(parts, starts, strict=False)]
+        names = [f.name for f in fields(cls) if f.name not in ("provenance", "j_offsets")]
+        columns: dict[str, Any] = {name: np.concatenate([getattr(part, name) for part in parts]) for name in names}
+        return cls(**columns, j_offsets=np.concatenate([*offsets, starts[-1:]]).astype(np.int64))
 
     def ledger(self) -> Ledger:
         """read = used + rejected, by status; the first five of each reason by run:lumi:event."""
