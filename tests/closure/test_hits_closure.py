@@ -1,0 +1,172 @@
+"""From hits to corrections: known field, material and displacements come back from simulated J/psi pairs.
+
+The quick tests take the small barrel; the slow one the whole tracker (docs/studies/global_closure.md).
+"""
+
+import importlib.util
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from mucal.detector import barrel, cms_like
+from mucal.detector.field import harmonic_modes
+from mucal.globalcor import Family, SolveConfig, build_registry
+from mucal.refit import MassReference
+from mucal.simulation import HitSimulation, MuonGeneration
+
+_spec = importlib.util.spec_from_file_location("from_hits", Path(__file__).with_name("from_hits.py"))
+from_hits = importlib.util.module_from_spec(_spec)
+sys.modules["from_hits"] = from_hits  # its dataclasses look their module up
+_spec.loader.exec_module(from_hits)
+
+
+def in_the_barrel(families, theta_of, n_events: int, *, seed: int = 5):
+    """Pairs of the small barrel, distorted by theta_of(registry), with their exact reference mass."""
+    detector = barrel()
+    floating = any(family.kind == "modes" for family in families)
+    registry = build_registry(detector, families, harmonic_modes(2, 1) if floating else None)
+    theta = theta_of(registry)
+    made = from_hits.SimulatedBlocks(
+        truth=from_hits.true_detector(detector, registry, theta),
+        muons=MuonGeneration(process="jpsi", seed=seed, eta_max=0.75),
+        hits=HitSimulation(seed=2, straggling="gaussian"),
+        refit=from_hits.refit_of(detector, registry, MassReference.constant(3.0924, 0.02)),
+    )
+    mass = from_hits.reference_mass(made, n_events)
+    return registry, theta, replace(made, refit=from_hits.refit_of(detector, registry, mass))
+
+
+FAMILIES = [
+    Family(kind="alignment", by="layer", components=("u",), prior=(1e-3,), min_entries=1),
+    Family(kind="modes", by="mode", min_entries=1),
+    Family(kind="eloss", by="layer", prior=(0.05,), min_entries=1, passive=False),
+]
+
+
+def drawn(registry):
+    """Parameters from their priors, and a field too strong by 1e-3."""
+    theta = np.random.default_rng(4).normal(size=len(registry)) * registry.prior
+    theta[registry.of_kind("modes")] *= 0.1
+    theta[registry.index("bfield/l1m0c")] = 3.8e-3
+    return theta
+
+
+@pytest.fixture(scope="module")
+def closed():
+    """A closure in three refits: registry, truth, first and last corrections, bias of probes before and after."""
+    registry, theta, made = in_the_barrel(FAMILIES, drawn, 16_000)
+    edges = np.linspace(-0.7, 0.7, 5)
+    bias, eta, _, charge, slope = from_hits.probe_bias(made.truth, made.refit, 10.0, 1500, eta_max=0.7)
+    before, rows = from_hits.in_bins(bias, eta, charge, slope, edges, 1)
+    found, refit = [], made.refit
+    for _ in range(3):
+        applied = refit.theta if found else None
+        found.append(from_hits.corrections(replace(made, refit=refit), 16_000, rows, SolveConfig(), applied=applied))
+        refit = replace(made.refit, theta=found[-1].theta)
+    bias, eta, _, charge, slope = from_hits.probe_bias(made.truth, refit, 10.0, 1500, eta_max=0.7)
+    after, _ = from_hits.in_bins(bias, eta, charge, slope, edges, 1)
+    return registry, theta, found[0], found[-1], before, after
+
+
+def test_injected_parameters_are_recovered_within_their_errors(closed):
+    _, theta, _, found, _, _ = closed
+    away = (found.theta - theta)[found.free]
+    distance = away @ np.linalg.solve(found.covariance, away) / away.size
+    assert abs(distance - 1.0) < 3.0 * np.sqrt(2.0 / away.size)
+
+
+def test_the_third_refit_changes_nothing(closed):
+    # a field too strong by 1e-3 moves pairs in and out of the window: the first two steps are not the last
+    _, _, first, last, _, _ = closed
+    assert last.outer_converged()
+    assert last.chi2 / last.ndof == pytest.approx(1.0, abs=0.02)
+    assert first.chi2 / first.ndof > 1.02
+
+
+def test_bias_of_momenta_is_gone_within_its_propagated_error(closed):
+    _, _, _, found, before, after = closed
+    chi2 = from_hits.chi2_of(after, found.probes)
+    assert stats.chi2.sf(chi2, after.size) > 0.01
+    assert np.abs(before).min() > 5e-4
+    assert np.abs(after).max() < 0.5 * np.abs(before).min()
+
+
+def test_without_distortions_nothing_is_found():
+    registry, _, made = in_the_barrel(FAMILIES, lambda registry: np.zeros(len(registry)), 8_000)
+    found = from_hits.corrections(made, 8_000, None, SolveConfig())
+    pulls = found.theta[found.free] / found.error[found.free]
+    assert np.abs(pulls).max() < 4.0
+    assert np.mean(pulls**2) < 1.0 + 3.0 * np.sqrt(2.0 / pulls.size)
+    assert registry is found.registry
+
+
+def test_half_a_sample_flattens_the_other_half():
+    # the mass of vertex fits, with the other half's corrections applied, is that of the generated muons
+    _, _, made = in_the_barrel(FAMILIES, drawn, 8_000)
+    found = from_hits.corrections(made, 8_000, None, SolveConfig())
+    hits = made.simulated(8_000, 16_000)
+    shifts = []
+    for refit in (made.refit, replace(made.refit, theta=found.theta)):
+        fits, _ = refit.pairs(hits, profile=False)
+        gen = from_hits.generated_mass(hits, fits)
+        ok = fits.vertex.ok & (np.abs(fits.vertex.mass - gen) < 5 * fits.vertex.sigma_mass)
+        weight = 1.0 / np.median(fits.vertex.sigma_mass[ok]) ** 2
+        shift = (fits.vertex.mass - gen)[ok].mean() / 3.0969
+        shifts.append((shift, 1.0 / np.sqrt(weight * ok.sum()) / 3.0969))
+    assert abs(shifts[0][0]) > 5 * shifts[0][1]
+    # both halves' statistical errors
+    assert abs(shifts[1][0]) < 3 * np.sqrt(2) * shifts[1][1]
+
+
+@pytest.mark.slow
+def test_closure_of_the_whole_tracker(capsys):
+    detector = cms_like()
+    families = [
+        Family(kind="alignment", by="layer", components=("u",), prior=(1e-3,), min_entries=1),
+        Family(kind="modes", by="mode", min_entries=1),
+        Family(kind="eloss", by="group", min_entries=1),
+    ]
+    registry = build_registry(detector, families, harmonic_modes(4, 2))
+    theta = np.random.default_rng(3).normal(size=len(registry)) * registry.prior
+    theta[registry.of_kind("modes")] *= 0.1
+    for name, share in (("l1m0c", 1e-3), ("l2m0c", 5e-4), ("l3m0c", 1e-3)):
+        theta[registry.index(f"bfield/{name}")] = 3.81 * share
+    n = 400_000
+    made = from_hits.SimulatedBlocks(
+        truth=from_hits.true_detector(detector, registry, theta), muons=MuonGeneration(process="jpsi", seed=5),
+        hits=HitSimulation(seed=2, straggling="gaussian"),
+        refit=from_hits.refit_of(detector, registry, MassReference.constant(3.0924, 0.02)),
+    )  # fmt: skip
+    made = replace(made, refit=replace(made.refit, mass=from_hits.reference_mass(made, n)))
+    edges = np.linspace(-2.3, 2.3, 17)
+
+    def probes(refit):
+        found = []
+        for pt, sign in ((10.0, 1), (40.0, -1)):
+            bias, eta, _, charge, slope = from_hits.probe_bias(made.truth, refit, pt, 6000)
+            found.append(from_hits.in_bins(bias, eta, charge, slope, edges, sign))
+        return found
+
+    before = probes(made.refit)
+    rows = np.concatenate([before[0][1], before[1][1]])
+    applied, refit = None, made.refit
+    for _ in range(2):
+        found = from_hits.corrections(replace(made, refit=refit), n, rows, SolveConfig(n_threads=2), applied=applied)
+        applied, refit = found.theta, replace(made.refit, theta=found.theta)
+    after = probes(refit)
+    away = (found.theta - theta)[found.free]
+    distance = away @ np.linalg.solve(found.covariance, away) / away.size
+    with capsys.disabled():
+        print(f"\n{found.n_candidates} pairs, {away.size} parameters: distance/N {distance:.3f}")
+        for i, name in enumerate(("even, 10 GeV", "odd, 40 GeV")):
+            cov = found.probes[16 * i : 16 * (i + 1), 16 * i : 16 * (i + 1)]
+            values = after[i][0]
+            chi2 = from_hits.chi2_of(values, cov)
+            print(f"{name}: chi2 {chi2:.1f} of {values.size} bins; mean {1e5 * values.mean():+.2f} +- "
+                  f"{1e5 * np.sqrt(cov.mean()):.2f} e-5, before {1e5 * before[i][0].mean():+.1f}")  # fmt: skip
+            assert stats.chi2.sf(chi2, values.size) > 0.01
+    assert abs(distance - 1.0) < 3.0 * np.sqrt(2.0 / away.size)
