@@ -139,3 +139,46 @@ def test_an_unknown_key_names_the_nearest_and_its_line(mucal, tmp_path):
     assert ended.code == 2
     assert "g.toml:2" in ended.err
     assert "did you mean 'detector'" in ended.err
+
+
+def test_hits_to_corrections(mucal, tmp_path):
+    config = tmp_path / "c.toml"
+    config.write_text("""[muons]
+process = "jpsi"
+events = 150
+eta_max = 0.75
+[hits]
+detector = "barrel"
+straggling = "gaussian"
+[globalcor]
+detector = "barrel"
+[globalcor.selection]
+min_hits = 8
+[[globalcor.families]]
+kind = "alignment"
+by = "layer"
+components = ["u"]
+min_entries = 1
+""")
+    common = ["--config", config]
+    steps = [
+        ("simulate", *common, "-o", tmp_path / "hits.parquet"),
+        ("globalcor", "registry", *common, "-o", tmp_path / "registry.h5"),
+        ("globalcor", "reference", tmp_path / "hits.parquet", *common, "-o", tmp_path / "reference.h5"),
+        ("globalcor", "accumulate", tmp_path / "hits.parquet", *common, "--registry", tmp_path / "registry.h5",
+         "--reference", tmp_path / "reference.h5", "-o", tmp_path / "sums.h5"),
+        ("globalcor", "solve", tmp_path / "sums.h5", "--registry", tmp_path / "registry.h5", "-o", tmp_path / "g.h5"),
+    ]  # fmt: skip
+    for step in steps:
+        ended = mucal(*step)
+        assert ended.code == 0, ended.err
+    found = GlobalCorrections.load(tmp_path / "g.h5")
+    assert found.n_candidates > 100
+    assert np.abs(found.theta / found.error).max() < 4.5
+    # both kinds of files in one command
+    ended = mucal(
+        "globalcor", "accumulate", tmp_path / "hits.parquet", tmp_path / "g.h5", *common, "--registry",
+        tmp_path / "registry.h5", "-o", tmp_path / "no.h5",
+    )  # fmt: skip
+    assert ended.code == 2
+    assert "holds hits" in ended.err
