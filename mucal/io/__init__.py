@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from mucal.io.dimuon_source import DimuonSource, open_dimuons
     from mucal.io.dimuon_writer import write_dimuons
     from mucal.io.fit_input import FitInput
+    from mucal.io.hepdata import HepdataTable, write_hepdata
     from mucal.io.hits_input import HitsInput
     from mucal.io.hits_source import HitsSource, open_hits, read_hits, stream_hits
     from mucal.io.hits_writer import write_hits
@@ -41,6 +42,7 @@ _PLACES: Final = {
     "DimuonSource": "mucal.io.dimuon_source",
     "FileCheck": "mucal.io.dimuon_check",
     "FitInput": "mucal.io.fit_input",
+    "HepdataTable": "mucal.io.hepdata",
     "HitsInput": "mucal.io.hits_input",
     "HitsSource": "mucal.io.hits_source",
     "MuonColumns": "mucal.io.dimuon_input",
@@ -62,6 +64,7 @@ _PLACES: Final = {
     "write_bundle": "mucal.io.bundle",
     "write_detector": "mucal.io.detector_tables",
     "write_dimuons": "mucal.io.dimuon_writer",
+    "write_hepdata": "mucal.io.hepdata",
     "write_hits": "mucal.io.hits_writer",
     "write_json": "mucal.io.json_file",
     "write_pyhf": "mucal.io.pyhf_writer",
@@ -77,6 +80,7 @@ __all__ = [
     "DimuonSource",
     "FileCheck",
     "FitInput",
+    "HepdataTable",
     "HitsInput",
     "HitsSource",
     "MuonColumns",
@@ -98,6 +102,7 @@ __all__ = [
     "write_bundle",
     "write_detector",
     "write_dimuons",
+    "write_hepdata",
     "write_hits",
     "write_json",
     "write_pyhf",
