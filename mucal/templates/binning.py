@@ -1,0 +1,87 @@
+"""Bins of the channels: where reconstructed muons and pairs are counted, and cells of what was generated."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from mucal.arrays import FloatArray, IntArray, check_edges
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Binning:
+    """Axes of a histogram; bins are [low, high), flat with the last axis running fastest.
+
+    axes  : names
+    edges : of each axis, strictly increasing
+    """
+
+    axes: tuple[str, ...]
+    edges: tuple[tuple[float, ...], ...]
+
+    def __post_init__(self) -> None:
+        if len(self.axes) != len(self.edges):
+            raise ValueError(f"{len(self.axes)} axis names for {len(self.edges)} axes")
+        for name, edges in zip(self.axes, self.edges, strict=True):
+            check_edges(f"edges of axis '{name}'", edges)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Bins along each axis."""
+        return tuple(len(edges) - 1 for edges in self.edges)
+
+    @property
+    def n_bins(self) -> int:
+        """Bins in all."""
+        return int(np.prod(self.shape))
+
+    def index(self, values: Sequence[FloatArray]) -> IntArray:
+        """Flat bin of each event, -1 outside (and for NaN).
+
+        values : one array (N,) an axis
+        """
+        flat = np.zeros(np.shape(values[0]), dtype=np.int64)
+        inside = np.ones(flat.shape, dtype=bool)
+        for value, edges in zip(values, self.edges, strict=True):
+            at = np.searchsorted(np.array(edges), value, side="right") - 1
+            inside &= (value >= edges[0]) & (value < edges[-1])
+            flat = flat * (len(edges) - 1) + at
+        return np.where(inside, flat, -1)
+
+    def along(self, axis: str) -> IntArray:
+        """(B,) index along one axis of every flat bin."""
+        return np.unravel_index(np.arange(self.n_bins), self.shape)[self.axes.index(axis)].astype(np.int64)
+
+    def centres(self, axis: str) -> FloatArray:
+        """(B,) centre along one axis of every flat bin."""
+        edges = np.array(self.edges[self.axes.index(axis)])
+        result: FloatArray = (0.5 * (edges[1:] + edges[:-1]))[self.along(axis)]
+        return result
+
+
+def _steps(low: float, high: float, count: int) -> tuple[float, ...]:
+    return tuple(float(x) for x in np.round(np.linspace(low, high, count + 1), 10))
+
+
+_CHARGE: Final = (-2.0, 0.0, 2.0)
+_ETA: Final = _steps(-2.4, 2.4, 48)
+_MASS: Final = (60.0, 70.0, 75.0, 78.0, 80.0, 82.0, *map(float, range(84, 99)), 100.0, 102.0, 105.0, 110.0, 120.0)
+_MAX_ETA: Final = (-2.4, -2.0, -1.6, -1.4, -1.2, -1.0, -0.6, 0.0, 0.6, 1.0, 1.2, 1.4, 1.6, 2.0, 2.4)
+
+CHANNELS: Final[Mapping[str, Binning]] = {
+    "w": Binning(axes=("charge", "eta", "pt"), edges=(_CHARGE, _ETA, _steps(26.0, 56.0, 30))),
+    "wlike": Binning(axes=("charge", "eta", "pt"), edges=(_CHARGE, _ETA, _steps(26.0, 60.0, 34))),
+    "dilepton": Binning(axes=("mass", "max_eta"), edges=(_MASS, _MAX_ETA)),
+}
+"""The channels of arXiv:2412.13872: 2880, 3264 and 350 bins; pT and mass in GeV."""
+
+CELLS: Final = Binning(
+    axes=("boson_pt", "boson_y"),
+    edges=(
+        (*map(float, range(10)), 9.7, 11.0, 12.4, 14.0, 15.0, 16.0, 18.0, 20.0, 21.4, 24.0, 27.0, 29.5, 34.0, 40.0,
+         50.0, 60.0, 100.0, np.finfo(float).max),
+        (0.0, 0.4, 0.8, 1.2, 1.6, 2.0, 2.2, 2.4, 2.7, 3.0, 3.4, np.finfo(float).max),
+    ),
+)  # fmt: skip
+"""Cells of the boson's pT (GeV) and |y|; their edges include those of all published bins of pT and |y|."""
