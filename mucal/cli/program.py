@@ -26,6 +26,7 @@ COMMANDS: Final = {
     "globalcor": "Correct field, material and alignment from all tracks together.",
     "efficiency": "Muon efficiencies by tag and probe, and scale factors with their nuisances.",
     "scale": "Derive the momentum scale (A, e, M) per eta bin from mass fits.",
+    "fit": "Fit templates: estimates, pulls, nominal and global impacts.",
     "apply": "Correct the muons of files with a calibration.",
     "export": "Write the files of a calibration that other tools read.",
     "simulate": "Generate dimuons whose truth is known.",

@@ -74,6 +74,6 @@ def _counted(
     no_steps: IntArray = np.zeros(b, np.int64)
     return Efficiencies(
         provenance=histograms.provenance, method="count", parameters=PARAMETERS, histograms=histograms, values=values,
-        cov=cov, interval=np.full((b, 2), np.nan), deviance=nothing, ndf=np.zeros(b), p_value=nothing, edm=nothing,
-        n_steps=no_steps, status=status,
+        cov=cov, interval=np.full((b, 2), np.nan), fitted=np.full(histograms.counts.shape, np.nan), deviance=nothing,
+        ndf=np.zeros(b), p_value=nothing, edm=nothing, n_steps=no_steps, status=status,
     )  # fmt: skip

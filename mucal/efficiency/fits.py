@@ -21,6 +21,7 @@ class Efficiencies(Result):
     values     : (B, P)     NaN where the status is none of OK, BAD_GOF, AT_BOUNDARY
     cov        : (B, P, P)  inverse of the second derivatives of -ln L; NaN for an efficiency at its boundary
     interval   : (B, 2)     ends of the 68 % interval of the profile likelihood; NaN if not asked for
+    fitted     : (B, 2, M)  expected events at the minimum; NaN when counted
     deviance   : (B,)       Poisson deviance of mass bins merged to 5 expected events
     ndf        : (B,)
     p_value    : (B,)
@@ -35,6 +36,7 @@ class Efficiencies(Result):
     values: FloatArray
     cov: FloatArray
     interval: FloatArray
+    fitted: FloatArray
     deviance: FloatArray
     ndf: FloatArray
     p_value: FloatArray
@@ -45,7 +47,7 @@ class Efficiencies(Result):
     def __post_init__(self) -> None:
         b, p = self.histograms.n_bins, len(self.parameters)
         check_shapes(self, values=(b, p), cov=(b, p, p), interval=(b, 2), deviance=(b,), ndf=(b,), p_value=(b,))
-        check_shapes(self, edm=(b,), n_steps=(b,), status=(b,))
+        check_shapes(self, fitted=self.histograms.counts.shape, edm=(b,), n_steps=(b,), status=(b,))
 
     @property
     def eff(self) -> FloatArray:

@@ -438,28 +438,32 @@ def minimise(
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def merged_deviance(counts: FloatArray, mu: FloatArray, least: float) -> tuple[float, int]:
+def merged_deviance(counts: FloatArray, mu: FloatArray, spread: FloatArray, least: float) -> tuple[float, int]:
     """Poisson deviance of one spectrum, bins merged from the left until `least` are expected; how many bins are left.
 
-    What remains at the right end joins the last bin.
+    What remains at the right end joins the last bin.  A bin's part counts as mu / (mu + spread), spread (M,) being the
+    variance of the expectation by the template's own statistics.
     """
     m = mu.size
-    merged_n, merged_mu = np.zeros(m), np.zeros(m)
+    merged_n, merged_mu, merged_spread = np.zeros(m), np.zeros(m), np.zeros(m)
     at = 0
     for j in range(m):
         merged_n[at] += counts[j]
         merged_mu[at] += mu[j]
+        merged_spread[at] += spread[j]
         if merged_mu[at] >= least and j < m - 1:
             at += 1
     if merged_mu[at] < least and at > 0:
         merged_n[at - 1] += merged_n[at]
         merged_mu[at - 1] += merged_mu[at]
+        merged_spread[at - 1] += merged_spread[at]
         at -= 1
     total = 0.0
     for j in range(at + 1):
-        total += merged_mu[j] - merged_n[j]
+        part = merged_mu[j] - merged_n[j]
         if merged_n[j] > 0.0:
-            total += merged_n[j] * math.log(merged_n[j] / merged_mu[j])
+            part += merged_n[j] * math.log(merged_n[j] / merged_mu[j])
+        total += part * merged_mu[j] / (merged_mu[j] + merged_spread[j])
     return 2.0 * total, at + 1
 
 
@@ -523,6 +527,7 @@ def crossing(
 def fit_rows(
     counts: FloatArray,
     templates: FloatArray,
+    spread: FloatArray,
     model: Model,
     starts: FloatArray,
     free: IntArray,
@@ -537,16 +542,18 @@ def fit_rows(
     values: FloatArray,
     cov: FloatArray,
     bounds: FloatArray,
+    fitted: FloatArray,
     deviance: FloatArray,
     ndf: FloatArray,
     edm: FloatArray,
     n_steps: IntArray,
     status: IntArray,
 ) -> None:
-    """Fits of R pairs of spectra, written to the last eight arrays.
+    """Fits of R pairs of spectra, written to the last nine arrays.
 
     counts    : (R, 2, M)      passing, failing
     templates : (R or 1, 2, G) signal before smearing
+    spread    : (R or 1, 2, M) variance of each mass bin's share of the signal, for the goodness of fit alone
     starts    : (R, T, P)      T starts, tried until one converges
     low, high : (R, P)
     """
@@ -584,6 +591,7 @@ def fit_rows(
             status[row] = HESSIAN_NOT_PD
             continue
         values[row] = theta
+        fitted[row] = mu.reshape(2, m)
         inverse = cholesky_inverse(observed)
         n_used = 0.0
         for a in range(p):
@@ -601,7 +609,9 @@ def fit_rows(
                     both, theta, error, 2.0 * s - 1.0, own, cumulative, model, free, mean, precision, low[row],
                     high[row], largest, tolerance, max_steps, mu, spare_dmu, spare_active, spare_information,
                 )  # fmt: skip
-        first, n_first = merged_deviance(both[:m], mu[:m], 5.0)
-        second, n_second = merged_deviance(both[m:], mu[m:], 5.0)
+        n, eff = math.exp(theta[LN_N]), theta[EFF]
+        varied = spread[min(row, spread.shape[0] - 1)]
+        first, n_first = merged_deviance(both[:m], mu[:m], (n * eff) ** 2 * varied[0], 5.0)
+        second, n_second = merged_deviance(both[m:], mu[m:], (n * (1.0 - eff)) ** 2 * varied[1], 5.0)
         deviance[row] = first + second
         ndf[row] = n_first + n_second - n_used

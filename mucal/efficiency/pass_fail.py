@@ -46,6 +46,7 @@ def measure(
         raise ValueError("the signal 'template' needs MassTemplates; pass them, or use the signal 'analytic'")
     signal = templates if templates is not None else line_templates(histograms.mass_edges)
     shapes = signal.for_window(histograms)
+    spread = signal.spread(histograms.mass_edges.size - 1)
     model = Model(
         np.ascontiguousarray(histograms.mass_edges), signal.per_bin, signal.pad, int(config.signal == "analytic"),
         np.array([config.background_pass == "turn_on", config.background_fail == "turn_on"], dtype=np.int64),
@@ -53,6 +54,7 @@ def measure(
     b, p = histograms.n_bins, N_PARAMETERS
     status = _status_before(histograms, config, shapes)
     values, cov, bounds = np.full((b, p), np.nan), np.full((b, p, p), np.nan), np.full((b, 2), np.nan)
+    fitted = np.full(histograms.counts.shape, np.nan)
     deviance, ndf, edm = np.full(b, np.nan), np.zeros(b), np.full(b, np.nan)
     n_steps = np.zeros(b, np.int64)
     free, mean, precision = _prior(config)
@@ -60,16 +62,19 @@ def measure(
         [0.3, 1.0] + 2 * [LARGEST_STEPS.get(name[:-5], math.inf) for name in PARAMETERS[2 : 2 + PER_CATEGORY]]
     )
 
+    results = (values, cov, bounds, fitted, deviance, ndf, edm, n_steps, status)
+
     def work(rows: IntArray) -> None:
         counts = np.ascontiguousarray(histograms.counts[rows], dtype=np.float64)
         starts, low, high = _starts(counts, histograms.mass_edges, config)
         own = np.ascontiguousarray(shapes[rows] if shapes.shape[0] > 1 else shapes)
-        parts: list[Any] = [whole[rows] for whole in (values, cov, bounds, deviance, ndf, edm, n_steps, status)]
+        own_spread = np.ascontiguousarray(spread[rows] if spread.shape[0] > 1 else spread)
+        parts: list[Any] = [whole[rows] for whole in results]
         fit_rows(
-            counts, own, model, starts, free, mean, precision, low, high, largest, config.tolerance, config.max_steps,
-            config.intervals, *parts,
+            counts, own, own_spread, model, starts, free, mean, precision, low, high, largest, config.tolerance,
+            config.max_steps, config.intervals, *parts,
         )  # fmt: skip
-        for whole, part in zip((values, cov, bounds, deviance, ndf, edm, n_steps, status), parts, strict=True):
+        for whole, part in zip(results, parts, strict=True):
             whole[rows] = part
 
     tried = np.flatnonzero(status == Status.OK)
@@ -80,8 +85,8 @@ def measure(
         status[(status == Status.OK) & (p_value < config.min_p_value)] = Status.BAD_GOF
     return Efficiencies(
         provenance=Provenance(configuration=asdict(config)), method="fit", parameters=PARAMETERS, histograms=histograms,
-        values=values, cov=cov, interval=bounds, deviance=deviance, ndf=ndf, p_value=p_value, edm=edm, n_steps=n_steps,
-        status=status,
+        values=values, cov=cov, interval=bounds, fitted=fitted, deviance=deviance, ndf=ndf, p_value=p_value, edm=edm,
+        n_steps=n_steps, status=status,
     )  # fmt: skip
 
 

@@ -19,12 +19,14 @@ class MassTemplates:
 
     edges   : (G+1,) GeV, uniform
     content : (R, 2, G)  passing and failing; R rows, or 1 for all bins
+    sumw2   : (R, 2, G)  variances of the content, 0 if it is known exactly; they count in the goodness of fit alone
     per_bin : grid steps in one mass bin
     pad     : grid steps below the window
     """
 
     edges: FloatArray
     content: FloatArray
+    sumw2: FloatArray
     per_bin: int
     pad: int
 
@@ -37,6 +39,15 @@ class MassTemplates:
         if self.content.shape[0] not in (1, histograms.n_bins):
             raise ValueError(f"templates have {self.content.shape[0]} rows for {histograms.n_bins} bins")
         return np.ascontiguousarray(self.content, dtype=np.float64)
+
+    def spread(self, n_mass: int) -> FloatArray:
+        """(R, 2, M) variance of the share of the signal in each mass bin."""
+        window = slice(self.pad, self.pad + n_mass * self.per_bin)
+        shape = (*self.content.shape[:2], n_mass, self.per_bin)
+        norm = self.content[:, :, window].sum(axis=2)
+        safe = np.where(norm > 0, norm, 1.0)[:, :, None]
+        result: FloatArray = self.sumw2[:, :, window].reshape(shape).sum(axis=3) / safe**2
+        return result
 
 
 def wide_edges(mass_edges: FloatArray, per_bin: int = 2, pad: float = PAD) -> tuple[FloatArray, int]:
@@ -59,12 +70,12 @@ def simulated_templates(wide: ProbeHistograms, mass_edges: FloatArray, *, pass_f
     step = wide.mass_edges[1] - wide.mass_edges[0]
     per_bin = round((mass_edges[1] - mass_edges[0]) / step)
     pad = round((mass_edges[0] - wide.mass_edges[0]) / step)
-    content = np.array(wide.counts, dtype=float)
+    content, sumw2 = np.array(wide.counts, dtype=float), np.array(wide.sumw2, dtype=float)
     if pass_for_fail > 0.0:
         n_pass, n_fail = content[:, :1].sum(axis=2), content[:, 1:].sum(axis=2)
         borrowed = content[:, 0] / np.maximum(n_pass, 1e-300) * np.maximum(n_fail, 1.0)
         content[:, 1] = (1.0 - pass_for_fail) * content[:, 1] + pass_for_fail * borrowed
-    found = MassTemplates(edges=wide.mass_edges, content=content, per_bin=per_bin, pad=pad)
+    found = MassTemplates(edges=wide.mass_edges, content=content, sumw2=sumw2, per_bin=per_bin, pad=pad)
     if per_bin < 1 or pad < 0:
         raise ValueError("the wide edges do not refine the mass bins")
     return found
@@ -74,4 +85,5 @@ def line_templates(mass_edges: FloatArray, per_bin: int = 2) -> MassTemplates:
     """The Z line (Drell-Yan with final-state radiation, `theory.fsr`) for passing and failing probes alike."""
     edges, pad = wide_edges(mass_edges, per_bin)
     content = fsr.spectrum("z", edges)
-    return MassTemplates(edges=edges, content=np.stack([content, content])[None], per_bin=per_bin, pad=pad)
+    both = np.stack([content, content])[None]
+    return MassTemplates(edges=edges, content=both, sumw2=np.zeros_like(both), per_bin=per_bin, pad=pad)

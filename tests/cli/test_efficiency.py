@@ -1,0 +1,72 @@
+"""`mucal efficiency` from generated probes to files of scale factors."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mucal.cli import main
+from mucal.efficiency import Efficiencies, EfficiencyModel, ScaleFactors
+from mucal.io.correctionlib import read_corrections_json
+
+BINS = ("--set", "efficiency.eta_edges=[-2.4, 0.0, 2.4]", "--set", "efficiency.pt_edges=[26, 32, 38, 44, 50, 60]")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Probes of data and simulation with the same truth, measured and smoothed."""
+    at = tmp_path_factory.mktemp("efficiency")
+    for name, seed, background in (("data", 1, 0.05), ("mc", 2, 0.0)):
+        assert main(["efficiency", "simulate", "--step", "idip", "-n", "150000", "--seed", str(seed), "--background",
+                     str(background), "-o", str(at / f"{name}.parquet")]) == 0  # fmt: skip
+    simulation = str(at / "mc.parquet")
+    for out, extra in (
+        ("data.h5", ["--simulation", simulation, "--figures", str(at / "figures")]),
+        ("analytic.h5", ["--set", 'efficiency.fit.signal="analytic"', "--set", "efficiency.fit.min_p_value=0.0"]),
+        # the line itself is not that of wide pT bins: an alternative is not asked to fit well
+    ):
+        command = ["efficiency", "measure", str(at / "data.parquet"), "--step", "idip", *BINS, *extra]
+        assert main([*command, "-o", str(at / out)]) == 0
+    assert main(["efficiency", "measure", simulation, "--step", "idip", "--count", *BINS, "-o", str(at / "mc.h5")]) == 0
+    command = ["efficiency", "smooth", str(at / "data.h5"), str(at / "mc.h5"), "--signal", str(at / "analytic.h5")]
+    assert main([*command, "--set", "efficiency.smooth.degree_pt=2", "--figure", str(at / "sf.png"),
+                 "-o", str(at / "sf.h5")]) == 0  # fmt: skip
+    return at
+
+
+def test_equal_truth_gives_scale_factors_of_one(folder: Path):
+    data, mc = (Efficiencies.load(folder / name) for name in ("data.h5", "mc.h5"))
+    assert data.usable.all()
+    pulls = (data.eff - mc.eff) / np.hypot(data.error, mc.error)
+    assert abs(pulls.mean()) < 4 / np.sqrt(pulls.size)
+    assert pulls.std() < 1.5
+    factors = ScaleFactors.load(folder / "sf.h5")
+    muon = np.array([-1.0, 1.0]), np.array([40.0, 40.0]), np.array([1, -1])
+    assert np.all(np.abs(factors(*muon) - 1.0) < 4 * factors.nominal.error(*muon))
+    assert factors.nominal.error(*muon).max() < 5e-3
+
+
+def test_figures_are_drawn(folder: Path):
+    assert (folder / "sf.png").stat().st_size > 10_000
+    assert len(list((folder / "figures").glob("*.png"))) == 20
+
+
+@pytest.mark.parametrize("ending", ["json.gz", "root", "h5"])
+def test_export(folder: Path, tmp_path: Path, ending: str, capsys: pytest.CaptureFixture[str]):
+    out = tmp_path / f"eff.{ending}"
+    assert main(["efficiency", "export", str(folder / "sf.h5"), "--json", "-o", str(out)]) == 0
+    assert json.loads(capsys.readouterr().out)["nuisances"]["muon_eff_stat"] == 2 * 2 * 3
+    if ending == "json.gz":
+        assert "NUM_idip_DEN_global_muon" in read_corrections_json(out).corrections
+    if ending == "h5":
+        assert EfficiencyModel.load(out).counts()["muon_eff_syst"] == 3
+
+
+def test_wrong_use_ends_with_the_right_code(folder: Path, tmp_path: Path):
+    probes, out = str(folder / "data.parquet"), str(tmp_path / "x.h5")
+    assert main(["efficiency", "measure", probes, "--step", "idip", "-o", out]) == 2  # no simulation for templates
+    assert main(["efficiency", "measure", probes, "--step", "idip", "--set", "efficiency.pt_edge=[1]", "-o", out]) == 2
+    missing = ["--set", 'efficiency.input.columns={mass="m", pt="pt", eta="eta", charge="charge", passing="passing"}']
+    assert main(["efficiency", "measure", probes, "--step", "idip", "--count", *missing, "-o", out]) == 3
+    assert main(["efficiency", "export", str(folder / "sf.h5"), "-o", str(tmp_path / "x.txt")]) == 2
