@@ -7,7 +7,7 @@ from itertools import pairwise
 import numpy as np
 
 from mucal.arrays import FloatArray, IntArray
-from mucal.detector import Detector, NavigationIndex, cross, navigation_index
+from mucal.detector import CYLINDER, Detector, NavigationIndex, Passive, cross, navigation_index
 from mucal.detector.field import MagneticField, evaluate
 from mucal.propagation.kernels import walk as kernels
 from mucal.propagation.legs import StepConfig
@@ -23,11 +23,13 @@ class Terrain:
     surfaces : rows 0 .. M-1 the modules, M .. M+P-1 the passive surfaces
     outlines : (S, 4) cm  of a module 1, half_u at both ends, half_v; of a passive surface 0, low, high
     index    : finds the candidates
+    envelope : (3,) cm  radius, lowest and highest z of all elements
     """
 
     surfaces: Surfaces
     outlines: FloatArray
     index: NavigationIndex
+    envelope: FloatArray
 
 
 def terrain(detector: Detector) -> Terrain:
@@ -36,7 +38,19 @@ def terrain(detector: Detector) -> Terrain:
     outlines = np.zeros((detector.n_elements, 4))
     outlines[: modules.n_modules] = np.column_stack([np.ones(modules.n_modules), modules.half_u, modules.half_v])
     outlines[modules.n_modules :, 1:3] = np.column_stack([passive.low, passive.high])
-    return Terrain(surfaces=surfaces_of(detector), outlines=outlines, index=navigation_index(detector))
+    index = navigation_index(detector)
+    return Terrain(
+        surfaces=surfaces_of(detector), outlines=outlines, index=index, envelope=_envelope(passive, index.envelope)
+    )
+
+
+def _envelope(passive: Passive, modules: FloatArray) -> FloatArray:
+    """That of the modules, widened to hold the passive surfaces too."""
+    cylinder = passive.kind == CYLINDER
+    radius = np.where(cylinder, passive.position, passive.high).max(initial=modules[0])
+    low = np.where(cylinder, passive.low, passive.position).min(initial=modules[1])
+    high = np.where(cylinder, passive.high, passive.position).max(initial=modules[2])
+    return np.array([radius, low, high])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +61,8 @@ class Routes:
     u, v      : (N, L) cm  where, on modules; NaN on passive surfaces
     thickness : (N,)       radiation lengths on the way
     status    : (N,)       `TrackStatus`; OK for a muon that left the detector, and what it crossed until then otherwise
+    passed    : (N,)       elements that the muon turned out to be behind already, within their outline: they are not in
+                           the route.  Two surfaces must meet within 1e-5 cm on its path for that
     """
 
     element: IntArray
@@ -54,6 +70,7 @@ class Routes:
     v: FloatArray
     thickness: FloatArray
     status: IntArray
+    passed: IntArray
 
     def counts(self) -> dict[str, int]:
         """How many tracks ended in each way, for the ledger."""
@@ -90,13 +107,16 @@ def find_routes(
     k = found.element.size
     kept, rank = np.zeros(k, dtype=np.bool_), np.zeros(k, dtype=np.int64)
     u, v = np.full(k, np.nan), np.full(k, np.nan)
-    length, status, thickness = np.zeros(n, dtype=np.int64), np.zeros(n, dtype=np.int64), np.zeros(n)
+    length, status, passed = (np.zeros(n, dtype=np.int64) for _ in range(3))
+    thickness = np.zeros(n)
 
     def run(part: slice) -> None:
         kernels.find_all(
-            magnet.packed, ground.surfaces.packed, ground.surfaces.media, ground.outlines, config.alpha, start[part],
+            magnet.packed, ground.surfaces.packed, ground.surfaces.media, ground.outlines, ground.envelope,
+            config.alpha, start[part],
             found.offsets[part.start : part.stop + 1], found.element, found.path, np.ascontiguousarray(wanted[part]),
             config.longest_step, config.most_steps, kept, rank, u, v, length[part], thickness[part], status[part],
+            passed[part],
         )  # fmt: skip
 
     edges = np.linspace(0, n, min(config.n_threads, max(n, 1)) + 1).astype(int)
@@ -106,4 +126,4 @@ def find_routes(
     shape = (n, int(length.max(initial=0)))
     element, at_u, at_v = np.full(shape, -1, dtype=np.int64), np.full(shape, np.nan), np.full(shape, np.nan)
     element[rows], at_u[rows], at_v[rows] = found.element[kept], u[kept], v[kept]
-    return Routes(element=element, u=at_u, v=at_v, thickness=thickness, status=status)
+    return Routes(element=element, u=at_u, v=at_v, thickness=thickness, status=status, passed=passed)

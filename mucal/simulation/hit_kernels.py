@@ -1,10 +1,9 @@
 """One muon after another through the detector: scattered, slowed, measured; every number is keyed by muon and element.
 
-A muon is walked twice: along its mean path, for the thickness that Highland's logarithm takes, and then with what
-happens to it by chance.
+The thickness that Highland's logarithm takes is that of the helix which finds the candidates.
 """
 
-from math import exp, log, pi, sqrt
+from math import cos, exp, log, pi, sin, sqrt
 
 import numpy as np
 import numpy.typing as npt
@@ -13,26 +12,27 @@ from numba import njit
 from mucal.arrays import BoolArray, FloatArray, IntArray
 from mucal.detector.field.kernels import DEGREE
 from mucal.detector.kernels import LOSS_CONSTANT, RADIATIVE, Z_OVER_A, max_transfer, measured
-from mucal.numerics.keyed_kernels import absorb, to_normal, to_uniform
+from mucal.numerics.borrowing import borrowing
+from mucal.numerics.keyed_kernels import absorb, mix, to_normal, to_uniform
 from mucal.propagation.kernels.crossings import MEDIUM, X_OVER_X0, XI, against_axis
 from mucal.propagation.kernels.layout import Y, workspace
-from mucal.propagation.kernels.legs import LOOPER, OK, RANGED_OUT
+from mucal.propagation.kernels.legs import LOOPER, OK, OUTSIDE_FIELD, RANGED_OUT
 from mucal.propagation.kernels.losses import restricted_loss, scattering, thin_loss
 from mucal.propagation.kernels.tracks import bad_start
-from mucal.propagation.kernels.walk import enter, go_to, inside
+from mucal.propagation.kernels.walk import begin, enter, go_to, half_width, has_left, inside
 from mucal.units import MUON_MASS
 
 WordArray = npt.NDArray[np.uint64]
 
 # The words of a muon, in this order.
 PURPOSES = (
-    "scattering U", "scattering V", "scattering width", "straggling", "collisions", "transfer", "transfer kept",
+    "scattering", "scattering width", "straggling", "collisions", "transfer", "transfer kept",
     "measured u", "measured v", "efficiency", "outlier", "outlier u", "outlier v",
 )  # fmt: skip
 (
-    KICK_U, KICK_V, WIDTH, STRAGGLING, COLLISIONS, TRANSFER, TRANSFER_KEPT,
+    KICK, WIDTH, STRAGGLING, COLLISIONS, TRANSFER, TRANSFER_KEPT,
     MEASURED_U, MEASURED_V, EFFICIENCY, OUTLIER, OUTLIER_U, OUTLIER_V,
-) = range(13)  # fmt: skip
+) = range(12)  # fmt: skip
 
 # What may happen: straggling (0 none, 1 Gaussian, 2 Landau), fraction of collisions in mean and variance, whether
 # larger transfers are left out of Landau's, scattering on or off, share and width of its tails, scale of the
@@ -46,11 +46,13 @@ SIGMA_U, SIGMA_V, ANGLE, FOCUS = range(4)
 # Columns of a hit: u, v measured (cm); u, v of the muon (cm), NaN for an outlier.
 U_MEAS, V_MEAS, U_GEN, V_GEN = range(4)
 
+NEXT = np.uint64(0x9E3779B97F4A7C15)
+
 LEAST_TRANSFER = 1e-6
 """GeV; collisions with smaller transfers are never drawn one by one."""
 
 
-@njit(cache=True)
+@borrowing
 def landau_loss(
     p: float, xi: float, cut: float, medium: FloatArray, normal: float, number: float, transfer: np.uint64,
     kept: np.uint64,
@@ -85,7 +87,7 @@ def landau_loss(
     return loss
 
 
-@njit(cache=True)
+@borrowing
 def after_loss(q: float, xi: float, medium: FloatArray, settings: FloatArray, words: WordArray, element: int) -> float:
     """q/p behind a thin layer, 0 for a muon that stops in it."""
     if settings[STRAGGLES] != LANDAU:
@@ -109,13 +111,13 @@ def after_loss(q: float, xi: float, medium: FloatArray, settings: FloatArray, wo
     return float(np.sign(q) / sqrt(energy * energy - MUON_MASS * MUON_MASS))
 
 
-@njit(cache=True)
+@borrowing
 def scatter(w: FloatArray, width: float, settings: FloatArray, words: WordArray, element: int) -> None:
     """The muon's direction turned by two independent projected angles of r.m.s. `width` (rad)."""
     if settings[TAIL_SHARE] > 0.0 and to_uniform(absorb(words[WIDTH], element)) < settings[TAIL_SHARE]:
         width *= settings[TAIL_WIDTH]
-    a = width * to_normal(absorb(words[KICK_U], element))
-    b = width * to_normal(absorb(words[KICK_V], element))
+    a, b = two_normals(absorb(words[KICK], element))
+    a, b = width * a, width * b
     x, y, z = w[Y + 3], w[Y + 4], w[Y + 5]
     cl = sqrt(x * x + y * y)
     c, s = x / cl, y / cl
@@ -124,41 +126,89 @@ def scatter(w: FloatArray, width: float, settings: FloatArray, words: WordArray,
     w[Y + 3], w[Y + 4], w[Y + 5] = x * norm, y * norm, z * norm
 
 
-@njit(cache=True)
+@borrowing
+def two_normals(word: np.uint64) -> tuple[float, float]:
+    """Two independent standard normal numbers (Box and Muller)."""
+    radius = sqrt(-2.0 * log(to_uniform(word)))
+    angle = 2.0 * pi * to_uniform(mix(word + NEXT))
+    return radius * cos(angle), radius * sin(angle)
+
+
+@borrowing
 def measure(
-    u: float, v: float, sensor: FloatArray, settings: FloatArray, words: WordArray, element: int, hit: FloatArray
-) -> bool:
-    """The hit (4,) of a muon that crosses a module at (u, v); False where the module is inefficient."""
+    u: float, v: float, sensors: FloatArray, settings: FloatArray, words: WordArray, element: int, hits: FloatArray,
+    row: int,
+) -> bool:  # fmt: skip
+    """The hit of a muon that crosses a module at (u, v), into a row of hits; False where the module is inefficient."""
     if settings[EFFICIENT] < 1.0 and to_uniform(absorb(words[EFFICIENCY], element)) >= settings[EFFICIENT]:
         return False
-    hit[U_MEAS] = measured(u, v, sensor[ANGLE], sensor[FOCUS])[0]
-    hit[V_MEAS] = v if sensor[SIGMA_V] > 0.0 else np.nan
-    hit[U_GEN], hit[V_GEN] = u, v
-    hit[U_MEAS] += settings[RESOLUTION] * sensor[SIGMA_U] * to_normal(absorb(words[MEASURED_U], element))
-    hit[V_MEAS] += settings[RESOLUTION] * sensor[SIGMA_V] * to_normal(absorb(words[MEASURED_V], element))
+    hits[row, U_MEAS] = measured(u, v, sensors[element, ANGLE], sensors[element, FOCUS])[0]
+    hits[row, V_MEAS] = v if sensors[element, SIGMA_V] > 0.0 else np.nan
+    hits[row, U_GEN], hits[row, V_GEN] = u, v
+    hits[row, U_MEAS] += (
+        settings[RESOLUTION] * sensors[element, SIGMA_U] * to_normal(absorb(words[MEASURED_U], element))
+    )
+    if sensors[element, SIGMA_V] > 0.0:
+        hits[row, V_MEAS] += (
+            settings[RESOLUTION] * sensors[element, SIGMA_V] * to_normal(absorb(words[MEASURED_V], element))
+        )
     if settings[OUTLIER_SHARE] > 0.0 and to_uniform(absorb(words[OUTLIER], element)) < settings[OUTLIER_SHARE]:
         reach = settings[OUTLIER_RANGE]
-        hit[U_MEAS] += reach * (2.0 * to_uniform(absorb(words[OUTLIER_U], element)) - 1.0)
-        hit[V_MEAS] += reach * (2.0 * to_uniform(absorb(words[OUTLIER_V], element)) - 1.0)
-        hit[U_GEN], hit[V_GEN] = np.nan, np.nan
+        hits[row, U_MEAS] += reach * (2.0 * to_uniform(absorb(words[OUTLIER_U], element)) - 1.0)
+        hits[row, V_MEAS] += reach * (2.0 * to_uniform(absorb(words[OUTLIER_V], element)) - 1.0)
+        hits[row, U_GEN], hits[row, V_GEN] = np.nan, np.nan
     return True
 
 
-@njit(cache=True)
+@borrowing
+def helix_thickness(
+    surfaces: FloatArray, outlines: FloatArray, n_modules: int, candidates: IntArray, u: FloatArray, v: FloatArray,
+    cosine: FloatArray,
+) -> float:  # fmt: skip
+    """Radiation lengths that a helix crosses before the last module that it meets within its outline."""
+    total, before = 0.0, 0.0
+    for c in range(candidates.size):
+        i = candidates[c]
+        if i < n_modules:
+            if abs(v[c]) > outlines[i, 3] or abs(u[c]) > half_width(outlines, i, v[c]):
+                continue
+            before = total
+        total += surfaces[i, X_OVER_X0] / max(cosine[c], 1e-3)
+    return before
+
+
+@borrowing
+def act_on(
+    surfaces: FloatArray, media: FloatArray, i: int, w: FloatArray, slant: float, highland: float,
+    settings: FloatArray, words: WordArray,
+) -> bool:  # fmt: skip
+    """The muon in w slowed and scattered by element i; False if it stops there."""
+    q = w[Y + 6]
+    if surfaces[i, XI] > 0.0:
+        medium = media[int(surfaces[i, MEDIUM])]
+        w[Y + 6] = after_loss(q, surfaces[i, XI] / slant, medium, settings, words, i)
+        if w[Y + 6] == 0.0:
+            return False
+    if settings[SCATTERS] != 0.0 and surfaces[i, X_OVER_X0] > 0.0:
+        width = highland * sqrt(scattering(q, surfaces[i, X_OVER_X0] / slant))
+        scatter(w, width, settings, words, i)
+    return True
+
+
+@borrowing
 def follow(
-    field: FloatArray, surfaces: FloatArray, media: FloatArray, outlines: FloatArray, sensors: FloatArray,
-    start: FloatArray, candidates: IntArray, paths: FloatArray, done: BoolArray, settings: FloatArray,
-    highland: float, mean: bool, words: WordArray, h_max: float, max_steps: int,
-    modules: IntArray, hits: FloatArray, table: FloatArray, w: FloatArray,
-) -> tuple[int, int, float]:  # fmt: skip
-    """One muon through its candidates.  Returns a status, the number of hits, radiation lengths before the last module.
+    field: FloatArray, surfaces: FloatArray, media: FloatArray, outlines: FloatArray, envelope: FloatArray,
+    sensors: FloatArray, start: FloatArray, candidates: IntArray, paths: FloatArray, due: FloatArray,
+    looked: IntArray, done: BoolArray, needed: BoolArray, settings: FloatArray, highland: float, words: WordArray,
+    h_max: float, max_steps: int, modules: IntArray, hits: FloatArray, table: FloatArray, w: FloatArray,
+) -> tuple[int, int, int]:  # fmt: skip
+    """One muon through its candidates.  Returns a status, the number of hits, and of elements found passed.
 
     highland : Highland's logarithm, (1 + 0.038 ln X)
-    mean     : whether nothing happens by chance and no hits are made
     modules, hits : (C,), (C, 4)  filled from the front
     """
-    n_hits, first, steps, turned, thickness, before = 0, 0, 0, 0.0, 0.0, 0.0
-    done[:] = False
+    n_hits, first, steps, now, passed, turned, path = 0, 0, 0, 0, 0, 0.0, 0.0
+    begin(paths, due, looked, done)
     for j in range(7):
         w[Y + j] = start[j]
     status = bad_start(start)
@@ -167,73 +217,68 @@ def follow(
     while status == OK:
         while first < candidates.size and done[first]:
             first += 1
-        status, c, _, taken, angle = go_to(
-            field, surfaces, media, w, candidates, paths, done, first, h_max, max_steps - steps, table
-        )
-        steps, turned = steps + taken, turned + angle
+        status, c, moved, taken, angle, behind = go_to(
+            field, surfaces, media, outlines, w, candidates, paths, due, looked, done, needed, first, path, now,
+            h_max, max_steps - steps, table,
+        )  # fmt: skip
+        now, steps, path = now + taken + 1, steps + taken, path + moved
+        turned, passed = turned + angle, passed + behind
+        if status == OUTSIDE_FIELD and has_left(envelope, w):
+            return OK, n_hits, passed
         if status != OK or c < 0:
             break
         if turned > pi:
-            return LOOPER, n_hits, before
+            return LOOPER, n_hits, passed
         done[c], i = True, candidates[c]
         within, u, v = inside(surfaces, outlines, i, w)
         slant = abs(against_axis(w, 2))
         if not within or slant < 1e-3:
             continue
-        if i < sensors.shape[0]:
-            before = thickness
-            if not mean and measure(u, v, sensors[i], settings, words, i, hits[n_hits]):
-                modules[n_hits] = i
-                n_hits += 1
-        thick, xi, q = surfaces[i, X_OVER_X0] / slant, surfaces[i, XI] / slant, w[Y + 6]
-        thickness += thick
-        if xi > 0.0:
-            medium = media[int(surfaces[i, MEDIUM])]
-            if mean:
-                w[Y + 6] = thin_loss(q, xi, 1.0, settings[ALPHA], medium)[0]
-            else:
-                w[Y + 6] = after_loss(q, xi, medium, settings, words, i)
-            if w[Y + 6] == 0.0:
-                return RANGED_OUT, n_hits, before
-        if not mean and settings[SCATTERS] != 0.0 and thick > 0.0:
-            scatter(w, highland * sqrt(scattering(q, thick)), settings, words, i)
-    return status, n_hits, before
+        if i < sensors.shape[0] and measure(u, v, sensors, settings, words, i, hits, n_hits):
+            modules[n_hits] = i
+            n_hits += 1
+        if not act_on(surfaces, media, i, w, slant, highland, settings, words):
+            return RANGED_OUT, n_hits, passed
+    return status, n_hits, passed
 
 
 @njit(cache=True, nogil=True)
 def simulate_all(
-    field: FloatArray, surfaces: FloatArray, media: FloatArray, outlines: FloatArray, sensors: FloatArray,
-    starts: FloatArray, keys: IntArray, offsets: IntArray, candidates: IntArray, paths: FloatArray,
-    settings: FloatArray, words: WordArray, h_max: float, max_steps: int,
-    modules: IntArray, hits: FloatArray, n_hits: IntArray, status: IntArray,
+    field: FloatArray, surfaces: FloatArray, media: FloatArray, outlines: FloatArray, envelope: FloatArray,
+    sensors: FloatArray, starts: FloatArray, keys: IntArray, offsets: IntArray, candidates: IntArray,
+    paths: FloatArray, us: FloatArray, vs: FloatArray, cosines: FloatArray, settings: FloatArray,
+    words: WordArray, h_max: float, max_steps: int,
+    modules: IntArray, hits: FloatArray, n_hits: IntArray, status: IntArray, passed: IntArray,
 ) -> None:  # fmt: skip
-    """`follow` for N muons, twice each.  Candidates offsets[i] .. offsets[i+1] belong to muon i, and so do its hits.
+    """`follow` for N muons.  Candidates offsets[i] .. offsets[i+1] belong to muon i, and so do its hits.
 
     keys           : (N, J)  numbers that name a muon
+    paths, us, vs, cosines : (C,)  of the helix at every candidate
     words          : (P,)    of the seed and each purpose
     modules, hits  : (C,), (C, 4)  filled from offsets[i] on
-    n_hits, status : (N,)
+    n_hits, status, passed : (N,)
     """
     _, _, _, table, w = workspace(8, 0, 1, int(field[DEGREE]))
     own = np.empty_like(words)
-    done = np.zeros(candidates.size if starts.shape[0] == 0 else np.max(offsets[1:] - offsets[:-1]), dtype=np.bool_)
+    most = candidates.size if starts.shape[0] == 0 else np.max(offsets[1:] - offsets[:-1])
+    due, looked = np.empty(most), np.empty(most, dtype=np.int64)
+    done, needed = np.empty(most, dtype=np.bool_), np.zeros(most, dtype=np.bool_)
     for t in range(starts.shape[0]):
         a, b = offsets[t], offsets[t + 1]
+        n, highland = b - a, 1.0
         for j in range(words.size):
             own[j] = words[j]
             for key in keys[t]:
                 own[j] = absorb(own[j], key)
-        highland = 1.0
         if settings[SCATTERS] != 0.0:
-            status[t], n_hits[t], thickness = follow(
-                field, surfaces, media, outlines, sensors, starts[t], candidates[a:b], paths[a:b], done[: b - a],
-                settings, 1.0, True, own, h_max, max_steps, modules[a:b], hits[a:b], table, w,
+            thickness = helix_thickness(
+                surfaces, outlines, sensors.shape[0], candidates[a:b], us[a:b], vs[a:b],
+                cosines[a:b],
             )  # fmt: skip
-            if status[t] != OK:
-                continue
             if thickness > 0.0:
                 highland = 1.0 + 0.038 * log(thickness)
-        status[t], n_hits[t], _ = follow(
-            field, surfaces, media, outlines, sensors, starts[t], candidates[a:b], paths[a:b], done[: b - a],
-            settings, highland, False, own, h_max, max_steps, modules[a:b], hits[a:b], table, w,
+        status[t], n_hits[t], passed[t] = follow(
+            field, surfaces, media, outlines, envelope, sensors, starts[t], candidates[a:b], paths[a:b],
+            due[:n], looked[:n], done[:n], needed[:n], settings, highland, own, h_max, max_steps, modules[a:b],
+            hits[a:b], table, w,
         )  # fmt: skip

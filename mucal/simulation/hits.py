@@ -2,14 +2,14 @@
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Final
 
 import numpy as np
 
 from mucal.arrays import BoolArray, FloatArray, IntArray
-from mucal.detector import Crossings, Detector, NavigationStatus, cross
+from mucal.detector import Detector, NavigationStatus, cross
 from mucal.detector.field import MagneticField, evaluate
+from mucal.detector.material import scattering_variance
 from mucal.errors import InputError
 from mucal.ledger import Ledger
 from mucal.numerics import normal, start_word
@@ -17,6 +17,9 @@ from mucal.propagation import Terrain, TrackStatus, free_states, terrain
 from mucal.simulation import hit_kernels as kernels
 from mucal.simulation.muons import GeneratedMuons
 from mucal.track.hits import Hits, HitsTruth
+
+THICKEST: Final = 1.5
+"""Radiation lengths, of what a muon may cross; enters the width of the search for modules alone."""
 
 STRAGGLING: Final = {"none": kernels.NONE, "gaussian": kernels.GAUSSIAN, "landau": kernels.LANDAU}
 
@@ -38,7 +41,9 @@ class HitSimulation:
     outlier_range    : cm  of the muon
     seed_errors      : of the seed: relative of q/p, rad of lambda and phi, cm of dxy and dsz
     least_hits       : muons with fewer are rejected
-    slack            : cm  by which the true path may leave the helix that finds candidates; above 4 GeV 1 cm is enough
+    slack            : cm  by which modules are widened for the helix that finds candidates
+    reach            :     and by this many standard deviations of what scattering may do until there, if all that it
+                           crosses is THICKEST
     """
 
     seed: int = 1
@@ -54,7 +59,8 @@ class HitSimulation:
     outlier_range: float = 0.2
     seed_errors: tuple[float, float, float] = (0.01, 1e-3, 0.01)
     least_hits: int = 3
-    slack: float = 1.0
+    slack: float = 0.1
+    reach: float = 6.0
 
     def __post_init__(self) -> None:
         if self.straggling not in STRAGGLING:
@@ -64,7 +70,7 @@ class HitSimulation:
         for name in ("tail_share", "efficiency", "outlier_share"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} = {getattr(self, name)}, expected a share, 0 to 1")
-        for name in ("tail_width", "resolution_scale", "outlier_range", "slack"):
+        for name in ("tail_width", "resolution_scale", "outlier_range", "slack", "reach"):
             if not 0 <= getattr(self, name) < np.inf:
                 raise ValueError(f"{name} = {getattr(self, name)}, expected a number of at least 0")
         if self.least_hits < 1 or min(self.seed_errors) < 0:
@@ -87,10 +93,12 @@ class SimulatedHits:
 
     hits   : with their truth
     ledger : muons read = used + looper, ranged_out, outside_field, too_forward, few_hits ...
+    passed : elements that a muon turned out to be behind already, and that it therefore did not meet
     """
 
     hits: Hits
     ledger: Ledger
+    passed: int
 
 
 def simulate_hits(
@@ -122,45 +130,73 @@ def simulate_hits(
     if magnet is None:
         raise InputError(f"{detector.name} stands in no field; give one as `magnet`", kind="input.no_field")
     ground = ground or terrain(detector)
-    start = free_states(muons.state, muons.vertex)
-    keys = np.column_stack([muons.run, muons.event, muons.parent, muons.charge]).astype(np.int64)
-    bz = float(evaluate(magnet, np.zeros((1, 3))).bfield[0, 2])
-    found = cross(ground.index, start[:, :3], start[:, 3:6], start[:, 6], bz, slack=config.slack)
-    modules, values, n_hits, status = _follow(detector, magnet, ground, start, keys, found, config, n_threads)
-    status[(status == TrackStatus.OK) & (found.status == NavigationStatus.LOOPER)] = TrackStatus.LOOPER
-    kept = (status == TrackStatus.OK) & (n_hits >= config.least_hits)
-    n_hits[~kept] = 0
-    rows = np.repeat(found.offsets[:-1] - np.cumsum(n_hits) + n_hits, n_hits) + np.arange(n_hits.sum())
+    blocks = [muons.select(slice(a, a + BLOCK)) for a in range(0, len(muons), BLOCK)]
+    with ThreadPoolExecutor(n_threads) as pool:
+        walks = list(pool.map(_Walks(detector, magnet, ground, config), blocks)) or [_NO_WALK]
+    module, values, n_hits, status, passed = (np.concatenate(parts) for parts in zip(*walks, strict=True))
+    kept = n_hits > 0
     return SimulatedHits(
-        hits=_to_hits(muons.select(kept), detector, config, n_hits[kept], modules[rows], values[rows]),
+        hits=_to_hits(muons.select(kept), detector, config, n_hits[kept], module, values),
         ledger=_ledger(muons, kept, status),
+        passed=int(passed.sum()),
     )
 
 
-def _follow(
-    detector: Detector, magnet: MagneticField, ground: Terrain, start: FloatArray, keys: IntArray, found: Crossings,
-    config: HitSimulation, n_threads: int,
-) -> tuple[IntArray, FloatArray, IntArray, IntArray]:  # fmt: skip
-    """Modules (C,) and hits (C, 4) in the place of each muon's candidates; number of hits and status of each muon."""
-    n, c = start.shape[0], found.element.size
-    modules, values = np.full(c, -1, dtype=np.int64), np.full((c, 4), np.nan)
-    n_hits, status = np.zeros(n, dtype=np.int64), np.zeros(n, dtype=np.int64)
-    m = detector.modules
-    sensors = np.column_stack([m.sigma_u, m.sigma_v, m.strip_angle, m.focus])
-    words = np.array([start_word(config.seed, f"hits/{purpose}") for purpose in kernels.PURPOSES])
-    packed, table, settings = magnet.packed, ground.surfaces.packed, config.settings
+BLOCK: Final = 512
+"""Muons that are followed at a time: what is known of their candidates then stays in the processor's cache."""
 
-    def run(part: slice) -> None:
-        kernels.simulate_all(
-            packed, table, ground.surfaces.media, ground.outlines, sensors, start[part], keys[part],
-            found.offsets[part.start : part.stop + 1], found.element, found.path, settings, words, 10.0, 1000,
-            modules, values, n_hits[part], status[part],
+_Walk = tuple[IntArray, FloatArray, IntArray, IntArray, IntArray]
+_NONE: Final = np.zeros(0, dtype=np.int64)
+_NO_WALK: Final[_Walk] = (_NONE, np.zeros((0, 4)), _NONE, _NONE, _NONE)
+
+
+class _Walks:
+    """What a block of muons leaves in a detector."""
+
+    def __init__(self, detector: Detector, magnet: MagneticField, ground: Terrain, config: HitSimulation) -> None:
+        m = detector.modules
+        self.sensors = np.column_stack([m.sigma_u, m.sigma_v, m.strip_angle, m.focus])
+        self.words = np.array([start_word(config.seed, f"hits/{purpose}") for purpose in kernels.PURPOSES])
+        self.bz = float(evaluate(magnet, np.zeros((1, 3))).bfield[0, 2])
+        self.field, self.ground, self.config, self.settings = magnet.packed, ground, config, config.settings
+
+    def __call__(self, muons: GeneratedMuons) -> _Walk:
+        """Module (K,) and columns (K, 4) of the hits of recorded muons; hits, status and elements passed of every muon.
+
+        A muon that is not recorded has 0 hits.
+        """
+        ground, config = self.ground, self.config
+        start = free_states(muons.state, muons.vertex)
+        keys = np.column_stack([muons.run, muons.event, muons.parent, muons.charge]).astype(np.int64)
+        found = cross(
+            ground.index, start[:, :3], start[:, 3:6], start[:, 6], self.bz, slack=config.slack,
+            spread=_spread(start, config),
         )  # fmt: skip
+        n, c = start.shape[0], found.element.size
+        modules, values = np.empty(c, dtype=np.int64), np.empty((c, 4))
+        n_hits, status, passed = (np.zeros(n, dtype=np.int64) for _ in range(3))
+        kernels.simulate_all(
+            self.field, ground.surfaces.packed, ground.surfaces.media, ground.outlines, ground.envelope, self.sensors,
+            start, keys, found.offsets, found.element, found.path, found.u, found.v, found.cosine, self.settings,
+            self.words, 10.0, 1000, modules, values, n_hits, status, passed,
+        )  # fmt: skip
+        status[(status == TrackStatus.OK) & (found.status == NavigationStatus.LOOPER)] = TrackStatus.LOOPER
+        n_hits[(status != TrackStatus.OK) | (n_hits < config.least_hits)] = 0
+        rows = np.repeat(found.offsets[:-1] - np.cumsum(n_hits) + n_hits, n_hits) + np.arange(n_hits.sum())
+        return modules[rows], values[rows], n_hits, status, passed
 
-    edges = np.linspace(0, n, min(n_threads, max(n, 1)) + 1).astype(int)
-    with ThreadPoolExecutor(n_threads) as pool:
-        list(pool.map(run, [slice(int(a), int(b)) for a, b in pairwise(edges) if b > a]))
-    return modules, values, n_hits, status
+
+def _spread(start: FloatArray, config: HitSimulation) -> FloatArray:
+    """How far scattering may take a muon from its helix, over the path: (N,).
+
+    Of material spread evenly a muon is off by theta s / sqrt(3) across its direction, theta the angle of all of it.
+    What the helix itself has wrong, by the field's shape and the loss, is a tenth of that at any momentum.
+    """
+    with np.errstate(invalid="ignore", divide="ignore"):
+        variance = scattering_variance(1.0 / np.abs(start[:, 6]), np.array(THICKEST), THICKEST)
+    variance *= 1.0 + config.tail_share * (config.tail_width**2 - 1.0)
+    spread: FloatArray = np.nan_to_num(config.reach * np.sqrt(variance / 3.0), posinf=0.0)
+    return spread
 
 
 def _to_hits(

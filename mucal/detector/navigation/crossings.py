@@ -80,11 +80,13 @@ def cross(
     bz: float,
     *,
     slack: float = 0.0,
+    spread: FloatArray | None = None,
 ) -> Crossings:
     """Everything that helices cross within their first half turn, in order.
 
-    A helix is exact in the uniform field (0, 0, bz).  For a track in the true field it is a guess, and `slack` widens
-    every module so that none is missed; the crossing is then confirmed by whoever follows the track exactly.
+    A helix is exact in the uniform field (0, 0, bz).  For a track in the true field it is a guess: `slack` and `spread`
+    widen modules and passive surfaces so that none is missed; the crossing is then confirmed by whoever follows the
+    track exactly.
 
     index     :                   of the detector
     position  : (N, 3) cm         where the tracks start
@@ -92,26 +94,32 @@ def cross(
     qop       : (N,) e/GeV        signed inverse momentum; 0 is a straight line
     bz        : T
     slack     : cm                added to the half widths of every module
+    spread    : (N,)              how far the true path may leave the helix, across it, over the path: that is added
+                                  too, over the cosine of the slant; None: 0
 
-    Raises ValueError for shapes that do not fit or a negative slack; a track that is not finite has its own status.
+    Raises ValueError for shapes that do not fit, a negative slack or spread; a track that is not finite has its own
+    status.
     """
     position, direction = (np.ascontiguousarray(a, dtype=np.float64) for a in (position, direction))
     qop = np.ascontiguousarray(qop, dtype=np.float64)
     n = qop.size
+    wider = np.zeros(n) if spread is None else np.ascontiguousarray(spread, dtype=np.float64)
     for name, array, shape in (
         ("position", position, (n, 3)),
         ("direction", direction, (n, 3)),
         ("qop", qop, (n,)),
+        ("spread", wider, (n,)),
     ):
         if array.shape != shape:
             raise ValueError(f"{name} has shape {array.shape}, expected {shape}")
-    if not slack >= 0.0:
-        raise ValueError(f"slack = {slack} cm, expected 0 or more")
+    if not slack >= 0.0 or np.any(wider < 0.0):
+        raise ValueError(f"slack = {slack} cm, spread from {wider.min(initial=0.0)}; expected 0 or more")
     with np.errstate(invalid="ignore", divide="ignore"):
         unit = direction / np.linalg.norm(direction, axis=1, keepdims=True)
     offsets, element, values, status = kernels.cross(
-        np.concatenate([position, unit], axis=1), CURVATURE * bz * qop, float(slack), index.envelope, index.boxes,
-        index.grids, index.spans, index.bins, index.entries, index.modules, index.sheets, index.ranges, index.rows,
+        np.concatenate([position, unit], axis=1), CURVATURE * bz * qop, float(slack), wider, index.envelope,
+        index.boxes, index.grids, index.spans, index.bins, index.entries, index.modules, index.sheets, index.ranges,
+        index.rows,
     )  # fmt: skip
     path, u, v, cosine = np.ascontiguousarray(values.T)
     return Crossings(offsets=offsets, element=element, path=path, u=u, v=v, cosine=cosine, status=status)

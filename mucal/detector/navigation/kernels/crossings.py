@@ -4,7 +4,7 @@ Layers are boxes in (r, z) with bins in azimuth and z (barrel) or r (discs); the
 and each candidate plane is then intersected exactly.
 """
 
-from math import asin, atan2, floor, hypot, pi
+from math import asin, atan2, floor, hypot, pi, sqrt
 
 import numpy as np
 from numba import njit
@@ -17,6 +17,7 @@ from mucal.detector.navigation.kernels.helix import (
     helix_at,
     path_of_q,
     plane_root,
+    plane_root_near,
     radius_quadratic,
     roots,
     turning_points,
@@ -25,6 +26,7 @@ from mucal.numerics.borrowing import borrowing
 
 MARGIN = 1e-7  # cm, added to boxes and bins so that rounding loses nothing
 LOOPS, NOT_FINITE = 1, 2  # of `NavigationStatus`
+SLANTED = 0.15  # least cosine of a slant that a displacement across the track is divided by
 
 
 @borrowing
@@ -59,7 +61,7 @@ def _cross_module(
     slope = plane[0] * middle[3] + plane[1] * middle[4] + plane[2] * start[5]
     if abs(distance) > (abs(slope) + bend * half) * half + MARGIN:
         return n
-    guess, pieces = s_mid, 1
+    guess, pieces, steady = s_mid, 1, abs(slope) > 2.0 * bend * half
     cuts[0], cuts[1] = low, high
     if abs(slope) > bend * half:
         step = -distance / slope
@@ -76,7 +78,10 @@ def _cross_module(
     else:
         pieces = turning_points(start, k, plane, low, high, cuts)
     for piece in range(pieces):
-        s = plane_root(start, k, plane, cuts[piece], cuts[piece + 1], guess)
+        if steady:
+            s = plane_root_near(start, k, plane, low, high, guess)
+        else:
+            s = plane_root(start, k, plane, cuts[piece], cuts[piece + 1], guess)
         if s == FAR:
             continue
         x, y, z, tx, ty = helix_at(start, k, s)
@@ -146,10 +151,10 @@ def _cross_layer(
 
 @borrowing
 def _cross_passive(
-    start: FloatArray, k: float, sheets: FloatArray, ranges: IntArray, rows: FloatArray, first: int, path: FloatArray,
-    found: IntArray, numbers: FloatArray, n: int,
+    start: FloatArray, k: float, slack: float, spread: float, way_out: float, sheets: FloatArray, ranges: IntArray,
+    rows: FloatArray, first: int, path: FloatArray, found: IntArray, numbers: FloatArray, n: int,
 ) -> int:  # fmt: skip
-    """Cross cylinders and discs.  Returns the new number of crossings.
+    """Cross cylinders and discs, widened as modules are.  Returns the new number of crossings.
 
     sheets (S, 2): 1 for a disc, radius or z; rows ranges[i] .. ranges[i+1] of rows (P, 3) are its pieces: low, high,
     number in the table.
@@ -174,18 +179,49 @@ def _cross_passive(
             x, y, z, tx, ty = helix_at(start, k, s)
             r = hypot(x, y)
             where = r if sheets[i, 0] == 1.0 else z
+            cosine = abs(start[5]) if sheets[i, 0] == 1.0 else abs(x * tx + y * ty) / r
+            wider = slack + _spread_at(s, spread, way_out) / max(cosine, SLANTED)
             for row in range(ranges[i], ranges[i + 1]):
-                if rows[row, 0] <= where < rows[row, 1]:
-                    cosine = abs(start[5]) if sheets[i, 0] == 1.0 else abs(x * tx + y * ty) / r
+                if rows[row, 0] - wider <= where < rows[row, 1] + wider:
                     _add(found, numbers, n, first + int(rows[row, 2]), s, np.nan, np.nan, cosine)
                     n += 1
     return n
 
 
+@borrowing
+def _way_out(start: FloatArray, envelope: FloatArray) -> float:
+    """cm to the outside of the detector, along z or, a little curved, away from the beam, whichever is shorter."""
+    sine, cosine = hypot(start[3], start[4]), abs(start[5])
+    along = max(abs(envelope[1] - start[2]), abs(envelope[2] - start[2]))
+    return float(min(along / max(cosine, 1e-9), 1.2 * envelope[0] / max(sine, 1e-9)))
+
+
+@borrowing
+def _widened(start: FloatArray, box: FloatArray, disc: bool, slack: float, spread: float, way_out: float) -> float:
+    """cm by which the modules of a layer are widened: slack, and what `_spread_at` says for its far side.
+
+    A track that meets a layer at less than SLANTED, or only after its way out, hardly meets it.
+    """
+    if spread == 0.0:
+        return slack
+    sine, cosine = hypot(start[3], start[4]), abs(start[5])
+    path = max(abs(box[2] - start[2]), abs(box[3] - start[2])) / max(cosine, 1e-9)
+    if not disc:
+        path = min(path, 1.2 * box[1] / max(sine, 1e-9))
+    return float(slack + _spread_at(path, spread, way_out) / max(cosine if disc else sine, SLANTED))
+
+
+@borrowing
+def _spread_at(path: float, spread: float, way_out: float) -> float:
+    """Displacement across the track after a path, by scattering that is spread evenly over the way out: as path^1.5."""
+    path = min(path, way_out)
+    return float(spread * path * sqrt(path / way_out))
+
+
 @njit(cache=True, nogil=True)
 def cross(
-    starts: FloatArray, ks: FloatArray, slack: float, envelope: FloatArray, boxes: FloatArray, grids: IntArray,
-    spans: FloatArray, bins: IntArray, entries: IntArray, modules: FloatArray,
+    starts: FloatArray, ks: FloatArray, slack: float, spreads: FloatArray, envelope: FloatArray, boxes: FloatArray,
+    grids: IntArray, spans: FloatArray, bins: IntArray, entries: IntArray, modules: FloatArray,
     sheets: FloatArray, ranges: IntArray, rows: FloatArray,
 ) -> tuple[IntArray, IntArray, FloatArray, IntArray]:  # fmt: skip
     """All crossings of all tracks: offsets (N+1,), elements (K,), path/u/v/cosine (K, 4), status (N,)."""
@@ -205,14 +241,18 @@ def cross(
         if not np.isfinite(k + start.sum()):
             status[t] = NOT_FINITE
         else:
+            way_out = _way_out(start, envelope)
             for i in range(boxes.shape[0]):
-                for j in range(box_intervals(start, k, boxes[i], MARGIN + 1.5 * slack, breaks, intervals)):
+                wider = _widened(start, boxes[i], grids[i, 0] == 1, slack, spreads[t], way_out)
+                for j in range(box_intervals(start, k, boxes[i], MARGIN + 1.5 * wider, breaks, intervals)):
                     mark += 1
                     n = _cross_layer(
-                        start, k, intervals[j, 0], intervals[j, 1], slack, grids[i], spans[i], bins, entries, modules,
+                        start, k, intervals[j, 0], intervals[j, 1], wider, grids[i], spans[i], bins, entries, modules,
                         stamp, mark, middle, cuts, found, numbers, n,
                     )  # fmt: skip
-            n = _cross_passive(start, k, sheets, ranges, rows, modules.shape[0], path, found, numbers, n)
+            n = _cross_passive(
+                start, k, slack, spreads[t], way_out, sheets, ranges, rows, modules.shape[0], path, found, numbers, n
+            )
             if abs(k) >= STRAIGHT:
                 x, y, z, _, _ = helix_at(start, k, pi / abs(k))
                 if hypot(x, y) < envelope[0] and envelope[1] < z < envelope[2]:

@@ -12,7 +12,7 @@ from mucal.numerics.borrowing import borrowing
 
 STRAIGHT = 1e-15  # 1/cm, below this a track is a line: the sagitta of 10 m is 1e-10 cm
 FAR = 1e9  # cm, stands for "never" in s and q
-CONVERGED = 1e-12  # cm, last Newton step
+CONVERGED = 1e-7  # cm, last Newton step: the next would be its square over the radius of the helix
 
 
 @borrowing
@@ -151,6 +151,22 @@ def plane_root(start: FloatArray, k: float, plane: FloatArray, low: float, high:
         if abs(step) < CONVERGED:
             break
     return s
+
+
+@borrowing
+def plane_root_near(start: FloatArray, k: float, plane: FloatArray, low: float, high: float, guess: float) -> float:
+    """As `plane_root` where the slope of the distance changes little between low and high: Newton's steps alone."""
+    s = min(max(guess, low), high)
+    for _ in range(20):
+        x, y, z, tx, ty = helix_at(start, k, s)
+        distance = plane[0] * x + plane[1] * y + plane[2] * z - plane[3]
+        step = -distance / (plane[0] * tx + plane[1] * ty + plane[2] * start[5])
+        s += step
+        if abs(step) < CONVERGED:
+            return s if low <= s <= high else FAR
+        if s < low - (high - low) or s > high + (high - low):
+            break
+    return plane_root(start, k, plane, low, high, guess)
 
 
 @borrowing
