@@ -16,10 +16,10 @@ from mucal.numerics.borrowing import borrowing
 from mucal.numerics.keyed_kernels import absorb, mix, to_normal, to_uniform
 from mucal.propagation.kernels.crossings import MEDIUM, X_OVER_X0, XI, against_axis
 from mucal.propagation.kernels.layout import Y, workspace
-from mucal.propagation.kernels.legs import LOOPER, OK, OUTSIDE_FIELD, RANGED_OUT
+from mucal.propagation.kernels.legs import LOOPER, OK, RANGED_OUT
 from mucal.propagation.kernels.losses import restricted_loss, scattering, thin_loss
 from mucal.propagation.kernels.tracks import bad_start
-from mucal.propagation.kernels.walk import begin, enter, go_to, half_width, has_left, inside
+from mucal.propagation.kernels.walk import begin, enter, go_to, half_width, inside
 from mucal.units import MUON_MASS
 
 WordArray = npt.NDArray[np.uint64]
@@ -218,13 +218,11 @@ def follow(
         while first < candidates.size and done[first]:
             first += 1
         status, c, moved, taken, angle, behind = go_to(
-            field, surfaces, media, outlines, w, candidates, paths, due, looked, done, needed, first, path, now,
-            h_max, max_steps - steps, table,
+            field, surfaces, media, outlines, envelope, w, candidates, paths, due, looked, done, needed, first, path,
+            now, h_max, max_steps - steps, table,
         )  # fmt: skip
         now, steps, path = now + taken + 1, steps + taken, path + moved
         turned, passed = turned + angle, passed + behind
-        if status == OUTSIDE_FIELD and has_left(envelope, w):
-            return OK, n_hits, passed
         if status != OK or c < 0:
             break
         if turned > pi:

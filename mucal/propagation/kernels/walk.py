@@ -147,12 +147,27 @@ def next_element(
 
 
 @borrowing
+def leaves(envelope: FloatArray, w: FloatArray, s: float) -> bool:
+    """Whether the third-order path of the muon in w is outside all elements after s cm, to 1e-2 cm.
+
+    envelope (3,): radius, lowest and highest z (cm).
+    """
+    x = w[Y] + s * (w[Y + 3] + s * (0.5 * w[K] + s * w[K + 3] / 6.0))
+    y = w[Y + 1] + s * (w[Y + 4] + s * (0.5 * w[K + 1] + s * w[K + 4] / 6.0))
+    z = w[Y + 2] + s * (w[Y + 5] + s * (0.5 * w[K + 2] + s * w[K + 5] / 6.0))
+    return bool(sqrt(x * x + y * y) > envelope[0] - 1e-2 or z < envelope[1] + 1e-2 or z > envelope[2] - 1e-2)
+
+
+@borrowing
 def go_to(
-    field: FloatArray, surfaces: FloatArray, media: FloatArray, outlines: FloatArray, w: FloatArray,
+    field: FloatArray, surfaces: FloatArray, media: FloatArray, outlines: FloatArray, envelope: FloatArray,
+    w: FloatArray,
     candidates: IntArray, paths: FloatArray, due: FloatArray, looked: IntArray, done: BoolArray, needed: BoolArray,
     first: int, begun: float, now: int, h_max: float, steps_left: int, table: FloatArray,
 ) -> tuple[int, int, float, int, float, int]:  # fmt: skip
     """The muon in w, after `begun` cm, onto the next candidate.
+
+    The field may end where the detector does: a muon that would leave both on its way has no next candidate.
 
     needed : (C,)  candidates that are stepped to even where the path leaves them aside
     now    : a number beyond those of earlier calls; every step adds 1
@@ -191,8 +206,12 @@ def go_to(
         if abs(s) > longest:
             h = s / ceil(abs(s) / longest)
         where = step_state(field, media, w, h, table)
+        if where == STOPPED:
+            return RANGED_OUT, target, path, steps, turned, passed
         if where != INSIDE:
-            return RANGED_OUT if where == STOPPED else OUTSIDE_FIELD, target, path, steps, turned, passed
+            if leaves(envelope, w, s):
+                return OK, -1, path, steps, turned, passed
+            return OUTSIDE_FIELD, target, path, steps, turned, passed
         if h != s:
             target = -1
         steps += 1
@@ -205,13 +224,6 @@ def begin(paths: FloatArray, due: FloatArray, looked: IntArray, done: BoolArray)
     """Every candidate of a muon as its helix has it."""
     for c in range(paths.size):
         due[c], looked[c], done[c] = paths[c] - EARLY + MOVED, -1, False
-
-
-@borrowing
-def has_left(envelope: FloatArray, w: FloatArray) -> bool:
-    """Whether the muon in w is beyond every element; envelope (3,): radius, lowest and highest z (cm)."""
-    x, y, z = w[Y], w[Y + 1], w[Y + 2]
-    return bool(x * x + y * y > envelope[0] * envelope[0] or z < envelope[1] or z > envelope[2])
 
 
 @borrowing
@@ -265,7 +277,7 @@ def find_all(
             while first < own.size and done[first]:
                 first += 1
             status[t], c, moved, taken, angle, behind = go_to(
-                field, surfaces, media, outlines, w, own, along, due, looked, done, needed, first, path,
+                field, surfaces, media, outlines, envelope, w, own, along, due, looked, done, needed, first, path,
                 now, h_max, max_steps - steps, table,
             )  # fmt: skip
             now += taken + 1
@@ -273,9 +285,6 @@ def find_all(
             path += moved
             turned += angle
             passed[t] += behind
-            if status[t] == OUTSIDE_FIELD and has_left(envelope, w):
-                status[t] = OK
-                break
             if status[t] != OK or c < 0:
                 break
             if turned > pi:
