@@ -8,6 +8,7 @@ from scipy.linalg import LinAlgError, cho_factor, cho_solve
 
 from mucal.arrays import BoolArray, FloatArray, check_shapes
 from mucal.errors import NotCertified
+from mucal.likelihood.curvature import hessian
 from mucal.likelihood.derived import direction
 from mucal.likelihood.external import Quadratic
 from mucal.likelihood.model import Model
@@ -184,7 +185,7 @@ def _variance(
     """Variance of a sum of parameters with only the `free` ones left to vary."""
     if not np.any(weights[free]):
         return 0.0
-    matrix = function.hessian(result.values, at, fixed_beta)[np.ix_(free, free)]
+    matrix = hessian(function, result.values, at, free, fixed_beta)
     return float(weights[free] @ cho_solve(cho_factor(matrix), weights[free]))
 
 

@@ -7,6 +7,7 @@ import numpy as np
 from scipy.linalg import LinAlgError, cho_factor, cho_solve
 
 from mucal.arrays import BoolArray, FloatArray
+from mucal.likelihood.curvature import hessian
 from mucal.likelihood.normal_matrix import InParameters, NormalMatrix, Prior, factorise
 from mucal.likelihood.objective import Expansion, Objective
 from mucal.likelihood.status import Status
@@ -32,7 +33,7 @@ class Minimum:
     x         : (S,)    parameters
     expansion :         at x
     value     :         -ln L
-    hessian   : (F, F)  exact, of the F free parameters, or (0, 0) if it was not reached
+    factor    : (F, F)  lower Cholesky factor of the exact Hessian of the free parameters; (0, 0) if not reached
     edm       :         g H^-1 g / 2 with the exact Hessian
     n_steps   :         Gauss-Newton steps tried
     """
@@ -40,7 +41,7 @@ class Minimum:
     x: FloatArray
     expansion: Expansion
     value: float
-    hessian: FloatArray
+    factor: FloatArray
     edm: float
     n_steps: int
     status: Status
@@ -103,7 +104,7 @@ def _matrix(
 ) -> NormalMatrix:
     """The Gauss-Newton matrix; where its promises were not kept, the exact one if that is positive definite."""
     if doubtful:
-        exact = _of(function.hessian(x, at), free)
+        exact = hessian(function, x, at, free)
         exact[np.diag_indices_from(exact)] *= 1 + damping
         try:
             return InParameters(cho_factor(exact, lower=True))
@@ -137,25 +138,24 @@ def _settle(
 def _polish(function: Objective, here: _Point, free: BoolArray, n_steps: int, edm: float, tolerance: float) -> Minimum:
     """Newton steps with the exact Hessian of where Gauss-Newton ended; it is made again after every move."""
     at = function.expand(here.x)
-    hessian = _of(function.hessian(here.x, at), free)
     for _ in range(POLISHES):
         try:
-            step = -cho_solve(cho_factor(hessian, lower=True), here.gradient[free])
+            factor = cho_factor(hessian(function, here.x, at, free), lower=True, overwrite_a=True)
+            step = -cho_solve(factor, here.gradient[free])
         except (LinAlgError, ValueError):
             return _ended(function, here, edm, n_steps, Status.HESSIAN_NOT_PD)
         edm = -0.5 * float(here.gradient[free] @ step)
-        if edm < POLISHED:
-            break
         tried = here.x.copy()
         tried[free] += step
+        if edm < POLISHED:
+            break
         new = _Point(tried, *function.value_and_gradient(tried))
         if not new.value <= here.value + _rounding(here.value):
             break
         here = new
         at = function.expand(here.x)
-        hessian = _of(function.hessian(here.x, at), free)
     status = Status.OK if edm < tolerance else Status.NOT_CONVERGED
-    return Minimum(x=here.x, expansion=at, value=here.value, hessian=hessian, edm=edm, n_steps=n_steps, status=status)
+    return Minimum(x=here.x, expansion=at, value=here.value, factor=factor[0], edm=edm, n_steps=n_steps, status=status)
 
 
 def _ended(function: Objective, here: _Point, edm: float, n_steps: int, status: Status) -> Minimum:
@@ -163,16 +163,11 @@ def _ended(function: Objective, here: _Point, edm: float, n_steps: int, status: 
         x=here.x,
         expansion=function.expand(here.x),
         value=here.value,
-        hessian=np.zeros((0, 0)),
+        factor=np.zeros((0, 0)),
         edm=edm,
         n_steps=n_steps,
         status=status,
     )
-
-
-def _of(matrix: FloatArray, free: BoolArray) -> FloatArray:
-    """The part of the free parameters, without a copy if that is all of it."""
-    return matrix if free.all() else matrix[np.ix_(free, free)]
 
 
 def _rounding(value: float) -> float:

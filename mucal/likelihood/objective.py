@@ -5,8 +5,9 @@ from typing import Final, Literal
 
 import numpy as np
 
-from mucal.arrays import BoolArray, FloatArray, IntArray
+from mucal.arrays import FloatArray
 from mucal.likelihood import kernels
+from mucal.likelihood.interpolation import bent, bent_slope
 from mucal.likelihood.kernels import Bins, Position, Table
 from mucal.likelihood.model import Model
 from mucal.likelihood.observation import Observation
@@ -71,7 +72,7 @@ class Objective:
         value = sum(part[0] for part in parts) + 0.5 * float(pull @ (self.model.precision * pull))
         gradient = self.model.precision * pull
         np.add.at(gradient, self.table.columns, sum(part[1] for part in parts))
-        gradient += sum(part[2] for part in parts) @ self._factor_slopes(x)
+        gradient += sum(part[2] for part in parts) @ self.factor_slopes(x)
         for term in self.model.external:
             index = self.model.index(term.parameters)
             bent_by = term.hessian @ x[index]
@@ -100,37 +101,13 @@ class Objective:
             jacobian=self._jacobian(x, scale, shape, np.ones_like(shape)),
         )
 
-    def hessian(self, x: FloatArray, at: Expansion, fixed_beta: bool = False) -> FloatArray:
-        """The exact second derivatives (S, S), with beta at its minimum everywhere or fixed where it is."""
-        model, profile = self.model, at.profile
-        h = np.diag(model.precision)
-        for term in model.external:
-            index = model.index(term.parameters)
-            h[np.ix_(index, index)] += term.hessian
-        by_process = np.zeros_like(at.shape)
-        if fixed_beta:
-            weight = self.observation.counts / profile.events**2
-            self._add_rows(h, x, at, self.of_cells(profile.beta, 1.0), weight)
-        else:
-            moving = self.moving(at)
-            softening = -self.of_cells(profile.give, 0.0) * profile.pull[:, None] ** 2
-            if self._is_shared():
-                self._add_shared(h, x, at, moving, softening)
-            else:
-                self._add_rows(h, x, at, moving, profile.stiffness)
-                by_process = softening
-        factor = self._position(x).factor
-        for p in range(len(model.processes)):
-            self._add_process(h, x, at, p, float(factor[p]), by_process[:, p])
-        return h
-
     def along(self, x: FloatArray, at: Expansion, direction: FloatArray) -> FloatArray:
         """(B, P) change of the expected events of each process along a direction (S,)."""
         position = self._position(x)
         by = np.zeros((2, *at.shape.shape))
         kernels.along(self.table, position, direction[self.table.columns], by)
         change: FloatArray = (at.shape * by[0] + at.scale * by[1]) * position.factor
-        return change + at.shape * (self._factor_slopes(x) @ direction)
+        return change + at.shape * (self.factor_slopes(x) @ direction)
 
     def moving(self, at: Expansion) -> FloatArray:
         """(B, P) u: by how much m_b follows the expected events of a process at given pull t."""
@@ -165,7 +142,7 @@ class Objective:
         has = np.bincount(own, minlength=self.model.n_bins) > 0
         return np.where(has, np.bincount(own, of_betas, self.model.n_bins), otherwise)
 
-    def _is_shared(self) -> bool:
+    def shares_beta(self) -> bool:
         """One beta a bin at most."""
         return bool(np.all(np.diff(self.bins.beta_offsets) <= 1))
 
@@ -185,78 +162,8 @@ class Objective:
             self.n_threads,
         )
         rates = np.unique(self.model.rates[self.model.rates >= 0])
-        out[:, rates] += (weight * shape) @ self._factor_slopes(x)[:, rates]
+        out[:, rates] += (weight * shape) @ self.factor_slopes(x)[:, rates]
         return out
-
-    def _add_rows(self, h: FloatArray, x: FloatArray, at: Expansion, of_cell: FloatArray, weight: FloatArray) -> None:
-        """Add J^T weight J with J the derivatives of the sum over processes of of_cell (B, P) times their events."""
-        j = self.rows(x, at, of_cell)
-        h += j.T @ (weight[:, None] * j)
-
-    def _add_shared(self, h: FloatArray, x: FloatArray, at: Expansion, u: FloatArray, softening: FloatArray) -> None:
-        """Add the curvature of bins with one beta: one row a bin if it multiplies all processes there, else two."""
-        there = at.shape != 0
-        has = there & (self.of_cells(np.ones(self.bins.k.size), 0.0) > 0)
-        mixed = has.any(axis=1) & (has != there).any(axis=1)
-        alike = np.where(has, u, 0.0).max(axis=1, where=has, initial=-np.inf)
-        alike = np.where(has.any(axis=1), alike, 1.0)
-        soft = softening.min(axis=1)
-        stiffness = at.profile.stiffness
-        self._add_rows(h, x, at, np.ones_like(u), np.where(mixed, 0.0, alike**2 * stiffness + soft))
-        if mixed.any():
-            self._add_rows(h, x, at, u, np.where(mixed, stiffness, 0.0))
-            self._add_rows(h, x, at, has.astype(float), np.where(mixed, soft, 0.0))
-
-    def _add_process(
-        self, h: FloatArray, x: FloatArray, at: Expansion, p: int, factor: float, softening: FloatArray
-    ) -> None:
-        """Add what the second derivatives of one process contribute, and the softening (B,) by betas of its own."""
-        columns, log, event, curl = self._effects_of(x, at, p, factor)
-        slope, shape, scale = at.slope[:, p], at.shape[:, p], at.scale[:, p]
-        rates = [int(j) for j in self.model.rates[p] if j >= 0]
-        slopes = self._factor_slopes(x)[p]
-        if columns.size:
-            weight = slope * factor * shape + softening * (factor * shape) ** 2
-            second = log.T @ (weight[:, None] * log)
-            if event is not None:
-                cross = log.T @ ((slope + softening * factor * shape)[:, None] * factor * scale[:, None] * event)
-                second += cross + cross.T
-                second += event.T @ ((softening * (factor * scale) ** 2)[:, None] * event)
-            second[np.diag_indices_from(second)] += curl
-            h[np.ix_(columns, columns)] += second
-        for j in rates:
-            pull = slopes[j] * (slope + softening * factor * shape)
-            mixed = (pull * shape) @ log
-            if event is not None:
-                mixed += (pull * scale) @ event
-            h[j, columns] += mixed
-            h[columns, j] += mixed
-            for i in rates:
-                h[i, j] += slopes[i] * slopes[j] * float(softening @ shape**2)
-                if i != j:
-                    others = [r for r in rates if r not in (i, j)]
-                    h[i, j] += float(np.prod(x[others])) * float(slope @ shape)
-
-    def _effects_of(
-        self, x: FloatArray, at: Expansion, p: int, factor: float
-    ) -> tuple[IntArray, FloatArray, FloatArray | None, FloatArray]:
-        """Columns (C,) of a process; derivatives (B, C) of its log-ratios and, if any, events added; its curls (C,)."""
-        blocks = [block for block in self.model.effects.blocks() if block.process == p]
-        none = np.zeros(0, dtype=np.int64)
-        columns = np.unique(np.concatenate([none, *(block.columns for block in blocks)]))
-        log, curl = np.zeros((self.model.n_bins, columns.size)), np.zeros(columns.size)
-        event = np.zeros_like(log) if any(block.additive for block in blocks) else None
-        slope = factor * at.slope[:, p]
-        for block in blocks:
-            to = np.searchsorted(columns, block.columns)
-            rows = block.kappa
-            if block.eta.size:
-                rows = rows + block.eta * bent_slope(x[block.columns])
-                pull = (slope * (at.scale[:, p] if block.additive else at.shape[:, p]))[block.bins]
-                curl[to] += (pull @ block.eta) * bent_curvature(x[block.columns])
-            out = log if event is None or not block.additive else event
-            out[np.ix_(block.bins, to)] += rows
-        return columns, log, event, curl
 
     def _position(self, x: FloatArray) -> Position:
         packed = x[self.table.columns]
@@ -266,7 +173,7 @@ class Objective:
         """(P, R) value of every rate, 1 for none."""
         return np.append(x, 1.0)[self.model.rates]
 
-    def _factor_slopes(self, x: FloatArray) -> FloatArray:
+    def factor_slopes(self, x: FloatArray) -> FloatArray:
         """(P, S) derivatives of the products of the rates."""
         out, values = np.zeros((len(self.model.processes), x.size)), self.rates(x)
         for r in range(values.shape[1]):
@@ -286,30 +193,3 @@ def objective(
     table = tabulate(model)
     bins = lay_out_bins(model, table, observation, mc_stat, per)
     return Objective(model=model, observation=observation, table=table, bins=bins, n_threads=n_threads)
-
-
-def bent(x: FloatArray) -> FloatArray:
-    """x alpha(x): |x| outside (-1/2, 1/2) and a polynomial inside, with two continuous derivatives."""
-    u = 2.0 * x
-    result: FloatArray = np.where(_inside(x), 0.125 * x * u * (3 * u**4 - 10 * u**2 + 15), np.abs(x))
-    return result
-
-
-def bent_slope(x: FloatArray) -> FloatArray:
-    """The derivative of x alpha(x)."""
-    u = 2.0 * x
-    alpha = 0.125 * u * (3 * u**4 - 10 * u**2 + 15)
-    result: FloatArray = np.where(_inside(x), alpha + 3.75 * x * (u**2 - 1) ** 2, np.sign(x))
-    return result
-
-
-def bent_curvature(x: FloatArray) -> FloatArray:
-    """The second derivative of x alpha(x)."""
-    u = 2.0 * x
-    result: FloatArray = np.where(_inside(x), 7.5 * (u**2 - 1) ** 2 + 30 * x * u * (u**2 - 1), 0.0)
-    return result
-
-
-def _inside(x: FloatArray) -> BoolArray:
-    result: BoolArray = np.abs(x) < 0.5
-    return result

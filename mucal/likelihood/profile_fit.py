@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Final, get_args
+from typing import get_args
 
 import numpy as np
 from scipy.linalg import lapack
@@ -11,6 +11,7 @@ from scipy.stats import chi2
 
 from mucal.arrays import BoolArray, FloatArray, check_shapes
 from mucal.errors import ConfigError, NotCertified, nearest
+from mucal.likelihood.curvature import mirror
 from mucal.likelihood.external import least
 from mucal.likelihood.model import Model
 from mucal.likelihood.newton import Minimum, minimise
@@ -18,8 +19,6 @@ from mucal.likelihood.objective import McStat, McStatPer, Objective, objective
 from mucal.likelihood.observation import Observation, observe
 from mucal.likelihood.status import Status
 from mucal.store import Result
-
-STRIPE: Final = 256
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -179,23 +178,13 @@ def fit(model: Model, data: Observation | FloatArray, config: FitConfig | None =
 
 def _covariance(minimum: Minimum, free: BoolArray) -> FloatArray:
     """H^-1 of the free parameters, 0 for the others."""
-    factor, _ = lapack.dpotrf(minimum.hessian.T, lower=1)
-    inverse, _ = lapack.dpotri(factor, lower=1, overwrite_c=1)
-    _mirror(inverse)
+    inverse, _ = lapack.dpotri(minimum.factor, lower=1)
+    mirror(inverse)
     if free.all():
         return np.ascontiguousarray(inverse.T)
     cov = np.zeros((free.size, free.size))
     cov[np.ix_(free, free)] = inverse
     return cov
-
-
-def _mirror(matrix: FloatArray) -> None:
-    """Copy the lower triangle to the upper, some columns at a time."""
-    for i in range(0, matrix.shape[0], STRIPE):
-        stripe = slice(i, i + STRIPE)
-        corner = matrix[stripe, stripe]
-        matrix[stripe, stripe] = np.tril(corner) + np.tril(corner, -1).T
-        matrix[stripe, i + STRIPE :] = matrix[i + STRIPE :, stripe].T
 
 
 def function_of(model: Model, data: Observation | FloatArray, result: FitResult, n_threads: int = 1) -> Objective:

@@ -26,6 +26,7 @@ def tabulate(model: Model) -> Table:
     order = np.argsort(owner, kind="stable")
     order = order[owner[order] >= 0]
     block_of, row, owner = block_of[order], row[order], owner[order]
+    columns, packed_at = _pack_columns(model)
     eta_at = np.where(e.eta_offsets[block_of] >= 0, e.eta_offsets[block_of] + row * width[block_of], -1)
     return Table(
         cell_offsets=np.searchsorted(bin_of, np.arange(model.n_bins + 1)).astype(np.int64),
@@ -34,13 +35,30 @@ def tabulate(model: Model) -> Table:
         segment_offsets=np.searchsorted(owner, np.arange(bin_of.size + 1)).astype(np.int64),
         kappa_at=e.kappa_offsets[block_of] + row * width[block_of],
         eta_at=eta_at,
-        packed_at=e.column_offsets[block_of],
+        packed_at=packed_at[block_of],
         length=width[block_of],
         additive=e.additive[block_of],
         kappa=e.kappa,
         eta=e.eta,
-        columns=e.columns,
+        columns=columns,
     )
+
+
+def _pack_columns(model: Model) -> tuple[IntArray, IntArray]:
+    """Columns of the blocks end to end, blocks with the same ones sharing them: few places stay in the cache.
+
+    Returns (packed,) parameter of each place, and (K,) where the places of each block begin.
+    """
+    place: dict[bytes, int] = {}
+    packed, starts, size = [np.zeros(0, dtype=np.int64)], [], 0
+    for block in model.effects.blocks():
+        key = block.columns.tobytes()
+        if key not in place:
+            place[key] = size
+            packed.append(block.columns)
+            size += block.columns.size
+        starts.append(place[key])
+    return np.concatenate(packed), np.array(starts, dtype=np.int64)
 
 
 def lay_out_bins(model: Model, table: Table, observation: Observation, mc_stat: str, per: str) -> Bins:
