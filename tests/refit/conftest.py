@@ -57,3 +57,9 @@ def kalman():
 def linear():
     """The module `linear`."""
     return beside("linear")
+
+
+@pytest.fixture(scope="session")
+def mirror():
+    """`mirrored.mirrored`"""
+    return beside("mirrored").mirrored
