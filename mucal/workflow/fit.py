@@ -1,0 +1,181 @@
+"""A template fit from a file to a result: read, fit, blind, impacts of both kinds."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from mucal.arrays import FloatArray
+from mucal.errors import ConfigError, nearest
+from mucal.io.fit_input import FitInput
+from mucal.likelihood import (
+    FitConfig,
+    FitResult,
+    Impacts,
+    Observation,
+    blind,
+    expected_events,
+    fit,
+    global_impacts,
+    nominal_impacts,
+    observe,
+)
+from mucal.likelihood.objective import McStat, McStatPer
+from mucal.store import Provenance, Result, is_result, sha256
+from mucal.workflow.fit_files import ReadOptions, load_fit_input
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FitOptions:
+    """How a fit is made.
+
+    data     : "" for the file's own, the name of its pseudo-data, or a file with an `Observation`
+    asimov   : fit what the model expects instead
+    pois     : whose impacts are wanted; the model's first by default
+    unblind  : parameters of interest whose value in data is shown
+    freeze   : parameters held at their start
+    start    : parameter -> where the search begins
+    mc_stat, per : of the finite simulation; None for what the file says
+    read     : what the reader cannot know
+    n_threads : of the compiled passes
+    """
+
+    data: str = ""
+    asimov: bool = False
+    pois: tuple[str, ...] = ()
+    unblind: tuple[str, ...] = ()
+    freeze: tuple[str, ...] = ()
+    start: dict[str, float] = field(default_factory=dict)
+    mc_stat: McStat | None = None
+    per: McStatPer | None = None
+    read: ReadOptions = field(default_factory=ReadOptions)
+    n_threads: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fitted(Result):
+    """A finished fit.
+
+    result    : estimates; parameters of interest in data are blinded unless shown
+    nominal   : impacts of each parameter of interest wanted
+    responses : global impacts of the same
+    centre    : (S,)  of the constraints
+    precision : (S,)  of the constraints; 0 for none
+    data      : what was fitted: "data", "asimov", or the name of pseudo-data
+    format    : of the file
+    notes     : of its reader
+    """
+
+    result: FitResult
+    nominal: tuple[Impacts, ...]
+    responses: tuple[Impacts, ...]
+    centre: FloatArray
+    precision: FloatArray
+    data: str
+    format: str
+    notes: tuple[str, ...] = ()
+
+    @property
+    def pulls(self) -> FloatArray:
+        """(S,) estimate less centre, in prior standard errors; NaN without a constraint."""
+        pulls: FloatArray = np.where(
+            self.precision > 0, (self.result.values - self.centre) * np.sqrt(self.precision), np.nan
+        )
+        return pulls
+
+    @property
+    def constraints(self) -> FloatArray:
+        """(S,) standard error after over before the fit; NaN without a constraint."""
+        errors = np.sqrt(np.diag(self.result.cov))
+        ratio: FloatArray = np.where(self.precision > 0, errors * np.sqrt(self.precision), np.nan)
+        return ratio
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FitRun:
+    """A finished fit with what it was made from: the input, the observation fitted, and the estimates unblinded."""
+
+    found: FitInput
+    observation: Observation
+    estimates: FitResult
+    fitted: Fitted
+
+
+def run_fit(path: str | Path, options: FitOptions | None = None) -> FitRun:
+    """Read a file, fit it and work out impacts.
+
+    Raises NotCertified if the fit did not converge; InputError and ConfigError for what cannot be used.
+    """
+    options = options or FitOptions()
+    found = load_fit_input(path, options.read)
+    observation, what = _data(found, options)
+    model = found.model
+    _known(model.parameters, (*options.pois, *options.unblind, *options.freeze, *options.start))
+    config = FitConfig(
+        mc_stat=options.mc_stat or found.mc_stat,
+        per=options.per or found.per,
+        frozen=options.freeze,
+        start={**found.start, **options.start},
+        n_threads=options.n_threads,
+    )
+    result = fit(model, observation, config)
+    result.require_converged()
+    pois = options.pois or model.pois[:1]
+    fitted = Fitted(
+        result=_blinded(result, options) if what == "data" else result,
+        nominal=tuple(nominal_impacts(model, observation, result, poi) for poi in pois),
+        responses=tuple(global_impacts(model, observation, result, poi) for poi in pois),
+        centre=observation.centre,
+        precision=model.precision,
+        data=what,
+        format=found.format,
+        notes=found.notes,
+        provenance=Provenance(configuration={"fit": _plain(options)}, inputs={str(path): sha256(path)}),
+    )
+    return FitRun(found=found, observation=observation, estimates=result, fitted=fitted)
+
+
+def _data(found: FitInput, options: FitOptions) -> tuple[Observation, str]:
+    if options.asimov and options.data:
+        raise ConfigError("--asimov and --data exclude each other", kind="usage")
+    if options.asimov:
+        model = found.model
+        at = model.centre.copy()
+        at[model.index(options.start)] = list(options.start.values())
+        return observe(model, expected_events(model, at)), "asimov"
+    path = Path(options.data)
+    if options.data and path.is_file() and is_result(path):
+        given = Observation.load(path)
+        return observe(found.model, given.counts, centre=given.centre, beta=given.beta), "data"
+    return found.data(options.data), options.data or "data"
+
+
+def _blinded(result: FitResult, options: FitOptions) -> FitResult:
+    return blind(result, unblind=[name for name in options.unblind if name in result.pois])
+
+
+def _known(parameters: Sequence[str], names: Sequence[str]) -> None:
+    for name in names:
+        if name not in parameters:
+            raise ConfigError(
+                f"no parameter '{name}' in this model",
+                kind="usage.parameter",
+                where={"near": ", ".join(nearest(name, parameters))},
+            )
+
+
+def _plain(options: FitOptions) -> dict[str, object]:
+    return {
+        "data": options.data,
+        "asimov": options.asimov,
+        "pois": list(options.pois),
+        "unblind": list(options.unblind),
+        "freeze": list(options.freeze),
+        "start": dict(options.start),
+        "mc_stat": options.mc_stat,
+        "per": options.per,
+        "measurement": options.read.measurement,
+        "systematic_type": options.read.systematic_type,
+        "largest_difference": options.read.largest_difference,
+    }

@@ -1,0 +1,86 @@
+"""What a fit leaves behind: the result, figures, HEPData tables."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from mucal import __version__
+from mucal.io.hepdata import breakdown_table, matrix_parameters, matrix_table, nuisance_table, write_hepdata
+from mucal.likelihood import Prediction, predict_postfit, predict_prefit, project
+from mucal.plot.likelihood import correlations, most_correlated, pulls_and_impacts
+from mucal.plot.likelihood_bins import fitted_bins
+from mucal.plot.style import save
+from mucal.store import replace_file
+from mucal.workflow.fit import FitRun, Fitted
+from mucal.workflow.fit_table import safe_name
+
+ENDINGS = (".pdf", ".png")
+
+
+def write_outputs(
+    run: FitRun, out: str | None, figures: str | None, hepdata: str | None, *, overwrite: bool = False
+) -> list[Path]:
+    """Write what is asked for; the paths written.
+
+    out     : result file
+    figures : folder
+    hepdata : folder
+
+    Raises FileExistsError unless `overwrite`.
+    """
+    written = []
+    if out:
+        written.append(run.fitted.save(out, overwrite=overwrite))
+    if hepdata:
+        written += write_tables(run.fitted, hepdata, overwrite=overwrite)
+    if figures:
+        for name, figure in fit_figures(run):
+            for ending in ENDINGS:
+                path = Path(figures) / f"{name}{ending}"
+                written.append(replace_file(path, lambda p, f=figure: save(f, p), overwrite=overwrite))  # type: ignore[misc]
+    return written
+
+
+def write_tables(fitted: Fitted, folder: str | Path, *, overwrite: bool = False) -> list[Path]:
+    """The HEPData tables of a fit: nuisances, breakdowns, covariance and correlation."""
+    names = matrix_parameters(fitted.result, fitted.nominal)
+    tables = [
+        nuisance_table(fitted.result, fitted.pulls, fitted.constraints, fitted.nominal, fitted.responses),
+        *(breakdown_table(one, other) for one, other in zip(fitted.nominal, fitted.responses, strict=True)),
+        matrix_table(fitted.result, names, "covariance"),
+        matrix_table(fitted.result, names, "correlation"),
+    ]
+    comment = f"A template fit of {fitted.data} by mucal {__version__}; {fitted.result.expected.size} bins."
+    return write_hepdata(folder, tables, comment=comment, overwrite=overwrite)
+
+
+def fit_figures(run: FitRun) -> Iterator[tuple[str, Figure]]:
+    """Name -> figure: pulls and impacts of each parameter of interest, correlations, the bins of every channel.
+
+    Bins after the fit would betray what is blinded: those before the fit are shown instead.
+    """
+    fitted = run.fitted
+    for nominal, response in zip(fitted.nominal, fitted.responses, strict=True):
+        figure = pulls_and_impacts(
+            fitted.result, fitted.pulls, fitted.constraints, nominal, response, note=f"fit of {fitted.data}"
+        )
+        yield f"impacts_{safe_name(nominal.poi)}", figure
+    yield "correlations", correlations(fitted.result, most_correlated(fitted.result))
+    for channel in run.found.model.channels:
+        before, after, counts = predictions(run, channel.name)
+        note = channel.name + ("   before the fit: it is blinded" if after is None else "")
+        shown, compared = (before, None) if after is None else (after, before)
+        yield f"bins_{safe_name(channel.name)}", fitted_bins(shown, counts, before=compared, note=note)
+
+
+def predictions(run: FitRun, channel: str) -> tuple[Prediction, Prediction | None, np.ndarray]:
+    """Expected events of a channel before and after the fit (None if blinded), and its counts (R,)."""
+    model, result = run.found.model, run.estimates
+    projection = project(model, channel)
+    before = predict_prefit(model, projection, result.per)
+    after = None
+    if not run.fitted.result.blinded:
+        after = predict_postfit(model, run.observation, result, projection)
+    return before, after, projection.sum(run.observation.counts)
