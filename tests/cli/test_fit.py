@@ -1,0 +1,104 @@
+"""`mucal fit` as a script sees it."""
+
+import json
+
+import numpy as np
+import pytest
+
+from mucal.io import FitInput
+from mucal.likelihood import from_arrays
+from mucal.workflow.fit import Fitted
+
+from ..io.workspaces import WORKSPACES, norm
+
+
+@pytest.fixture
+def workspace(tmp_path):
+    path = tmp_path / "workspace.json"
+    path.write_text(json.dumps(WORKSPACES["everything in two channels"]))
+    return path
+
+
+def test_the_table_names_the_largest_impact_first(mucal, workspace):
+    ended = mucal("fit", workspace, "--unblind", "mu", "--top", 2)
+    assert ended.code == 0, ended.err
+    lines = ended.out.splitlines()
+    assert lines[0].startswith("fit of data: converged in")
+    assert any(line.strip() == "mu = 0.67 +- 0.52" for line in lines)
+    assert next(line for line in lines if line.strip().startswith("1 ")).split()[1] == "k_b"
+    assert "and 3 more (--top N)" in ended.out
+
+
+def test_data_are_blinded_by_default(mucal, workspace):
+    ended = mucal("fit", workspace)
+    assert ended.code == 0
+    assert "blinded by a hidden offset; --unblind mu shows it" in ended.out
+    assert "mu = 0.67" not in ended.out
+
+
+def test_json_is_one_object(mucal, workspace, tmp_path):
+    ended = mucal("fit", workspace, "--json", "--unblind", "mu", "-o", tmp_path / "fit.h5")
+    plain = json.loads(ended.out)
+    assert plain["status"] == "ok"
+    assert plain["written"] == [str(tmp_path / "fit.h5")]
+    assert plain["pois"]["mu"]["value"] == pytest.approx(0.667, abs=1e-3)
+    assert Fitted.load(tmp_path / "fit.h5").result.value("mu") == plain["pois"]["mu"]["value"]
+
+
+def test_a_second_output_is_not_overwritten(mucal, workspace, tmp_path):
+    arguments = ("fit", workspace, "-o", tmp_path / "fit.h5")
+    assert mucal(*arguments).code == 0
+    again = mucal(*arguments)
+    assert again.code == 2
+    assert "exists already" in again.err
+    assert mucal(*arguments, "--overwrite").code == 0
+
+
+def test_asimov_starts_where_it_is_told(mucal, workspace):
+    ended = mucal("fit", workspace, "--asimov", "--start", "mu=2", "--json")
+    assert json.loads(ended.out)["pois"]["mu"]["value"] == pytest.approx(2.0, abs=1e-6)
+
+
+def test_a_fit_that_does_not_converge_ends_with_4_and_writes_nothing(mucal, tmp_path):
+    # two free rates of one process: the data know their product alone
+    model = from_arrays(
+        np.full((2, 1), 9.0), np.full((2, 1, 1), 0.1), parameters=("n",), processes=("s",),
+        rates={"a": ["s"], "b": ["s"]}, pois=("a",),
+    )  # fmt: skip
+    FitInput(model=model).save(tmp_path / "model.h5")
+    ended = mucal("fit", tmp_path / "model.h5", "--asimov", "--json", "-o", tmp_path / "fit.h5")
+    assert ended.code == 4
+    assert json.loads(ended.out)["kind"] == "likelihood.not_converged"
+    assert not (tmp_path / "fit.h5").exists()
+
+
+def test_an_asymmetric_effect_needs_to_be_allowed(mucal, workspace):
+    plain = json.loads(workspace.read_text())
+    plain["channels"][0]["samples"][1]["modifiers"][1] = norm("jes", 1.1, 0.95)
+    workspace.write_text(json.dumps(plain))
+    refused = mucal("fit", workspace)
+    assert refused.code == 3
+    assert "mucal fit --inexact" in refused.err
+    assert mucal("fit", workspace, "--inexact", "0.01").code == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["--unblind", "mi"], 2, "no parameter 'mi'"),
+        (["--start", "mu"], 2, "expected NAME=VALUE"),
+        (["--data", "toy"], 3, "no data 'toy'"),
+        (["--asimov", "--data", "x"], 2, "exclude each other"),
+        (["--measurement", "other"], 3, "no measurement 'other'"),
+    ],
+)
+def test_wrong_options_say_what_is_wrong(mucal, workspace, arguments, code, message):
+    ended = mucal("fit", workspace, *arguments)
+    assert ended.code == code
+    assert message in ended.err
+
+
+@pytest.mark.parametrize("content", ["", "<html>not found</html>", "imax 1\njmax 1\nkmax 1\nnuisance edit x\n"])
+def test_a_bad_file_ends_with_3(mucal, tmp_path, content):
+    (tmp_path / "bad").write_text(content)
+    assert mucal("fit", tmp_path / "bad").code == 3
