@@ -63,3 +63,9 @@ def linear():
 def mirror():
     """`mirrored.mirrored`"""
     return beside("mirrored").mirrored
+
+
+@pytest.fixture(scope="session")
+def broken_lines():
+    """`broken_lines.fit`"""
+    return beside("broken_lines").fit
