@@ -41,14 +41,15 @@ def _starts(_context: click.Context, _parameter: click.Parameter, values: tuple[
 @click.option("--top", type=click.IntRange(min=0), default=20, show_default=True, help="Parameters in the table.")
 @click.option("--figures", metavar="FOLDER", help="Write figures: pulls and impacts, correlations, fitted bins.")
 @click.option("--hepdata", metavar="FOLDER", help="Write HEPData tables (YAML).")
+@click.option("--report", "page", metavar="PAGE.html", help="Write one page with all figures and tables.")
 @options.jobs
 @options.as_json
 @options.output("Result file, as fit.h5.", required=False)
 def command(
     model: str, data: str, asimov: bool, unblind: tuple[str, ...], pois: tuple[str, ...], freeze: tuple[str, ...],
     start: dict[str, float], mc_stat: str | None, per: str | None, measurement: str | None, systematics: str,
-    inexact: float | None, top: int, figures: str | None, hepdata: str | None, jobs: int | None, as_json: bool,
-    out: str | None, overwrite: bool,
+    inexact: float | None, top: int, figures: str | None, hepdata: str | None, page: str | None, jobs: int | None,
+    as_json: bool, out: str | None, overwrite: bool,
 ) -> None:  # fmt: skip
     """Fit the templates of MODEL: a result of ours, a pyhf workspace, a rabbit tensor or a datacard.
 
@@ -66,15 +67,14 @@ def command(
             read=reading, n_threads=jobs or 1,
         ),
     )  # fmt: skip
-    written = _write(run, out, figures, hepdata, overwrite)
+    written = _write(run, (out, figures, hepdata, page), overwrite)
     plain = {**table.fit_plain(run.fitted), "written": written}
     finish(plain, [*table.fit_lines(run.fitted, top), *(f"written: {name}" for name in written)], as_json=as_json)
 
 
-def _write(run: object, out: str | None, figures: str | None, hepdata: str | None, overwrite: bool) -> list[str]:
+def _write(run: object, wanted: tuple[str | None, ...], overwrite: bool) -> list[str]:
     """The files asked for; their names."""
-    written: list[str] = []
-    outputs = import_module("mucal.workflow.fit_outputs") if out or figures or hepdata else None
-    if outputs is not None:
-        written += [str(path) for path in outputs.write_outputs(run, out, figures, hepdata, overwrite=overwrite)]
-    return written
+    if not any(wanted):
+        return []
+    outputs = import_module("mucal.workflow.fit_outputs")  # figures take seconds to import
+    return [str(path) for path in outputs.write_outputs(run, *wanted, overwrite=overwrite)]

@@ -12,21 +12,36 @@ from mucal.likelihood import Prediction, predict_postfit, predict_prefit, projec
 from mucal.plot.likelihood import correlations, most_correlated, pulls_and_impacts
 from mucal.plot.likelihood_bins import fitted_bins
 from mucal.plot.style import save
-from mucal.store import replace_file
+from mucal.report.fit_sections import provenance_section
+from mucal.report.likelihood_sections import (
+    bins_section,
+    correlations_section,
+    estimates_section,
+    impacts_section,
+)
+from mucal.report.page import render
+from mucal.store import replace_file, write_bytes
 from mucal.workflow.fit import FitRun, Fitted
-from mucal.workflow.fit_table import safe_name
+from mucal.workflow.fit_table import fit_lines, rounded, safe_name
 
 ENDINGS = (".pdf", ".png")
 
 
 def write_outputs(
-    run: FitRun, out: str | None, figures: str | None, hepdata: str | None, *, overwrite: bool = False
+    run: FitRun,
+    out: str | None = None,
+    figures: str | None = None,
+    hepdata: str | None = None,
+    page: str | None = None,
+    *,
+    overwrite: bool = False,
 ) -> list[Path]:
     """Write what is asked for; the paths written.
 
     out     : result file
     figures : folder
     hepdata : folder
+    page    : HTML file
 
     Raises FileExistsError unless `overwrite`.
     """
@@ -40,7 +55,33 @@ def write_outputs(
             for ending in ENDINGS:
                 path = Path(figures) / f"{name}{ending}"
                 written.append(replace_file(path, lambda p, f=figure: save(f, p), overwrite=overwrite))  # type: ignore[misc]
+    if page:
+        written.append(write_page(run, page, overwrite=overwrite))
     return written
+
+
+def write_page(run: FitRun, path: str | Path, *, overwrite: bool = False) -> Path:
+    """The page of a fit: estimates, impacts, correlations, bins, provenance."""
+    fitted = run.fitted
+    result = fitted.result
+    values = [(name, *rounded(result.value(name), result.error(name))) for name in result.pois]
+    channels = []
+    for channel in run.found.model.channels:
+        before, after, counts = predictions(run, channel.name)
+        channels.append((before, None, counts) if after is None else (after, before, counts))
+    sections = [
+        estimates_section(result, values),
+        *(
+            impacts_section(result, fitted.pulls, fitted.constraints, one, other)
+            for one, other in zip(fitted.nominal, fitted.responses, strict=True)
+        ),
+        bins_section(channels),
+        correlations_section(result),
+        provenance_section(fitted.provenance),
+    ]
+    lines = [line.strip() for line in fit_lines(fitted, top=0)[: 2 + len(fitted.notes)]]
+    page = render(f"Template fit of {fitted.data}", "Certified: the fit converged.", "good", sections, headline=lines)
+    return write_bytes(path, page.encode(), overwrite=overwrite)
 
 
 def write_tables(fitted: Fitted, folder: str | Path, *, overwrite: bool = False) -> list[Path]:

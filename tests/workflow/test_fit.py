@@ -151,11 +151,13 @@ def test_numbers_are_rounded_to_two_digits_of_the_error(value, error, text):
 
 def test_all_outputs_are_written_once(run, tmp_path):
     def write(**options):
-        folders = [str(tmp_path / name) for name in ("fit.h5", "figures", "hepdata")]
+        folders = [str(tmp_path / name) for name in ("fit.h5", "figures", "hepdata", "page.html")]
         return [path.name for path in write_outputs(run, *folders, **options)]
 
     names = write()
-    assert {"fit.h5", "submission.yaml", "impacts_mass.pdf", "correlations.png", "bins_bins.pdf"} <= set(names)
+    assert {"fit.h5", "submission.yaml", "impacts_mass.pdf", "correlations.png", "bins_bins.pdf", "page.html"} <= set(
+        names
+    )
     with pytest.raises(FileExistsError):
         write()
     assert write(overwrite=True) == names
