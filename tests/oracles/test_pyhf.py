@@ -19,7 +19,7 @@ from mucal.likelihood import FitConfig, fit
 from ..io.workspaces import WORKSPACES
 
 pytestmark = pytest.mark.oracle
-TOLERANCE = 1e-4
+TOLERANCE = 1e-5
 BOTH = "statistical errors of both kinds"
 """Read exactly, but not written: our constrained rates have no modifier."""
 CASES = [(name, which) for name in WORKSPACES for which in ("", ", written") if (name, which) != (BOTH, ", written")]
