@@ -129,7 +129,7 @@ def _kind(noted: str, asked: SystematicType, path: Path) -> str:
             "the file's notes, which say whether its effects are log-ratios or events, cannot be read",
             kind="rabbit.notes",
             where={"file": path, "dataset": "meta"},
-            do='pip install hdf5plugin, or say it: systematic_type="log_normal" (mucal fit --systematics log_normal)',
+            do='pip install "mucal[rabbit]", or say it: systematic_type="log_normal" (mucal fit --systematics log_normal)',
         )
     return noted or "log_normal"
 
