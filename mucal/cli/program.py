@@ -25,6 +25,8 @@ COMMANDS: Final = {
     "massfit": "Fit the dimuon mass in bins of both muons.",
     "globalcor": "Correct field, material and alignment from all tracks together.",
     "efficiency": "Muon efficiencies by tag and probe, and scale factors with their nuisances.",
+    "nonprompt": "Estimate nonprompt muons from regions of isolation and transverse mass.",
+    "recoil": "Calibrate the hadronic recoil in Z -> mu mu.",
     "scale": "Derive the momentum scale (A, e, M) per eta bin from mass fits.",
     "fit": "Fit templates: estimates, pulls, nominal and global impacts.",
     "apply": "Correct the muons of files with a calibration.",

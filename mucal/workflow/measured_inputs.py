@@ -1,0 +1,142 @@
+"""Nonprompt muons and recoil from files, as the commands call them."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from mucal.arrays import FloatArray
+from mucal.errors import ConfigError, nearest
+from mucal.io.named_columns import stream_columns
+from mucal.plot.nonprompt import nonprompt_figure
+from mucal.plot.recoil import recoil_figure
+from mucal.plot.style import save
+from mucal.store import Provenance, sha256
+from mucal.templates.nonprompt import Nonprompt, NonpromptConfig, RegionCounts, estimate
+from mucal.templates.nonprompt_regions import COLUMNS, RegionConfig, empty_regions, fill_regions
+from mucal.templates.recoil import (
+    RecoilCalibration,
+    RecoilConfig,
+    RecoilSample,
+    calibrate,
+    project,
+    recoil_of_met,
+)
+from mucal.workflow.toml_text import overlay, parse_toml, read_toml
+from mucal.workflow.validate import build
+
+RECOIL_COLUMNS: Final = ("met", "met_phi", "pt1", "phi1", "pt2", "phi2", "weight")
+
+
+def _same(names: Sequence[str]) -> dict[str, str]:
+    return {name: name for name in names}
+
+
+def _check(columns: Mapping[str, str], known: Sequence[str]) -> None:
+    for name in columns:
+        if name not in known:
+            raise ValueError(f"columns.{name} is not known; expected {', '.join(nearest(name, known) or known)}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NonpromptInput:
+    """Section ``[nonprompt]``.
+
+    columns  : what ("pt", "eta", "charge", "mt", "isolation", "weight") -> column; one row a muon; GeV
+    tree     : of ROOT files that hold several
+    regions  : ``[nonprompt.regions]``
+    estimate : ``[nonprompt.estimate]``
+    """
+
+    columns: Mapping[str, str] = field(default_factory=lambda: _same((*COLUMNS, "weight")))
+    tree: str | None = None
+    regions: RegionConfig = field(default_factory=RegionConfig)
+    estimate: NonpromptConfig = field(default_factory=NonpromptConfig)
+
+    def __post_init__(self) -> None:
+        _check(self.columns, (*COLUMNS, "weight"))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecoilInput:
+    """Section ``[recoil]``.
+
+    columns   : what ("met", "met_phi", "pt1", "phi1", "pt2", "phi2", "weight") -> column, of any missing momentum; one
+                row a pair; GeV, rad
+    tree      : of ROOT files that hold several
+    calibrate : ``[recoil.calibrate]``
+    """
+
+    columns: Mapping[str, str] = field(default_factory=lambda: _same(RECOIL_COLUMNS))
+    tree: str | None = None
+    calibrate: RecoilConfig = field(default_factory=RecoilConfig)
+
+    def __post_init__(self) -> None:
+        _check(self.columns, RECOIL_COLUMNS)
+
+
+def load_nonprompt(path: str | Path | None, settings: tuple[str, ...] = ()) -> NonpromptInput:
+    """The section ``[nonprompt]`` of a configuration file, the defaults without one."""
+    document = overlay(parse_toml("", "built-in", Path()), settings) if path is None else read_toml(path, settings)
+    return build(NonpromptInput, document.values.get("nonprompt", {}), document, "nonprompt")
+
+
+def load_recoil(path: str | Path | None, settings: tuple[str, ...] = ()) -> RecoilInput:
+    """The section ``[recoil]`` of a configuration file, the defaults without one."""
+    document = overlay(parse_toml("", "built-in", Path()), settings) if path is None else read_toml(path, settings)
+    return build(RecoilInput, document.values.get("recoil", {}), document, "recoil")
+
+
+def count_regions(
+    data: Sequence[str], prompt: Sequence[str], config: NonpromptInput
+) -> tuple[RegionCounts, dict[str, dict[str, int]]]:
+    """The six regions from files of data and of prompt simulation; what was rejected, by sample and reason."""
+    counts = empty_regions(config.regions)
+    rejected: dict[str, dict[str, int]] = {}
+    for sample, files in (("data", data), ("prompt", prompt)):
+        total: dict[str, int] = {}
+        streamed = stream_columns(
+            files, config.columns, optional=("weight",), tree=config.tree, asked="nonprompt.columns"
+        )
+        for columns, _ in streamed:
+            counts, lost = fill_regions(counts, columns, config.regions, prompt=sample == "prompt")
+            total = {key: total.get(key, 0) + n for key, n in lost.items()}
+        rejected[sample] = {key: n for key, n in total.items() if n}
+    inputs = {str(path): sha256(path) for path in (*data, *prompt)}
+    return counts.with_provenance(Provenance(inputs=inputs)), rejected
+
+
+def estimate_nonprompt(counts: RegionCounts, config: NonpromptInput, figure: str | None) -> Nonprompt:
+    """The estimate, drawn if a figure is asked for."""
+    found = estimate(counts, config.estimate)
+    if figure is not None:
+        save(nonprompt_figure(found, counts), figure)
+    return found
+
+
+def read_recoil(files: Sequence[str], config: RecoilInput) -> RecoilSample:
+    """Recoil against the pairs in files.  Raises ConfigError without files."""
+    parts: list[tuple[FloatArray, ...]] = []
+    for c, _ in stream_columns(files, config.columns, optional=("weight",), tree=config.tree, asked="recoil.columns"):
+        qx, qy = (
+            c["pt1"].astype(float) * f(c["phi1"].astype(float)) + c["pt2"].astype(float) * f(c["phi2"].astype(float))
+            for f in (np.cos, np.sin)
+        )
+        ux, uy = recoil_of_met(c["met"].astype(float), c["met_phi"].astype(float), qx, qy)
+        parts.append((*project(ux, uy, qx, qy), c.get("weight", np.ones(qx.size)).astype(float)))
+    if not parts:
+        raise ConfigError("no files of pairs were given", kind="usage.no_input")
+    pt, par, perp, weight = (np.concatenate(column) for column in zip(*parts, strict=True))
+    return RecoilSample(pt=pt, u_par=par, u_perp=perp, weight=weight)
+
+
+def calibrate_recoil(
+    data: Sequence[str], simulation: Sequence[str], config: RecoilInput, figure: str | None
+) -> RecoilCalibration:
+    """The calibration of files of data and simulation, drawn if a figure is asked for."""
+    found = calibrate(read_recoil(data, config), read_recoil(simulation, config), config.calibrate)
+    if figure is not None:
+        save(recoil_figure(found), figure)
+    return found.with_provenance(Provenance(inputs={str(path): sha256(path) for path in (*data, *simulation)}))
