@@ -26,9 +26,11 @@ if TYPE_CHECKING:
         scale,
         simulation,
         store,
+        templates,
         theory,
         track,
         units,
+        wmass,
         workflow,
     )
     from mucal.calibration import Calibration, load
@@ -37,14 +39,15 @@ __version__ = "0.1.0"
 
 _ROOMS = (
     "arrays", "calibration", "detector", "errors", "globalcor", "io", "ledger", "likelihood", "massfit", "numerics",
-    "plot", "propagation", "refit", "report", "scale", "simulation", "store", "theory", "track", "units", "workflow",
+    "plot", "propagation", "refit", "report", "scale", "simulation", "store", "templates", "theory", "track",
+    "units", "wmass", "workflow",
 )  # fmt: skip
 _NAMES = {"load": "mucal.calibration", "Calibration": "mucal.calibration"}
 
 __all__ = [
     "Calibration", "arrays", "calibration", "detector", "errors", "globalcor", "io", "ledger", "likelihood", "load",
-    "massfit", "numerics", "plot", "propagation", "refit", "report", "scale", "simulation", "store", "theory", "track",
-    "units", "workflow",
+    "massfit", "numerics", "plot", "propagation", "refit", "report", "scale", "simulation", "store", "templates",
+    "theory", "track", "units", "wmass", "workflow",
 ]  # fmt: skip
 
 

@@ -1,0 +1,114 @@
+"""The mass measured in parts of the sample by one fit, and whether the parts agree."""
+
+from dataclasses import dataclass
+from typing import Final, Literal
+
+import numpy as np
+from scipy.special import chdtrc
+
+from mucal.arrays import BoolArray, FloatArray, check_shapes
+from mucal.errors import ConfigError, nearest
+from mucal.likelihood import FitResult, Model, Part, decorrelate
+from mucal.store import Result
+from mucal.templates.binning import Binning
+from mucal.wmass.tensor import MASS, UNIT
+
+Split = Literal["charge", "eta_sign", "central", "eta", "slices"]
+CENTRAL: Final = 0.9
+"""|eta| that parts the central region from the rest."""
+SLICE_BINS: Final = 2
+"""Bins of eta in a slice: 24 slices of 0.2."""
+SPLITS: Final = ("charge", "eta_sign", "central", "eta", "slices")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Compatibility(Result):
+    """Masses of K parts from one fit, their weighted mean, and the test that they are one.
+
+    names     : (K,)
+    values    : (K,) GeV    from the simulation's mass
+    cov       : (K, K) GeV^2
+    mean      : GeV         weighted with the inverse covariance
+    error     : GeV         of the mean
+    chi2      :             of the parts around their mean, K - 1 degrees of freedom
+    p_value   :
+    """
+
+    names: tuple[str, ...]
+    values: FloatArray
+    cov: FloatArray
+    mean: float
+    error: float
+    chi2: float
+    p_value: float
+
+    def __post_init__(self) -> None:
+        k = len(self.names)
+        check_shapes(self, values=(k,), cov=(k, k))
+
+    def difference(self, first: str, second: str) -> tuple[float, float]:
+        """First less second, and its error (GeV)."""
+        i, j = self.names.index(first), self.names.index(second)
+        variance = self.cov[i, i] + self.cov[j, j] - 2.0 * self.cov[i, j]
+        return float(self.values[i] - self.values[j]), float(np.sqrt(variance))
+
+    def correlation_of_difference(self, first: str, second: str) -> float:
+        """Correlation of the difference of two parts with their unweighted mean."""
+        i, j = self.names.index(first), self.names.index(second)
+        covariance = 0.5 * (self.cov[i, i] - self.cov[j, j])
+        mean = 0.25 * (self.cov[i, i] + self.cov[j, j] + 2.0 * self.cov[i, j])
+        return float(covariance / np.sqrt(mean) / self.difference(first, second)[1])
+
+
+def split_mass(model: Model, by: Split) -> Model:
+    """The model with one mass for each part, all free.
+
+    by : "charge", "eta_sign", "central" (|eta| below and above 0.9), "eta" (24 slices), "slices" (24 x 2 charges)
+
+    Raises ConfigError for another split, or axes that the channel does not have.
+    """
+    channel = model.channels[0]
+    binning = Binning(axes=tuple(channel.axes), edges=tuple(tuple(e) for e in channel.edges))
+    if by not in SPLITS:
+        raise ConfigError(f"no split by '{by}'; the nearest are {', '.join(nearest(by, SPLITS) or SPLITS)}")
+    needed = {"charge": ("charge",), "slices": ("charge", "eta")}.get(by, ("eta",))
+    if not set(needed) <= set(binning.axes) or len(model.channels) > 1:
+        raise ConfigError(f"a split by '{by}' needs one channel with axes {needed}, not {binning.axes}")
+    parts = [Part(name=f"{MASS}_{name}", bins=bins) for name, bins in _parts(binning, by).items()]
+    return decorrelate(model, MASS, parts)
+
+
+def compare(result: FitResult) -> Compatibility:
+    """The parts of a fit of `split_mass`.
+
+    Raises NotCertified if the fit did not converge.
+    """
+    result.require_converged()
+    names = tuple(name for name in result.parameters if name.startswith(f"{MASS}_") and name in result.pois)
+    index = [result.parameters.index(name) for name in names]
+    values, cov = UNIT * result.values[index], UNIT**2 * result.cov[np.ix_(index, index)]
+    weights = np.linalg.solve(cov, np.ones(len(index)))
+    mean = float(weights @ values / weights.sum())
+    chi2 = float((values - mean) @ np.linalg.solve(cov, values - mean))
+    return Compatibility(
+        names=tuple(name.removeprefix(f"{MASS}_") for name in names), values=values, cov=cov, mean=mean,
+        error=float(1.0 / np.sqrt(weights.sum())), chi2=chi2, p_value=float(chdtrc(len(index) - 1, chi2)),
+    )  # fmt: skip
+
+
+def _parts(binning: Binning, by: Split) -> dict[str, BoolArray]:
+    plus = binning.centres("charge") > 0 if "charge" in binning.axes else np.zeros(binning.n_bins, dtype=bool)
+    if by == "charge":
+        return {"plus": plus, "minus": ~plus}
+    eta = binning.centres("eta")
+    if by == "eta_sign":
+        return {"forward": eta > 0, "backward": eta < 0}
+    if by == "central":
+        return {"central": np.abs(eta) < CENTRAL, "outer": np.abs(eta) >= CENTRAL}
+    slices = binning.along("eta") // SLICE_BINS
+    each = {f"eta{i:02d}": slices == i for i in range(int(slices.max()) + 1)}
+    if by == "eta":
+        return each
+    return {
+        f"{sign}_{name}": bins & of for sign, of in (("plus", plus), ("minus", ~plus)) for name, bins in each.items()
+    }
