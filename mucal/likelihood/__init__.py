@@ -29,6 +29,7 @@ from mucal.likelihood.blocks import Block, Effects
 from mucal.likelihood.build import Variation, build, from_arrays
 from mucal.likelihood.channel import Channel
 from mucal.likelihood.external import Quadratic, from_estimate
+from mucal.likelihood.findings import Finding, look_for_trouble
 from mucal.likelihood.model import Model
 from mucal.likelihood.observation import Observation, observe
 from mucal.likelihood.projection import Projection, project
@@ -61,12 +62,13 @@ _LAZY = {
 _MODULE_OF = {name: module for module, names in _LAZY.items() for name in names}
 
 __all__ = [
-    "Block", "Channel", "Contour", "Derived", "Effects", "FitConfig", "FitResult", "Goodness", "Impacts", "Interval",
-    "LinearToys", "Model", "Observation", "Part", "Prediction", "Projection", "Quadratic", "Scan", "Shifts", "Status",
-    "Variation", "asimov", "blind", "bootstrap", "build", "contour", "decorrelate", "expected_events", "fit", "freeze",
-    "from_arrays", "from_estimate", "global_impacts", "global_shifts", "interval", "linear_toys", "nominal_impacts",
-    "nominal_shifts", "observe", "predict_postfit", "predict_prefit", "prior_toy", "project", "projected_goodness",
-    "ratios", "rescale", "scan", "sums", "toy", "unprofiled_shifts",
+    "Block", "Channel", "Contour", "Derived", "Effects", "Finding", "FitConfig", "FitResult", "Goodness", "Impacts",
+    "Interval", "LinearToys", "Model", "Observation", "Part", "Prediction", "Projection", "Quadratic", "Scan",
+    "Shifts", "Status", "Variation", "asimov", "blind", "bootstrap", "build", "contour", "decorrelate",
+    "expected_events", "fit", "freeze", "from_arrays", "from_estimate", "global_impacts", "global_shifts", "interval",
+    "linear_toys", "look_for_trouble", "nominal_impacts", "nominal_shifts", "observe", "predict_postfit",
+    "predict_prefit", "prior_toy", "project", "projected_goodness", "ratios", "rescale", "scan", "sums", "toy",
+    "unprofiled_shifts",
 ]  # fmt: skip
 
 

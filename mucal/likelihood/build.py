@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from mucal.likelihood.model import Model
 SMALLEST_RATIO: Final = 1e-3
 """A variation that empties or flips a bin counts as this ratio to the nominal, as in the reference implementation."""
 
+Negative = Literal["refuse", "zero"]
 Templates = Mapping[str, Mapping[str, Any]]
 """channel -> process -> histogram, array of the channel's shape, or (for a variation) a factor on the nominal."""
 
@@ -63,6 +64,7 @@ def build(
     rates: Mapping[str, Sequence[str]] | None = None,
     pois: Sequence[str] = (),
     inflation: float = 1.0,
+    negative: Negative = "refuse",
 ) -> Model:
     """The model of histograms.
 
@@ -71,11 +73,12 @@ def build(
     rates      : parameter, free and starting at 1 -> processes that it multiplies
     pois       : names of the parameters of interest
     inflation  : factor on the standard errors of the simulation (1.26 in the measurement of m_W)
+    negative   : bins of a template below 0 are refused, or become "zero": the process is absent there
 
     Raises InputError for templates, variations and names that cannot be used, with channel, process and bin.
     Source: arXiv:2412.13872; the log-ratios are (1) of docs/physics/likelihood.md.
     """
-    found = _read_nominal(nominal)
+    found = _read_nominal(nominal, negative)
     rates = rates or {}
     names = (*rates, *(variation.name for variation in variations))
     _refuse_two_meanings(rates, variations)
@@ -161,7 +164,7 @@ def _shared(sumw2: FloatArray | None, nominal: FloatArray) -> FloatArray:
     return shared
 
 
-def _read_nominal(nominal: Templates) -> _Nominal:
+def _read_nominal(nominal: Templates, negative: Negative) -> _Nominal:
     channels = tuple(_channel(name, next(iter(histograms.values()))) for name, histograms in nominal.items())
     processes = tuple(dict.fromkeys(process for histograms in nominal.values() for process in histograms))
     n_bins = sum(channel.n_bins for channel in channels)
@@ -175,6 +178,8 @@ def _read_nominal(nominal: Templates) -> _Nominal:
             values[rows, p] = _values(histogram, channel, process)
             variance[rows, p] = _variances(histogram, channel)
         at += channel.n_bins
+    if negative == "zero":
+        values[values < 0] = 0.0
     return _Nominal(channels=channels, processes=processes, nominal=values, variance=variance, start=start)
 
 

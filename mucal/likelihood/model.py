@@ -128,7 +128,7 @@ def _check_nominal(model: Model) -> None:
             f"{int(bad.sum())} template bins are negative or not finite, the first is {model.nominal[b, p]:g}",
             kind="likelihood.template",
             where={"process": model.processes[p], **model.place(b)},
-            do="merge the bin with its neighbours, or set it to 0 if the process is absent there",
+            do='merge the bin with its neighbours, or build with negative="zero" if the process is absent there',
         )
     empty = np.flatnonzero(model.nominal.sum(axis=1) <= 0)
     if empty.size:

@@ -1,0 +1,196 @@
+"""The template fit at the size of the measurement of m_W: 2880 bins, 9 processes, 4860 nuisances, 1 GB of log-ratios.
+
+Run with `OMP_NUM_THREADS=2 pytest -m benchmark -s tests/benchmarks/test_likelihood.py` (minutes, 4 GB).  The model is
+dense and random, which is the worst case: real effects act on an eighth of it.  Where a ratio is to BLAS or to the
+memory, that was measured in the same run.  Other work on the machine moves seconds, and hardly ratios; processor
+seconds count all threads.  MUCAL_RABBIT_PYTHON names a Python with rabbit (see tests/oracles) for the last one.
+"""
+
+import importlib.util
+import os
+import resource
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numba import njit
+
+from mucal.likelihood import (
+    Channel,
+    FitConfig,
+    Model,
+    fit,
+    global_impacts,
+    interval,
+    linear_toys,
+    nominal_impacts,
+    observe,
+    toy,
+)
+from mucal.likelihood.blocks import Block, join
+from mucal.likelihood.objective import objective
+
+pytestmark = pytest.mark.benchmark
+
+DRIVER = Path(__file__).parents[1] / "oracles" / "rabbit_driver.py"
+THREADS = int(os.environ.get("OMP_NUM_THREADS", "1"))
+SHARES = np.array([0.88, 0.05, 0.03, 0.03, 0.004, 0.003, 0.001, 0.001, 0.001])
+
+
+def dense_model(n_bins: int, n_processes: int, n_parameters: int, seed: int = 1) -> Model:
+    """Effects of 0.2 % everywhere; 1e8 events; parameter 0 is free and acts on the first process."""
+    rng = np.random.default_rng(seed)
+    shares = SHARES[:n_processes] / SHARES[:n_processes].sum()
+    nominal = 1e8 / n_bins * shares * rng.uniform(0.5, 1.5, (n_bins, n_processes))
+    blocks = []
+    for p in range(n_processes):
+        kappa = 2e-3 * rng.standard_normal((n_bins, n_parameters))
+        kappa[:, 0] *= p == 0
+        blocks.append(
+            Block(process=p, bins=np.arange(n_bins), columns=np.arange(n_parameters), kappa=kappa, eta=np.zeros((0, 0)))
+        )
+    names = tuple(f"p{j:05d}" for j in range(n_parameters))
+    edges = tuple(float(i) for i in range(n_bins + 1))
+    return Model(
+        channels=(Channel(name="bins", axes=("bin",), edges=(edges,)),),
+        processes=tuple(f"proc{p}" for p in range(n_processes)),
+        parameters=names,
+        nominal=nominal,
+        sumw2=0.4 * nominal,
+        effects=join(blocks),
+        rate=np.full(n_processes, -1),
+        centre=np.zeros(n_parameters),
+        precision=np.array([0.0] + [1.0] * (n_parameters - 1)),
+        pois=names[:1],
+        groups={"first": names[1 : n_parameters // 2], "second": names[n_parameters // 2 :]},
+    )
+
+
+@njit(nogil=True)
+def read(a):
+    """A sum in eight chains: what reading costs."""
+    s = np.zeros(8)
+    for i in range(0, a.size - 7, 8):
+        for j in range(8):
+            s[j] += a[i + j]
+    return s.sum()
+
+
+def clocked(work):
+    """Answer, wall and processor seconds."""
+    wall, processor = time.perf_counter(), time.process_time()
+    answer = work()
+    return answer, time.perf_counter() - wall, time.process_time() - processor
+
+
+def alternating(works, rounds: int = 7):
+    """Median processor seconds of several works, done in turns."""
+    times = {name: [] for name in works}
+    for work in works.values():
+        work()
+    for _ in range(rounds):
+        for name, work in works.items():
+            times[name].append(clocked(work)[2])
+    return {name: float(np.median(t)) for name, t in times.items()}
+
+
+def dgemm_rate() -> float:
+    """Flops a processor second of a large product."""
+    a = np.ones((2000, 2000))
+    a @ a
+    return 2 * 2000**3 / float(np.median([clocked(lambda: a @ a)[2] for _ in range(5)]))
+
+
+def test_value_and_gradient_against_reading_the_effects():
+    model = dense_model(1440, 9, 4860)
+    function = objective(model, observe(model, model.nominal.sum(axis=1)), "gamma")
+    x = 0.3 * np.random.default_rng(1).normal(size=4860)
+    kappa = model.effects.kappa
+    seconds = alternating(
+        {"value and gradient": lambda: function.value_and_gradient(x), "sum": kappa.sum, "read": lambda: read(kappa)}
+    )
+    rates = {name: kappa.nbytes / 1e9 / t for name, t in seconds.items()}
+    best = max(rates["sum"], rates["read"])
+    print(f"\n{rates['value and gradient']:.1f} GB/s of {best:.1f}: {rates['value and gradient'] / best:.0%}")
+    assert rates["value and gradient"] > 0.4 * best
+
+
+WHOLE = """
+import sys
+sys.path.insert(0, {folder!r})
+from test_likelihood import whole
+whole({n_bins}, {n_processes}, {n_parameters})
+"""
+
+
+def whole(n_bins: int, n_processes: int, n_parameters: int) -> None:
+    """Fit, exact Hessian, covariance, impacts and toys, each with its seconds; peak memory of this process."""
+    rng, rate = np.random.default_rng(5), dgemm_rate()
+    warm = dense_model(40, n_processes, 60)
+    fit(warm, toy(warm, rng), FitConfig(n_threads=THREADS))
+    model = dense_model(n_bins, n_processes, n_parameters)
+    data = toy(model, rng)
+    result, wall, processor = clocked(lambda: fit(model, data, FitConfig(n_threads=THREADS)))
+    flops = n_parameters**2 * n_bins * (n_processes + 1) + n_parameters**3 + result.n_steps * n_bins**2 * n_parameters
+    poi = model.pois[0]
+    steps = [
+        (f"fit, Hessian, covariance ({processor * rate / flops:.1f} x their products by dgemm)", wall, processor),
+        ("global impacts", *clocked(lambda: global_impacts(model, data, result, poi))[1:]),
+        ("nominal impacts", *clocked(lambda: nominal_impacts(model, data, result, poi))[1:]),
+    ]
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+    steps += [
+        ("likelihood interval", *clocked(lambda: interval(model, data, result, poi, n_threads=THREADS))[1:]),
+        ("1000 linear toys, all parameters", *clocked(lambda: linear_toys(model, data, result, 1000, rng))[1:]),
+    ]
+    for what, wall_seconds, processor_seconds in steps:
+        print(f"{what}: {wall_seconds:.1f} s, processor {processor_seconds:.1f} s")
+    print(f"steps {result.n_steps}, EDM {result.edm:.1g}, {dgemm_rate() / 1e9:.0f} GFLOP a processor second")
+    print(f"effects {model.effects.kappa.nbytes / 1e9:.2f} GB, peak of fit and impacts {peak:.2f} GB")
+    result.require_converged()
+    assert peak < 5
+
+
+@pytest.mark.parametrize("n_parameters", [500, 2000, 4860])
+def test_whole_fit_at_the_size_of_the_measurement(n_parameters):
+    script = WHOLE.format(folder=str(Path(__file__).parent), n_bins=2880, n_processes=9, n_parameters=n_parameters)
+    print(f"\n2880 bins, 9 processes, {n_parameters} parameters, {THREADS} threads")
+    subprocess.run([sys.executable, "-c", script], check=True)
+
+
+def rabbit_python() -> str:
+    found = os.environ.get("MUCAL_RABBIT_PYTHON")
+    if not found and importlib.util.find_spec("rabbit") is None:
+        pytest.skip("rabbit-fit is not installed and MUCAL_RABBIT_PYTHON names no Python that has it")
+    return found or sys.executable
+
+
+@pytest.mark.parametrize("n_parameters", [500, 2000, 4000])
+def test_against_rabbit(n_parameters, tmp_path):
+    model = dense_model(2880, 8, n_parameters)
+    data = toy(model, np.random.default_rng(5), simulation=False, centres=False)
+    kappa = np.stack([block.kappa for block in model.effects.blocks()], axis=1)
+    np.savez(
+        tmp_path / "model.npz", nominal=model.nominal, sumw2=model.sumw2, kappa=kappa, eta=np.zeros((1, 1, 1)),
+        counts=data.counts, points=np.zeros((1, n_parameters)), symmetric=True, mode="lite", kind="gamma",
+        member=np.array(["all"] * n_parameters),
+    )  # fmt: skip
+    subprocess.run(
+        [rabbit_python(), str(DRIVER), str(tmp_path / "model.npz"), str(tmp_path / "answers.npz")], check=True
+    )
+    rabbit = dict(np.load(tmp_path / "answers.npz"))
+    result, wall, processor = clocked(lambda: fit(model, data, FitConfig(n_threads=THREADS)))
+    _, more, more_processor = clocked(lambda: (global_impacts(model, data, result, "p00000"),
+                                               nominal_impacts(model, data, result, "p00000")))  # fmt: skip
+    error = np.sqrt(np.diag(result.cov))
+    print(f"\n{n_parameters} parameters, seconds wall (processor): mucal, rabbit {rabbit['gigabytes']:.1f} GB")
+    print(f"fit: rabbit {rabbit['fit_seconds']}")
+    print(f"fit, Hessian, covariance: {wall:.1f} ({processor:.1f}), rabbit {rabbit['covariance_seconds']}")
+    print(f"and impacts: {wall + more:.1f} ({processor + more_processor:.1f}), rabbit {rabbit['impact_seconds']}")
+    print(f"values apart {np.abs((result.values - rabbit['values']) / error).max():.1g} errors,")
+    print(f"errors apart {np.abs(rabbit['errors'] / error - 1).max():.1g}")
+    assert np.abs((result.values - rabbit["values"]) / error).max() < 1e-4
+    assert np.abs(rabbit["errors"] / error - 1).max() < 1e-5
