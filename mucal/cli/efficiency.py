@@ -8,7 +8,7 @@ import click
 from mucal.cli import options
 from mucal.cli.console import finish
 
-STEPS = ("reco", "tracking", "idip", "trigger", "iso")
+STEPS = ("reco", "tracking", "idip", "trigger", "iso", "veto")
 
 
 def stages() -> Any:
@@ -76,17 +76,23 @@ def measure(
 @click.argument("simulation")
 @click.option("--signal", metavar="FILE", help="Efficiencies of data under another signal model: effSyst.")
 @click.option("--background", metavar="FILE", help="Under another background model: effSystAltBkg.")
+@click.option("--alternative", multiple=True, metavar="NAME=FILE", help="Under any other model; repeatable.")
 @click.option("--figure", metavar="FILE.png", help="Draw the scale factors against pT.")
 @options.configuration
 @options.as_json
 @options.output("Result file, as idip_sf.h5.")
 def smooth(
-    data: str, simulation: str, signal: str | None, background: str | None, figure: str | None, config: str | None,
-    settings: tuple[str, ...], as_json: bool, out: str, overwrite: bool,
+    data: str, simulation: str, signal: str | None, background: str | None, alternative: tuple[str, ...],
+    figure: str | None, config: str | None, settings: tuple[str, ...], as_json: bool, out: str, overwrite: bool,
 ) -> None:  # fmt: skip
     """Scale factors of DATA over SIMULATION as polynomials in pT, with covariance and alternatives."""
     asked = stages().load_efficiency(config, settings)
     others = {name: path for name, path in (("signal", signal), ("background", background)) if path is not None}
+    for text in alternative:
+        name, equal, path = text.partition("=")
+        if not (name and equal and path):
+            raise click.UsageError(f"--alternative '{text}'; expected NAME=FILE")
+        others[name] = path
     found = stages().smooth_files(data, simulation, asked, others)
     found.save(out, overwrite=overwrite)
     if figure is not None:

@@ -44,13 +44,18 @@ STEPS: Final[tuple[Step, ...]] = (
 """The published factorisation, arXiv:2412.13872: 4 and 3 parameters are a cubic and a parabola in pT, 12 a cubic in
 pT times a parabola in u_T (the split is inferred from the published total)."""
 
+VETO: Final = Step(
+    name="veto", probe="track", passing="veto", by_charge=True, in_ut=False, momentum="muon", n_variations=4
+)
+"""Whether the veto on a second muon finds it: its own looser chain in one step, no part of the product."""
+
 
 def step(name: str) -> Step:
     """The step of that name.  Raises ConfigError that names the nearest."""
-    for one in STEPS:
+    for one in (*STEPS, VETO):
         if one.name == name:
             return one
-    names = [one.name for one in STEPS]
+    names = [one.name for one in (*STEPS, VETO)]
     near = ", ".join(nearest(name, names) or names)
     raise ConfigError(
         f"no efficiency step '{name}'; the nearest are {near}",

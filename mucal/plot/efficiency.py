@@ -4,7 +4,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from mucal.efficiency import Efficiencies, ScaleFactors, Status
-from mucal.plot.style import AFTER, BACKGROUND, BAND, BEFORE, DATA, label, panels, style
+from mucal.plot.style import AFTER, BACKGROUND, BEFORE, DATA, label, panels, style
 
 CHARGES = ("$\\mu^-$", "$\\mu^+$")
 
@@ -55,7 +55,7 @@ def scale_factor_figure(
                 charge = np.full(200, 2 * q - 1 if n_charge == 2 else 1)
                 value, band = surface(eta, fine, charge, ut), surface.error(eta, fine, charge, ut)
                 colour = (BEFORE, AFTER)[q] if n_charge == 2 else AFTER
-                axis.fill_between(fine, value - band, value + band, color=BAND if q else colour, alpha=0.35, lw=0)
+                axis.fill_between(fine, value - band, value + band, color=colour, alpha=0.25, lw=0)
                 axis.plot(fine, value, color=colour)
                 axis.errorbar(
                     pt_mean[i, :, q, u], ratio[i, :, q, u], error[i, :, q, u], fmt=".", color=colour,

@@ -7,7 +7,7 @@ from mucal.templates.recoil import RecoilCalibration
 
 
 def recoil_figure(found: RecoilCalibration) -> Figure:
-    """Response, resolutions along and across, of data and simulation; what the map adds at five quantiles."""
+    """Response, resolutions along and across, of data and simulation; what the map adds at three quantiles."""
     pt = found.pt_mean
     k = found.probabilities.size
     with style():
@@ -22,10 +22,10 @@ def recoil_figure(found: RecoilCalibration) -> Figure:
         axes[0, 0].set_ylabel(r"response  $\langle u_\parallel\rangle / \langle p_T\rangle$")
         axes[0, 1].set_ylabel("resolution  [GeV]")
         for axis, (c, name) in zip(axes[1], enumerate((r"u_\parallel", r"u_\perp")), strict=True):
-            for fraction in (0.1, 0.3, 0.5, 0.7, 0.9):
+            for fraction, colour in ((0.3, AFTER), (0.5, DATA), (0.7, BEFORE)):
                 q = round(fraction * (k - 1))
-                axis.plot(
-                    pt, found.data[c, :, q] - found.mc[c, :, q], "o-", color=AFTER, alpha=0.3 + 0.7 * fraction,
+                axis.errorbar(
+                    pt, found.data[c, :, q] - found.mc[c, :, q], found.cov[c, :, q, q] ** 0.5, fmt="o-", color=colour,
                     label=f"{100 * found.probabilities[q]:.0f} %",
                 )  # fmt: skip
             axis.axhline(0.0, color=BACKGROUND, linewidth=0.6)
@@ -33,6 +33,6 @@ def recoil_figure(found: RecoilCalibration) -> Figure:
             axis.set_xlabel(r"$p_T$ of the boson  [GeV]")
         axes[0, 0].legend(loc="lower right")
         axes[0, 1].legend(loc="upper left", fontsize=8.5)
-        axes[1, 0].legend(loc="best", title="quantile", ncols=2, fontsize=8.5)
+        axes[1, 0].legend(loc="best", title="quantile", fontsize=8.5)
         label(axes[0, 0], r"$Z \to \mu\mu$")
     return figure

@@ -70,3 +70,19 @@ def test_wrong_use_ends_with_the_right_code(folder: Path, tmp_path: Path):
     missing = ["--set", 'efficiency.input.columns={mass="m", pt="pt", eta="eta", charge="charge", passing="passing"}']
     assert main(["efficiency", "measure", probes, "--step", "idip", "--count", *missing, "-o", out]) == 3
     assert main(["efficiency", "export", str(folder / "sf.h5"), "-o", str(tmp_path / "x.txt")]) == 2
+    smooth = ["efficiency", "smooth", str(folder / "data.h5"), str(folder / "mc.h5"), "-o", out]
+    assert main([*smooth, "--alternative", "reco"]) == 2
+    # five bins of pT for six coefficients: refused, not guessed
+    assert main([*smooth, "--set", "efficiency.smooth.degree_pt=5"]) == 4
+    assert not Path(out).exists()
+
+
+def test_other_alternatives_become_nuisances_of_their_name(folder: Path, tmp_path: Path):
+    out = str(tmp_path / "sf.h5")
+    files = [str(folder / name) for name in ("data.h5", "mc.h5")]
+    settings = ["--set", "efficiency.smooth.degree_pt=2", "--alternative", f"window={folder / 'analytic.h5'}"]
+    assert main(["efficiency", "smooth", *files, *settings, "-o", out]) == 0
+    model = EfficiencyModel(steps=(), veto=ScaleFactors.load(out))
+    assert [one.name for one in model.nuisances()][-3:] == [
+        "effSyst_window_veto_idip", "effSyst_window_veto_idip_eta0", "effSyst_window_veto_idip_eta1",
+    ]  # fmt: skip
