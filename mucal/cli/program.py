@@ -28,6 +28,7 @@ COMMANDS: Final = {
     "nonprompt": "Estimate nonprompt muons from regions of isolation and transverse mass.",
     "recoil": "Calibrate the hadronic recoil in Z -> mu mu.",
     "scale": "Derive the momentum scale (A, e, M) per eta bin from mass fits.",
+    "templates": "Fill histograms of W or Z events with all variations.",
     "fit": "Fit templates: estimates, pulls, nominal and global impacts.",
     "apply": "Correct the muons of files with a calibration.",
     "export": "Write the files of a calibration that other tools read.",

@@ -1,0 +1,44 @@
+"""`mucal templates`."""
+
+from importlib import import_module
+
+import click
+
+from mucal.cli import options
+from mucal.cli.console import finish
+
+
+@click.command("templates")
+@click.option("--channel", type=click.Choice(["w", "wlike", "dilepton"]), help="What is measured; default: w.")
+@click.option("-n", "--events", type=click.IntRange(min=1), help="Generated for each sample; best a power of 2.")
+@click.option("--calibration", metavar="BUNDLE", help="Add the nuisances of this calibration.")
+@click.option("--helicity", is_flag=True, default=None, help="Keep the sums that a fit of helicities needs.")
+@click.option("--model", metavar="MODEL.h5", help="Write the model that `mucal fit` takes, too.")
+@click.option("--flat", type=click.FloatRange(0.0, 0.9), default=0.0, help="Share of a flat background in that model.")
+@options.configuration
+@options.seed
+@options.jobs
+@options.as_json
+@options.output("Result file, as templates.h5.")
+def command(
+    channel: str | None, events: int | None, calibration: str | None, helicity: bool | None, model: str | None,
+    flat: float, config: str | None, settings: tuple[str, ...], seed: int | None, jobs: int | None, as_json: bool,
+    out: str, overwrite: bool,
+) -> None:  # fmt: skip
+    """Fill histograms of W or Z events with all variations: eta, pT (GeV) and charge, or the pair's mass (GeV).
+
+    Events come from the built-in generator, as [templates] of the configuration says.  The same seed gives the same
+    bytes, with any number of threads.
+    """
+    stage = import_module("mucal.workflow.templates")
+    asked = stage.load_templates(config, settings, channel=channel, events=events, seed=seed, helicity=helicity)
+    made = stage.fill_templates(
+        asked, calibration, jobs=jobs or 1, tell=lambda line: click.echo(line, err=True)
+    )  # fmt: skip
+    made.save(out, overwrite=overwrite)
+    plain, lines = stage.describe_templates(made)
+    written = [out]
+    if model is not None:
+        stage.measurement(made, flat).save(model, overwrite=overwrite)
+        written.append(model)
+    finish({**plain, "written": written}, [*lines, *(f"written: {name}" for name in written)], as_json=as_json)
