@@ -45,9 +45,9 @@ def read_datacard(path: str | Path, *, largest_difference: float = EXACT) -> Fit
     with Histograms(card) as histograms:
         samples = {channel: tuple(_samples(card, histograms, channel)) for channel in card.channels}
         counts, channels = {}, []
-        for channel, word in zip(card.channels, card.observed, strict=True):
+        for channel, stated in zip(card.channels, card.observed, strict=True):
             data = histograms.get("data_obs", channel) if histograms.has("data_obs", channel) else None
-            counts[channel] = _counts(card, channel, word, data, samples[channel])
+            counts[channel] = _counts(card, channel, stated, data, samples[channel])
             channels.append(_channel(channel, data))
     found = Workspace(
         channels=samples,
@@ -72,15 +72,14 @@ def _channel(name: str, data: Histogram | None) -> Channel:
     return data.channel(name) if data is not None else Channel(name=name, axes=("bin",), edges=((0.0, 1.0),))
 
 
-def _counts(card: Card, channel: str, word: str, data: Histogram | None, samples: tuple[Sample, ...]) -> FloatArray:
-    stated = float(word)
+def _counts(card: Card, channel: str, stated: float, data: Histogram | None, samples: tuple[Sample, ...]) -> FloatArray:
     if data is None:
         counts = np.array([stated])
     else:
         counts = data.values
         if stated != -1 and abs(stated - counts.sum()) > 0.5:
             raise InputError(
-                f"observation {word} of '{channel}' is not the integral {counts.sum():g} of its histogram",
+                f"observation {stated:g} of '{channel}' is not the integral {counts.sum():g} of its histogram",
                 kind="datacard.rate",
                 where={"file": card.path},
             )
@@ -96,10 +95,10 @@ def _counts(card: Card, channel: str, word: str, data: Histogram | None, samples
 
 def _samples(card: Card, histograms: Histograms, channel: str) -> Iterator[Sample]:
     for column, name in enumerate(card.column_processes):
-        if card.column_channels[column] != channel or float(card.rates[column]) == 0.0:
+        if card.column_channels[column] != channel or card.rates[column] == 0.0:
             continue
         where = {"channel": channel, "sample": name}
-        rate = float(card.rates[column])
+        rate = card.rates[column]
         shape = histograms.get(name, channel) if histograms.has(name, channel) else None
         nominal = np.array([rate]) if shape is None else _scaled(card, shape.values, rate, where)
         modifiers = [

@@ -1,14 +1,17 @@
 """The text of a combine-style datacard: simple cards line by line, anything else refused with its line number."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Final, NoReturn
 
 from mucal.errors import InputError, nearest
 
 EFFECTS: Final = ("lnN", "shape", "shapeN")
 DIRECTIVES: Final = (*EFFECTS, "rateParam", "param", "autoMCStats", "group")
+LARGEST: Final = 1e30
+"""Events; beyond, squares leave the range of numbers."""
 MAX_BYTES: Final = 2**26
 
 
@@ -34,7 +37,7 @@ class Effect:
 class Card:
     """What a card says, by directive.
 
-    channels, observed : in order; words of `observation`
+    channels, observed : in order; counts, -1 for those of the histogram
     column_channels, column_processes, column_signal, rates : a column of the table each
     shapes             : (process, channel) -> file, nominal pattern, varied pattern
     rate_params        : (name, channel pattern, process pattern, start, line)
@@ -45,11 +48,11 @@ class Card:
     path: Path
     counts: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     channels: tuple[str, ...] = ()
-    observed: tuple[str, ...] = ()
+    observed: tuple[float, ...] = ()
     column_channels: tuple[str, ...] = ()
     column_processes: tuple[str, ...] = ()
     column_signal: tuple[bool, ...] = ()
-    rates: tuple[str, ...] = ()
+    rates: tuple[float, ...] = ()
     shapes: dict[tuple[str, str], tuple[str, ...]] = field(default_factory=dict)
     effects: list[Effect] = field(default_factory=list)
     rate_params: list[tuple[str, str, str, float, int]] = field(default_factory=list)
@@ -94,11 +97,11 @@ def read_card(path: str | Path) -> Card:
         elif first == "bin":
             _bins(card, line, lines[i + 1] if i + 1 < len(lines) else None)
         elif first == "observation":
-            card.observed = line.words[1:]
+            card.observed = tuple(_events(card, line, word) for word in line.words[1:])
         elif first == "process":
             _processes(card, line)
         elif first == "rate":
-            card.rates = line.words[1:]
+            card.rates = tuple(_events(card, line, word) for word in line.words[1:])
         elif first == "shapes":
             _shapes(card, line)
         elif first not in ("Combination",):
@@ -226,15 +229,24 @@ def _integer(card: Card, line: Line, word: str) -> int:
     return int(_number(card, line, word))
 
 
+def _events(card: Card, line: Line, word: str) -> float:
+    number = _number(card, line, word)
+    if number < 0 and number != -1:
+        _refuse(card, line, f"'{word}' events; expected at least 0, or -1 for the integral of a histogram")
+    return number
+
+
 def _number(card: Card, line: Line, word: str) -> float:
     try:
-        return float(word)
+        number = float(word)
     except ValueError:
+        number = math.nan  # larger than nothing
+    if not abs(number) < LARGEST:
         _refuse(card, line, f"'{word}' is no number")
-        raise AssertionError from None
+    return number
 
 
-def _refuse(card: Card, line: Line, what: str) -> None:
+def _refuse(card: Card, line: Line, what: str) -> NoReturn:
     raise InputError(
         f"line {line.number}: {what}",
         kind="datacard.directive",

@@ -21,6 +21,8 @@ from mucal.likelihood.blocks import Effect, effect, gather
 
 EXACT: Final = 1e-6
 """Largest relative difference of expected events that counts as none."""
+LARGEST_FACTOR: Final = 1e9
+"""By which one standard error may change a normalisation; beyond, a number was misread."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -203,6 +205,12 @@ def _kappa_eta(
         kappa, eta = 0.5 * (modifier.data[0] - modifier.data[1]), 0.5 * (modifier.data[0] + modifier.data[1])
         difference = float(np.expm1(histo_difference(eta, np.ones(eta.size), codes[1])))
     elif modifier.kind == "normsys":
+        if not np.all((modifier.data > 1 / LARGEST_FACTOR) & (modifier.data < LARGEST_FACTOR)):
+            raise InputError(
+                f"'{modifier.name}' changes the normalisation by factors {modifier.data[0]:g} and {modifier.data[1]:g}",
+                kind="likelihood.variation",
+                where=sample.where,
+            )
         high, low = np.log(modifier.data)
         difference = norm_difference(float(modifier.data[0]), float(modifier.data[1]), codes[0])
         each = np.ones(sample.nominal.size)

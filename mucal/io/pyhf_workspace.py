@@ -12,6 +12,8 @@ from mucal.errors import InputError, nearest
 from mucal.io.json_file import read_json
 
 PER_BIN: Final = ("staterror", "shapesys")
+LARGEST: Final = 1e30
+"""Events; beyond, squares leave the range of numbers."""
 MODIFIERS: Final = ("normfactor", "lumi", "normsys", "histosys", "shapefactor", *PER_BIN)
 
 
@@ -65,29 +67,50 @@ def read_workspace(path: str | Path, measurement: str | None = None) -> Workspac
     channels = dict(_channels(content))
     counts = {
         str(_key(one, "name", {"where": "observations"})): _numbers(_key(one, "data", {"where": "observations"}), {})
-        for one in _key(content, "observations", {"file": str(path)})
+        for one in _list(_key(content, "observations", {"file": str(path)}), {"where": "observations"})
     }
     for channel, samples in channels.items():
         where = {"channel": channel}
         if counts.get(channel, np.zeros(0)).shape != samples[0].nominal.shape:
             raise _wrong(f"channel '{channel}' has no observation with {samples[0].nominal.size} bins", where)
+    if not channels:
+        raise _wrong("there are no channels", {"file": str(path)})
     chosen = _measurement(content, measurement)
     config = _key(chosen, "config", {"measurement": chosen["name"]})
-    settings = {str(one["name"]): one for one in config.get("parameters", [])}
     return Workspace(
-        channels=channels, counts=counts, measurement=str(chosen["name"]), poi=str(config.get("poi") or ""),
-        settings=settings,
-    )  # fmt: skip
+        channels=channels,
+        counts=counts,
+        measurement=str(chosen["name"]),
+        poi=str(_key(config, "poi", {"measurement": str(chosen["name"])}) or ""),
+        settings=dict(_settings(config)),
+    )
+
+
+def _settings(config: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Parameter -> its settings, lists of numbers and flags."""
+    for one in _list(config.get("parameters", []), {"where": "parameters"}):
+        name = str(_key(one, "name", {"where": "parameters"}))
+        where = {"parameter": name}
+        for key in ("inits", "auxdata", "sigmas"):
+            if key in one:
+                numbers = _numbers(one[key], where)
+                if key == "sigmas" and np.any(numbers <= 0):
+                    raise _wrong(f"'sigmas' of '{name}' are {numbers.tolist()}, expected above 0", where)
+        if not isinstance(one.get("fixed", False), bool):
+            raise _wrong(f"'fixed' of '{name}' is {one['fixed']!r}, expected true or false", where)
+        yield name, one
 
 
 def _channels(content: Mapping[str, Any]) -> Iterator[tuple[str, tuple[Sample, ...]]]:
     seen: set[str] = set()
-    for i, channel in enumerate(content["channels"]):
+    for i, channel in enumerate(_list(content["channels"], {"where": "channels"})):
         name = str(_key(channel, "name", {"where": f"channels[{i}]"}))
         if name in seen:
             raise _wrong(f"channel '{name}' is defined twice", {"channel": name})
         seen.add(name)
-        samples = tuple(_sample(one, name) for one in _key(channel, "samples", {"channel": name}))
+        samples = tuple(
+            _sample(one, name) for one in _list(_key(channel, "samples", {"channel": name}), {"channel": name})
+        )
         names = [sample.name for sample in samples]
         if not samples or len(set(names)) < len(names):
             raise _wrong(f"channel '{name}' has no samples, or two of one name", {"samples": ", ".join(names)})
@@ -103,7 +126,7 @@ def _sample(content: Any, channel: str) -> Sample:
     name = str(_key(content, "name", {"channel": channel}))
     where = {"channel": channel, "sample": name}
     nominal = _numbers(_key(content, "data", where), where)
-    modifiers = tuple(_modifier(one, nominal.size, where) for one in content.get("modifiers", []))
+    modifiers = tuple(_modifier(one, nominal.size, where) for one in _list(content.get("modifiers", []), where))
     pairs = [(one.kind, one.name) for one in modifiers]
     for pair in pairs:
         if pairs.count(pair) > 1:
@@ -126,7 +149,10 @@ def _modifier(content: Any, n_bins: int, where: Mapping[str, str]) -> Modifier:
         if np.any(numbers <= 0):
             raise _wrong(f"normsys '{name}' has hi {numbers[0]:g} and lo {numbers[1]:g}, expected above 0", where)
     elif kind == "histosys":
-        numbers = np.stack([_numbers(_key(data, side, where), where) for side in ("hi_data", "lo_data")])
+        sides = [_numbers(_key(data, side, where), where) for side in ("hi_data", "lo_data")]
+        if sides[0].size != sides[1].size:
+            raise _wrong(f"histosys '{name}' has {sides[0].size} numbers up and {sides[1].size} down", where)
+        numbers = np.stack(sides)
     else:
         numbers = _numbers(data, where) if kind in PER_BIN else np.zeros(0)
     if kind in ("histosys", *PER_BIN) and numbers.shape[-1] != n_bins:
@@ -137,7 +163,8 @@ def _modifier(content: Any, n_bins: int, where: Mapping[str, str]) -> Modifier:
 
 
 def _measurement(content: Mapping[str, Any], name: str | None) -> Mapping[str, Any]:
-    known = {str(_key(one, "name", {"where": "measurements"})): one for one in content["measurements"]}
+    listed = _list(content["measurements"], {"where": "measurements"})
+    known = {str(_key(one, "name", {"where": "measurements"})): one for one in listed}
     if not known or name not in (None, *known):
         raise InputError(
             f"there is no measurement '{name}' in this workspace",
@@ -154,13 +181,21 @@ def _key(content: Any, key: str, where: Mapping[str, str]) -> Any:
     return content[key]
 
 
+def _list(values: Any, where: Mapping[str, str]) -> list[Any]:
+    if not isinstance(values, list):
+        raise _wrong(f"expected a list, found {str(values)[:40]}", where)
+    return values
+
+
 def _numbers(values: Any, where: Mapping[str, str]) -> FloatArray:
     plain = isinstance(values, list) and all(isinstance(v, int | float) and not isinstance(v, bool) for v in values)
     if not plain or not values:
         raise _wrong(f"expected a list of numbers, found {str(values)[:40]}", where)
     found = np.array(values, dtype=float)
-    if not np.all(np.isfinite(found)):
-        raise _wrong(f"number {int(np.flatnonzero(~np.isfinite(found))[0])} of a list is not finite", where)
+    bad = np.flatnonzero(~(np.abs(found) < LARGEST))
+    if bad.size:
+        what = "above any number of events" if np.isfinite(found[bad[0]]) else "not finite"
+        raise _wrong(f"number {int(bad[0])} of a list is {what}: {found[bad[0]]:g}", where)
     return found
 
 

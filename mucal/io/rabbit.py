@@ -14,7 +14,7 @@ import h5py
 import numpy as np
 
 from mucal.arrays import FloatArray
-from mucal.errors import InputError
+from mucal.errors import InputError, MucalError
 from mucal.io import rabbit_arrays as arrays
 from mucal.io.file_magic import check_length, identify
 from mucal.io.fit_input import FitInput
@@ -48,22 +48,20 @@ def read_rabbit(
     identify(path, "hdf5")
     check_length(path, "hdf5")
     arrays.load_filters()
-    with _opened(path) as file:
-        if not is_rabbit(file):
-            raise InputError(
-                f"{path.name} is HDF5, but no rabbit tensor",
-                kind="rabbit.structure",
-                where={"file": path, "missing": ", ".join(n for n in NAMES if n not in file) or "hnorm"},
-            )
-        return _read(file, path, channels, systematic_type)
-
-
-def _opened(path: Path) -> h5py.File:
     try:
-        return h5py.File(path, "r")
-    except OSError as error:
+        with h5py.File(path, "r") as file:
+            if not is_rabbit(file):
+                raise InputError(
+                    f"{path.name} is HDF5, but no rabbit tensor",
+                    kind="rabbit.structure",
+                    where={"file": path, "missing": ", ".join(n for n in NAMES if n not in file) or "hnorm"},
+                )
+            return _read(file, path, channels, systematic_type)
+    except MucalError:
+        raise
+    except Exception as error:  # damaged bytes surface as whatever the library raises
         raise InputError(
-            f"{path.name} cannot be read: {error}",
+            f"{path.name} cannot be read: {str(error)[:120]}",
             kind="input.damaged",
             where={"file": path},
             do="copy the file again from its source",
@@ -129,7 +127,7 @@ def _kind(noted: str, asked: SystematicType, path: Path) -> str:
             "the file's notes, which say whether its effects are log-ratios or events, cannot be read",
             kind="rabbit.notes",
             where={"file": path, "dataset": "meta"},
-            do='pip install "mucal[rabbit]", or say it: systematic_type="log_normal" (mucal fit --systematics log_normal)',
+            do='pip install "mucal[rabbit]", or say systematic_type="log_normal" (mucal fit --systematics log_normal)',
         )
     return noted or "log_normal"
 
