@@ -158,16 +158,16 @@ def export_model(files: Sequence[str], veto: str | None, out: str | Path, *, ove
     return model
 
 
-def draw_spectra(found: Efficiencies, folder: str | Path, *, most: int = 20) -> list[Path]:
-    """Spectra of the bins that failed, and of the worst fits after them, at most `most`."""
+def draw_spectra(found: Efficiencies, folder: str | Path, *, most: int = 20, worst: int = 4) -> list[Path]:
+    """Spectra of the bins that failed, at most `most`, and of the `worst` fits among the others."""
     tried = found.histograms.counts.sum(axis=(1, 2)) > 0
-    order = np.lexsort((np.nan_to_num(found.p_value, nan=0.0), found.usable))
-    rows = [int(row) for row in order if tried[row]][:most]
-    made = []
+    failed = np.flatnonzero(tried & ~found.usable)[:most]
+    good = np.flatnonzero(found.usable)
+    chosen = [*failed, *good[np.argsort(np.nan_to_num(found.p_value[good], nan=1.0), kind="stable")][:worst]]
     Path(folder).mkdir(parents=True, exist_ok=True)
-    for row in rows:
-        made.append(Path(folder) / f"{found.histograms.step}_{row:05d}.png")
-        save(pass_fail_figure(found, row), made[-1])
+    made = [Path(folder) / f"{found.histograms.step}_{row:05d}.png" for row in chosen]
+    for row, path in zip(chosen, made, strict=True):
+        save(pass_fail_figure(found, int(row)), path)
     return made
 
 

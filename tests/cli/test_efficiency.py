@@ -49,7 +49,7 @@ def test_equal_truth_gives_scale_factors_of_one(folder: Path):
 
 def test_figures_are_drawn(folder: Path):
     assert (folder / "sf.png").stat().st_size > 10_000
-    assert len(list((folder / "figures").glob("*.png"))) == 20
+    assert len(list((folder / "figures").glob("*.png"))) == 4
 
 
 @pytest.mark.parametrize("ending", ["json.gz", "root", "h5"])
