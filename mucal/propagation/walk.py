@@ -7,7 +7,15 @@ from itertools import pairwise
 import numpy as np
 
 from mucal.arrays import FloatArray, IntArray
-from mucal.detector import CYLINDER, Detector, NavigationIndex, Passive, cross, navigation_index
+from mucal.detector import (
+    CYLINDER,
+    Detector,
+    NavigationIndex,
+    NavigationStatus,
+    Passive,
+    cross,
+    navigation_index,
+)
 from mucal.detector.field import MagneticField, evaluate
 from mucal.propagation.kernels import walk as kernels
 from mucal.propagation.legs import StepConfig
@@ -122,6 +130,7 @@ def find_routes(
     edges = np.linspace(0, n, min(config.n_threads, max(n, 1)) + 1).astype(int)
     with ThreadPoolExecutor(config.n_threads) as pool:
         list(pool.map(run, [slice(int(a), int(b)) for a, b in pairwise(edges)]))
+    status[(status == TrackStatus.OK) & (found.status == NavigationStatus.LOOPER)] = TrackStatus.LOOPER
     rows = (found.track[kept], rank[kept])
     shape = (n, int(length.max(initial=0)))
     element, at_u, at_v = np.full(shape, -1, dtype=np.int64), np.full(shape, np.nan), np.full(shape, np.nan)

@@ -12,9 +12,10 @@ from numba import njit
 from mucal.arrays import BoolArray, FloatArray, IntArray
 from mucal.detector.field.kernels import DEGREE
 from mucal.detector.kernels import LOSS_CONSTANT, RADIATIVE, Z_OVER_A, max_transfer, measured
+from mucal.detector.navigation.kernels.helix import helix_at
 from mucal.numerics.borrowing import borrowing
 from mucal.numerics.keyed_kernels import absorb, mix, to_normal, to_uniform
-from mucal.propagation.kernels.crossings import MEDIUM, X_OVER_X0, XI, against_axis
+from mucal.propagation.kernels.crossings import CYLINDER, MEDIUM, SHAPE, X_OVER_X0, XI, against_axis
 from mucal.propagation.kernels.layout import Y, workspace
 from mucal.propagation.kernels.legs import LOOPER, OK, RANGED_OUT
 from mucal.propagation.kernels.losses import restricted_loss, scattering, thin_loss
@@ -162,10 +163,13 @@ def measure(
 
 @borrowing
 def helix_thickness(
-    surfaces: FloatArray, outlines: FloatArray, n_modules: int, candidates: IntArray, u: FloatArray, v: FloatArray,
-    cosine: FloatArray,
+    surfaces: FloatArray, outlines: FloatArray, n_modules: int, start: FloatArray, k: float, candidates: IntArray,
+    paths: FloatArray, u: FloatArray, v: FloatArray, cosines: FloatArray,
 ) -> float:  # fmt: skip
-    """Radiation lengths that a helix crosses before the last module that it meets within its outline."""
+    """Radiation lengths that a helix crosses before the last module that it meets within its outline.
+
+    start : (7,)  of the helix; k: its turn, radian per cm
+    """
     total, before = 0.0, 0.0
     for c in range(candidates.size):
         i = candidates[c]
@@ -173,7 +177,13 @@ def helix_thickness(
             if abs(v[c]) > outlines[i, 3] or abs(u[c]) > half_width(outlines, i, v[c]):
                 continue
             before = total
-        total += surfaces[i, X_OVER_X0] / max(cosine[c], 1e-3)
+        else:
+            x, y, where, _, _ = helix_at(start, k, paths[c])
+            if surfaces[i, SHAPE] != CYLINDER:
+                where = sqrt(x * x + y * y)
+            if not outlines[i, 1] <= where < outlines[i, 2]:
+                continue
+        total += surfaces[i, X_OVER_X0] / max(cosines[c], 1e-3)
     return before
 
 
@@ -245,7 +255,7 @@ def simulate_all(
     field: FloatArray, surfaces: FloatArray, media: FloatArray, outlines: FloatArray, envelope: FloatArray,
     sensors: FloatArray, starts: FloatArray, keys: IntArray, offsets: IntArray, candidates: IntArray,
     paths: FloatArray, us: FloatArray, vs: FloatArray, cosines: FloatArray, settings: FloatArray,
-    words: WordArray, h_max: float, max_steps: int,
+    words: WordArray, turn: float, h_max: float, max_steps: int,
     modules: IntArray, hits: FloatArray, n_hits: IntArray, status: IntArray, passed: IntArray,
 ) -> None:  # fmt: skip
     """`follow` for N muons.  Candidates offsets[i] .. offsets[i+1] belong to muon i, and so do its hits.
@@ -253,6 +263,7 @@ def simulate_all(
     keys           : (N, J)  numbers that name a muon
     paths, us, vs, cosines : (C,)  of the helix at every candidate
     words          : (P,)    of the seed and each purpose
+    turn           :         rad GeV/cm  of the helix, over q/p
     modules, hits  : (C,), (C, 4)  filled from offsets[i] on
     n_hits, status, passed : (N,)
     """
@@ -270,8 +281,8 @@ def simulate_all(
                 own[j] = absorb(own[j], key)
         if settings[SCATTERS] != 0.0:
             thickness = helix_thickness(
-                surfaces, outlines, sensors.shape[0], candidates[a:b], us[a:b], vs[a:b],
-                cosines[a:b],
+                surfaces, outlines, sensors.shape[0], starts[t], turn * starts[t, 6], candidates[a:b], paths[a:b],
+                us[a:b], vs[a:b], cosines[a:b],
             )  # fmt: skip
             if thickness > 0.0:
                 highland = 1.0 + 0.038 * log(thickness)

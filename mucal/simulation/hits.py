@@ -17,6 +17,7 @@ from mucal.propagation import Terrain, TrackStatus, free_states, terrain
 from mucal.simulation import hit_kernels as kernels
 from mucal.simulation.muons import GeneratedMuons
 from mucal.track.hits import Hits, HitsTruth
+from mucal.units import CURVATURE
 
 THICKEST: Final = 1.5
 """Radiation lengths, of what a muon may cross; enters the width of the search for modules alone."""
@@ -178,7 +179,7 @@ class _Walks:
         kernels.simulate_all(
             self.field, ground.surfaces.packed, ground.surfaces.media, ground.outlines, ground.envelope, self.sensors,
             start, keys, found.offsets, found.element, found.path, found.u, found.v, found.cosine, self.settings,
-            self.words, 10.0, 1000, modules, values, n_hits, status, passed,
+            self.words, CURVATURE * self.bz, 10.0, 1000, modules, values, n_hits, status, passed,
         )  # fmt: skip
         status[(status == TrackStatus.OK) & (found.status == NavigationStatus.LOOPER)] = TrackStatus.LOOPER
         n_hits[(status != TrackStatus.OK) | (n_hits < config.least_hits)] = 0

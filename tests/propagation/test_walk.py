@@ -1,12 +1,12 @@
 """The walk through a detector: what is crossed, in which order, and where."""
 
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
 
 from mucal.detector import CYLINDER, Detector, cms_like, to_local
-from mucal.detector.field import evaluate
+from mucal.detector.field import evaluate, harmonic_field
 from mucal.propagation import Routes, StepConfig, Terrain, TrackStatus, find_routes, free_states, propagate, terrain
 from mucal.units import CURVATURE
 
@@ -127,3 +127,52 @@ def test_threads_change_nothing(detector, ground, start, routes):
 def test_a_forward_muon_is_named(detector, ground):
     found = find_routes(detector.field, ground, free_states(np.array([[0.01, 1.54, 0, 0, 0]]), np.zeros(3)))
     assert found.status[0] == TrackStatus.TOO_FORWARD
+
+
+def a_start(pt: float, eta: float) -> np.ndarray:
+    lam = np.arctan(np.sinh(eta))
+    return free_states(np.array([[np.cos(lam) / pt, lam, 0.3, 0.0, 0.0]]), np.zeros(3))
+
+
+def test_every_end_of_a_walk_has_its_name(detector, ground):
+    thick = scaled(detector, 200.0)
+    ends = {
+        "ok": find_routes(detector.field, ground, a_start(10.0, 0.1)),
+        "looper": find_routes(detector.field, ground, a_start(0.3, 0.1)),
+        "ranged_out": find_routes(detector.field, terrain(thick), a_start(0.8, 0.1)),
+        "outside_field": find_routes(harmonic_field(r_max=60.0), ground, a_start(10.0, 0.1)),
+        "too_forward": find_routes(detector.field, ground, a_start(10.0, 4.2)),
+        "bad_start": find_routes(detector.field, ground, np.full((1, 7), np.nan)),
+    }
+    for name, routes in ends.items():
+        assert {end: n for end, n in routes.counts().items() if n} == {name: 1}
+    # until it ended, the way was that of a track that goes on
+    before = ends["outside_field"].element[0]
+    np.testing.assert_array_equal(before, ends["ok"].element[0, : before.size])
+    assert before.size >= 10
+
+
+def scaled(detector: Detector, factor: float) -> Detector:
+    m, p = detector.modules, detector.passive
+    return replace(
+        detector,
+        modules=replace(m, x_over_x0=m.x_over_x0 * factor, xi_mev=m.xi_mev * factor),
+        passive=replace(p, x_over_x0=p.x_over_x0 * factor, xi_mev=p.xi_mev * factor),
+    )
+
+
+def test_no_element_is_found_behind_a_track(routes):
+    assert np.all(routes.passed == 0)
+
+
+def test_of_two_surfaces_in_one_place_both_are_crossed(detector):
+    """A second sensor on the same plane is met 0 cm further on: neither is lost."""
+    m = detector.modules
+    names = [f.name for f in fields(m) if f.name not in ("provenance", "module_id")]
+    twice = {name: np.concatenate([getattr(m, name), getattr(m, name)[:1]]) for name in names}
+    double = replace(detector, modules=replace(m, module_id=np.arange(m.n_modules + 1), **twice))
+    towards = m.centre[0] / np.linalg.norm(m.centre[0])
+    start = np.concatenate([np.zeros(3), towards, [0.001]])[None]
+    routes = find_routes(detector.field, terrain(double), start)
+    assert {0, m.n_modules} <= set(routes.element[0].tolist())
+    assert routes.passed[0] == 0

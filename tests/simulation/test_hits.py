@@ -5,14 +5,18 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from scipy.stats import chi2 as chi2_distribution
-from scipy.stats import kstest
+from scipy.stats import kstest, landau, norm
 
 from mucal.detector import SILICON, Detector, cms_like, predict
-from mucal.detector.kernels import truncated_moments
+from mucal.detector.field import harmonic_field
+from mucal.detector.kernels import max_transfer, truncated_moments
+from mucal.numerics import start_word
 from mucal.propagation import U_LOCAL, Terrain, compose, find_routes, free_states, propagate, terrain
-from mucal.simulation import GeneratedMuons, HitSimulation, simulate_hits
+from mucal.propagation.kernels.layout import SCRATCH, Y
+from mucal.simulation import GeneratedMuons, HitSimulation, MuonGun, fire, scaled_material, simulate_hits
 from mucal.simulation import hit_kernels as kernels
 from mucal.track.hits import Hits
+from mucal.units import MUON_MASS
 
 N = 2000
 CLOSURE = HitSimulation(seed=3, straggling="gaussian")
@@ -173,6 +177,98 @@ def test_truncated_landau_losses_have_the_moments_of_the_restricted_loss():
     assert abs(loss.mean() - mean) < 4 * np.sqrt(variance / n)
     fourth = np.mean((loss - mean) ** 4)
     assert abs(loss.var() - variance) < 4 * np.sqrt((fourth - variance**2) / n)
+
+
+@pytest.fixture(scope="module")
+def landau_losses() -> tuple[np.ndarray, float, float]:
+    """100 000 untruncated losses (GeV) of muons of 5 GeV in 0.1 MeV of silicon's xi, and these two numbers."""
+    p, xi, n = 5.0, 0.1e-3, 100_000
+    rng = np.random.default_rng(6)
+    words = rng.integers(0, 2**63, (n, 2)).astype(np.uint64)
+    loss = np.array([
+        kernels.landau_loss(p, xi, 1e30, SILICON.constants, g, r, a, b)
+        for g, r, (a, b) in zip(rng.normal(size=n), rng.uniform(size=n), words, strict=True)
+    ])  # fmt: skip
+    return loss, p, xi
+
+
+def test_untruncated_losses_are_landau_distributed(landau_losses):
+    # of a thin layer, xi' << T_max: lambda = (loss - mean)/xi' - (1 - gamma_E) - beta^2 - ln(xi'/T_max)
+    loss, p, xi = landau_losses
+    beta2 = p**2 / (p**2 + MUON_MASS**2)
+    t_max = max_transfer(p)
+    mean, _ = truncated_moments(p, xi, SILICON.constants, 1.0)
+    lam = (loss - mean) / (xi / beta2) - (1 - np.euler_gamma) - beta2 - np.log(xi / beta2 / t_max)
+    # scipy's variable x is that of a stable law: lambda = pi/2 x + ln(pi/2); both have their median at lambda = 1.3558
+    assert kstest((lam[:20_000] - np.log(np.pi / 2)) * 2 / np.pi, landau.cdf).pvalue > 1e-3
+
+
+@pytest.mark.parametrize("above", [0.03, 0.1])
+def test_large_losses_are_single_collisions_of_the_whole_spectrum(landau_losses, above):
+    # xi' [1/T - 1/T_max - beta^2/T_max ln(T_max/T)] a layer; what else is lost, 1 MeV or so, lowers T by that
+    loss, p, xi = landau_losses
+    beta2, t_max = p**2 / (p**2 + MUON_MASS**2), max_transfer(p)
+    cut = above - np.median(loss)
+    share = xi / beta2 * (1 / cut - 1 / t_max - beta2 / t_max * np.log(t_max / cut))
+    assert share * loss.size > 50
+    assert abs((loss > above).sum() - share * loss.size) < 4 * np.sqrt(share * loss.size)
+
+
+def test_scattering_has_its_width_and_its_tails():
+    n, width, share, wider = 40_000, 1e-3, 0.1, 4.0
+    settings = HitSimulation(tail_share=share, tail_width=wider).settings
+    words = np.array([start_word(1, purpose) for purpose in kernels.PURPOSES])
+    lam, phi = 0.7, 0.4
+    straight = [np.cos(lam) * np.cos(phi), np.cos(lam) * np.sin(phi), np.sin(lam)]
+    kicks = np.empty((n, 2))
+    for i in range(n):
+        w = np.zeros(SCRATCH)
+        w[Y + 3 : Y + 6] = straight
+        kernels.scatter(w, width, settings, words, i)
+        t = w[Y + 3 : Y + 6]
+        assert abs(t @ t - 1) < 1e-12
+        kicks[i] = (np.arctan2(t[1], t[0]) - phi) * np.cos(lam), np.arcsin(t[2]) - lam
+    pull = kicks / width
+    variance = 1 + share * (wider**2 - 1)
+    fourth = 3 * (1 + share * (wider**4 - 1))
+    assert np.all(np.abs(pull.var(axis=0) - variance) < 4 * np.sqrt((fourth - variance**2) / n))
+    beyond = 2 * ((1 - share) * norm.sf(4) + share * norm.sf(1))
+    assert np.all(np.abs((np.abs(pull) > 4).mean(axis=0) - beyond) < 4 * np.sqrt(beyond / n))
+    # both angles are wide together, so their product varies by more than the product of the variances
+    together = (1 + share * (wider**4 - 1)) / variance**2
+    assert abs(np.corrcoef(pull.T)[0, 1]) < 4 * np.sqrt(together / n)
+
+
+def test_muons_of_low_momentum_lose_no_hit_to_the_search_for_candidates(detector, ground):
+    slow = fire(MuonGun(seed=5, pt=(1.0, 4.0)), 1500)
+    config = HitSimulation(seed=5)
+    found = simulate_hits(slow, detector, config, ground=ground)
+    wide = simulate_hits(slow, detector, replace(config, slack=12.0, reach=0.0), ground=ground)
+    assert found.hits.module_id.size == wide.hits.module_id.size
+    assert found.ledger.used == wide.ledger.used
+    assert found.passed == wide.passed == 0
+
+
+def test_every_way_to_be_lost_has_its_name_in_the_ledger(detector, ground):
+    few = {"seed": 1, "charge": 1, "eta": (0.1, 0.2)}
+    curling = simulate_hits(fire(MuonGun(pt=(0.3, 0.31), **few), 20), detector, ground=ground)
+    assert dict(curling.ledger.rejected) == {"looper": 20}
+    thick = scaled_material(detector, dict.fromkeys(detector.subdet_names, 1000.0))
+    mean = HitSimulation(straggling="none", scattering=False)
+    stopped = simulate_hits(fire(MuonGun(pt=(0.8, 0.81), **few), 20), thick, mean)
+    assert dict(stopped.ledger.rejected) == {"ranged_out": 20}
+    short = harmonic_field(r_max=60.0)
+    outside = simulate_hits(fire(MuonGun(pt=(10.0, 11.0), **few), 20), detector, magnet=short, ground=ground)
+    assert dict(outside.ledger.rejected) == {"outside_field": 20}
+    forward = simulate_hits(fire(MuonGun(pt=(10.0, 11.0), eta=(4.1, 5.0)), 20), detector, ground=ground)
+    assert dict(forward.ledger.rejected) == {"too_forward": 20}
+    between = simulate_hits(fire(MuonGun(pt=(10.0, 11.0), eta=(3.5, 3.9)), 20), detector, ground=ground)
+    assert dict(between.ledger.rejected) == {"few_hits": 20}
+
+
+def test_no_muon_that_leaves_through_the_corner_of_the_field_is_lost(detector, ground):
+    corner = fire(MuonGun(seed=3, pt=(3.5, 10.0), eta=(1.6, 1.7)), 4000)
+    assert simulate_hits(corner, detector, ground=ground).ledger.used == 4000
 
 
 def test_an_unknown_straggling_is_named():
