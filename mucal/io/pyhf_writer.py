@@ -153,7 +153,7 @@ def _effect_modifiers(
         if difference > largest:
             raise _refused(
                 f"parameter '{name}'",
-                f"it is asymmetric, and pyhf's interpolation differs by up to {difference:.2g} of the events",
+                f"it is asymmetric or large, and pyhf's interpolation differs by up to {difference:.2g} of the events",
                 where,
             )
 

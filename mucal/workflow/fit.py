@@ -18,6 +18,7 @@ from mucal.likelihood import (
     expected_events,
     fit,
     global_impacts,
+    look_for_trouble,
     nominal_impacts,
     observe,
 )
@@ -65,6 +66,7 @@ class Fitted(Result):
     data      : what was fitted: "data", "asimov", or the name of pseudo-data
     format    : of the file
     notes     : of its reader
+    warnings  : what looks wrong in the model and stops no fit
     """
 
     result: FitResult
@@ -75,6 +77,7 @@ class Fitted(Result):
     data: str
     format: str
     notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
     @property
     def pulls(self) -> FloatArray:
@@ -131,6 +134,7 @@ def run_fit(path: str | Path, options: FitOptions | None = None) -> FitRun:
         data=what,
         format=found.format,
         notes=found.notes,
+        warnings=tuple(str(finding) for finding in look_for_trouble(model)),
         provenance=Provenance(configuration={"fit": _plain(options)}, inputs={str(path): sha256(path)}),
     )
     return FitRun(found=found, observation=observation, estimates=result, fitted=fitted)

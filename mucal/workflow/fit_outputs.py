@@ -22,7 +22,7 @@ from mucal.report.likelihood_sections import (
 from mucal.report.page import render
 from mucal.store import replace_file, write_bytes
 from mucal.workflow.fit import FitRun, Fitted
-from mucal.workflow.fit_table import fit_lines, rounded, safe_name
+from mucal.workflow.fit_table import headline, rounded, safe_name
 
 ENDINGS = (".pdf", ".png")
 
@@ -79,7 +79,7 @@ def write_page(run: FitRun, path: str | Path, *, overwrite: bool = False) -> Pat
         correlations_section(result),
         provenance_section(fitted.provenance),
     ]
-    lines = [line.strip() for line in fit_lines(fitted, top=0)[: 2 + len(fitted.notes)]]
+    lines = list(headline(fitted))
     page = render(f"Template fit of {fitted.data}", "Certified: the fit converged.", "good", sections, headline=lines)
     return write_bytes(path, page.encode(), overwrite=overwrite)
 

@@ -12,6 +12,8 @@ from mucal.likelihood import Impacts
 from mucal.workflow.fit import Fitted
 
 STATISTICS: Final = ("data size", "simulation size")
+WARNINGS: Final = 10
+"""About the model that are printed."""
 WIDEST: Final = 44
 """Characters of a parameter's name that a table shows."""
 
@@ -21,7 +23,7 @@ def fit_lines(fitted: Fitted, top: int = 20) -> list[str]:
 
     top : rows of each table of parameters
     """
-    lines = [*_headline(fitted), *_pois(fitted)]
+    lines = [*headline(fitted), *_pois(fitted)]
     if not fitted.nominal:
         lines += ["", *_pull_table(fitted, top)]
     for nominal, response in zip(fitted.nominal, fitted.responses, strict=True):
@@ -29,18 +31,22 @@ def fit_lines(fitted: Fitted, top: int = 20) -> list[str]:
     return lines
 
 
-def _headline(fitted: Fitted) -> Iterator[str]:
+def headline(fitted: Fitted) -> Iterator[str]:
+    """How it ended, how large it is, and what to know about it."""
     result = fitted.result
     goodness = f"2 NLL = {result.saturated:.2f} for {result.ndof} degrees of freedom"
     if result.ndof > 0 and fitted.data != "asimov":
         goodness += f", p = {result.p_value:.3g}"
-    yield f"fit of {fitted.data}: converged in {result.n_steps} steps, EDM {result.edm:.1e}; {goodness}"
+    yield f"fit of {fitted.data}: converged in {result.n_steps} steps, EDM {abs(result.edm):.1e}; {goodness}"
     yield (
         f"{result.expected.size} bins, {len(result.parameters)} parameters, {result.n_free} of them free, "
         f"{int(result.frozen.sum())} frozen; simulation: {result.mc_stat}"
         + (f" per {result.per}" if result.mc_stat != "none" else "")
     )
     yield from (f"note: {note}" for note in fitted.notes)
+    yield from (f"warning: {warning}" for warning in fitted.warnings[:WARNINGS])
+    if len(fitted.warnings) > WARNINGS:
+        yield f"warning: and {len(fitted.warnings) - WARNINGS} more (--json lists all)"
 
 
 def _pois(fitted: Fitted) -> Iterator[str]:
@@ -131,6 +137,7 @@ def fit_plain(fitted: Fitted) -> dict[str, Any]:
         "data": fitted.data,
         "format": fitted.format,
         "notes": list(fitted.notes),
+        "warnings": list(fitted.warnings),
         "edm": result.edm,
         "steps": result.n_steps,
         "twice_nll": result.saturated,

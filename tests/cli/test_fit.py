@@ -98,6 +98,17 @@ def test_wrong_options_say_what_is_wrong(mucal, workspace, arguments, code, mess
     assert message in ended.err
 
 
+def test_what_looks_wrong_in_the_model_is_a_warning(mucal, tmp_path):
+    plain = json.loads(json.dumps(WORKSPACES["one bin, one normalisation"]))
+    plain["channels"][0]["samples"][1]["modifiers"].append(norm("huge", 3.0))
+    (tmp_path / "w.json").write_text(json.dumps(plain))
+    ended = mucal("fit", tmp_path / "w.json", "--inexact", "0.01")
+    assert ended.code == 0, ended.err
+    line = next(line for line in ended.out.splitlines() if line.startswith("warning: "))
+    assert "'huge'" in line
+    assert "SR" in line
+
+
 @pytest.mark.parametrize("content", ["", "<html>not found</html>", "imax 1\njmax 1\nkmax 1\nnuisance edit x\n"])
 def test_a_bad_file_ends_with_3(mucal, tmp_path, content):
     (tmp_path / "bad").write_text(content)

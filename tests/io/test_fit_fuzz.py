@@ -43,7 +43,7 @@ def changed(tree, rng):
 @pytest.mark.parametrize("name", ["everything in two channels", "background from a control region, bin by bin"])
 def test_workspaces_with_one_node_changed(tmp_path, name):
     rng = np.random.default_rng(11)
-    for i in range(400):
+    for i in range(200):
         path = tmp_path / "w.json"
         path.write_text(json.dumps(changed(WORKSPACES[name], rng)))
         with contextlib.suppress(MucalError):
@@ -72,7 +72,7 @@ def test_cards_with_one_word_changed(tmp_path):
         "\n",
     ]
     pieces = COUNTING.split(" ")
-    for _ in range(600):
+    for _ in range(300):
         some = list(pieces)
         at = int(rng.integers(len(some)))
         some[at : at + 1] = [] if rng.random() < 0.3 else [words[rng.integers(len(words))]]
@@ -87,7 +87,7 @@ def test_tensors_with_one_byte_changed(tmp_path):
     content = bytearray(write_rabbit(tmp_path / "t.hdf5", FitInput(model=small_model())).read_bytes())
     rng = np.random.default_rng(13)
     path = tmp_path / "damaged.hdf5"
-    for _ in range(300):
+    for _ in range(100):
         some = bytearray(content)
         some[rng.integers(len(some))] ^= 1 << int(rng.integers(8))
         path.write_bytes(some)
