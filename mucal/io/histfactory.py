@@ -222,8 +222,8 @@ def _kappa_eta(
         difference = histo_difference(eta, sample.nominal, codes[1])
     if difference > largest:
         raise InputError(
-            f"{modifier.kind} '{modifier.name}' is asymmetric or large: between the templates our interpolation differs from "
-            f"{codes[modifier.kind == 'histosys']} by up to {difference:.2g} of the events, more than {largest:g}",
+            f"{modifier.kind} '{modifier.name}' is asymmetric or large: between the templates ours differs "
+            f"from {codes[modifier.kind == 'histosys']} by up to {difference:.2g} of the events, more than {largest:g}",
             kind="pyhf.not_exact",
             where=sample.where,
             do="allow that difference (mucal fit --inexact), or make the effect symmetric where the workspace is made",
