@@ -55,7 +55,5 @@ def test_a_tensor_is_read(tmp_path, sparse):
     start = time.process_time()
     path.read_bytes()
     plain = time.process_time() - start
-    print(
-        f"\n{'sparse' if sparse else 'dense'} tensor of {size / 1e6:.0f} MB read in {seconds:.2f} s, its bytes in {plain:.2f} s"
-    )
+    print(f"\n{'sparse' if sparse else 'dense'} tensor, {size / 1e6:.0f} MB: {seconds:.2f} s, its bytes {plain:.2f} s")
     assert found.model.n_bins == 2880
