@@ -117,7 +117,7 @@ def _add_shared(
     h: FloatArray, function: Objective, x: FloatArray, at: Expansion, keep: BoolArray, softening: FloatArray
 ) -> None:
     """Add the curvature of bins with one beta: one row a bin if it multiplies all processes there, else two."""
-    there, u = at.shape != 0, function.moving(at)
+    there, u = function.there(), function.moving(at)
     has = there & (function.of_cells(np.ones(function.bins.k.size), 0.0) > 0)
     some = has.any(axis=1)
     mixed = some & (has != there).any(axis=1)

@@ -150,13 +150,19 @@ def response_matrices(
     """
     p, bins = at.profile, function.bins
     own = bin_of_beta(bins)
-    moved = function.rows(x, at, function.moving(at)) @ rows.T
+    once = at.jacobian @ rows.T
+
+    def product(weight: FloatArray) -> FloatArray:
+        alike = function.alike(weight)
+        return function.rows(x, at, weight) @ rows.T if alike is None else alike[:, None] * once
+
+    moved = product(function.moving(at))
     soft = function.of_bins(p.nu**2 * p.give)
     by_counts = moved / (p.events + (1 - p.pull) * soft)[:, None]
     direct = np.zeros((bins.k.size, rows.shape[0]))
     for cells in _one_beta_a_bin(function):
         here = function.of_betas(cells) > 0
-        direct[here] = (function.rows(x, at, cells) @ rows.T)[own[here]]
+        direct[here] = product(cells)[own[here]]
     weight = bins.k * p.give / (p.beta if bins.kind == GAMMA else 1.0)
     pulled = (p.nu * p.stiffness[own])[:, None] * moved[own]
     by_factors = -weight[:, None] * (p.pull[own][:, None] * direct + pulled)

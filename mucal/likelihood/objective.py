@@ -5,7 +5,7 @@ from typing import Final, Literal
 
 import numpy as np
 
-from mucal.arrays import FloatArray
+from mucal.arrays import BoolArray, FloatArray, IntArray
 from mucal.likelihood import kernels
 from mucal.likelihood.interpolation import bent, bent_slope
 from mucal.likelihood.kernels import Bins, Position, Table
@@ -116,21 +116,34 @@ class Objective:
 
     def rows(self, x: FloatArray, at: Expansion, weight: FloatArray) -> FloatArray:
         """(B, S) sum over processes of weight (B, P) times the derivatives of their expected events."""
-        if np.all(weight == 1.0):
-            return at.jacobian
-        return self._jacobian(x, at.scale, at.shape, weight)
+        alike = self.alike(weight)
+        if alike is None:
+            return self._jacobian(x, at.scale, at.shape, weight)
+        return at.jacobian if np.all(alike == 1.0) else alike[:, None] * at.jacobian
+
+    def there(self) -> BoolArray:
+        """(B, P) where a process is"""
+        mask = np.zeros(self.model.nominal.shape, dtype=bool)
+        mask[self._bin_of_cell(), self.table.process] = True
+        return mask
+
+    def alike(self, weight: FloatArray) -> FloatArray | None:
+        """(B,) the weight (B, P) of every process of a bin, if they all have the same."""
+        there = self.there()
+        low, high = (f(weight, axis=1, where=there, initial=i) for f, i in ((np.min, np.inf), (np.max, -np.inf)))
+        return np.where(there.any(axis=1), high, 1.0) if np.all(low >= high) else None
 
     def of_cells(self, of_betas: FloatArray, otherwise: float) -> FloatArray:
         """(B, P) what belongs to the beta of each cell, from (betas,)."""
         out = np.full(self.model.nominal.shape, otherwise)
-        bins = np.repeat(np.arange(self.model.n_bins), np.diff(self.table.cell_offsets))
+        bins = self._bin_of_cell()
         has = self.bins.beta_of >= 0
         out[bins[has], self.table.process[has]] = of_betas[self.bins.beta_of[has]]
         return out
 
     def of_betas(self, of_cells: FloatArray) -> FloatArray:
         """(betas,) sums over the cells (B, P) that each beta multiplies."""
-        bins = np.repeat(np.arange(self.model.n_bins), np.diff(self.table.cell_offsets))
+        bins = self._bin_of_cell()
         has = self.bins.beta_of >= 0
         values = of_cells[bins[has], self.table.process[has]]
         sums: FloatArray = np.bincount(self.bins.beta_of[has], values, self.bins.k.size).astype(float)
@@ -180,6 +193,9 @@ class Objective:
             has = np.flatnonzero(self.model.rates[:, r] >= 0)
             out[has, self.model.rates[has, r]] += np.delete(values, r, axis=1).prod(axis=1)[has]
         return out
+
+    def _bin_of_cell(self) -> IntArray:
+        return np.repeat(np.arange(self.model.n_bins), np.diff(self.table.cell_offsets))
 
     def _edges(self) -> list[int]:
         n = min(PARTS, -(-self.model.n_bins // BINS_OF_A_PART))
