@@ -1,6 +1,7 @@
 """Figures of a detector: where its modules are, how much material it holds, and how many hits a track leaves."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -46,6 +47,64 @@ def hits_figure(surveys: Sequence[Survey], *, note: str = "") -> Figure:
         axes[1].set_xlabel(r"$\eta$")
         axes[1].margins(y=0.12)
         axes[1].set_ylim(bottom=0.0)
+    return figure
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PublishedCurve:
+    """Numbers of others to draw beside ours.
+
+    name     : who says so
+    eta      : (N,)
+    low, high : (N,)  the same where one number is given
+    """
+
+    name: str
+    eta: FloatArray
+    low: FloatArray
+    high: FloatArray
+
+
+def published_figure(
+    survey: Survey,
+    simulated: tuple[FloatArray, FloatArray],
+    *,
+    others: Sequence[Survey] = (),
+    material: Sequence[PublishedCurve] = (),
+    hits_range: tuple[float, float] | None = None,
+    note: str = "",
+) -> Figure:
+    """Material and hits of a track against |eta|, ours stacked by subdetector, beside what others say.
+
+    survey        : of straight tracks, for the material
+    simulated     : |eta| edges (B+1,), and hits (B,) that simulated muons leave, sisters counted once
+    others        : surveys of other detectors, drawn as layers crossed
+    material      : published numbers
+    hits_range    : between which hits of a track are published to lie
+    """
+    with style():
+        figure, (above, below) = panels(2, 1, width=6.4, height=6.4, sharex=True)
+        _stack(above, survey, survey.x_over_x0)
+        below.stairs(simulated[1], simulated[0], baseline=None, color="black", linewidth=1.6, label="simulated hits")
+        for other, line in zip(others, ("--", ":", "-."), strict=False):
+            total = other.layers.sum(axis=1)
+            below.stairs(total, other.eta_edges, baseline=None, color="#3f90da", linestyle=line, label=other.detector)
+        if hits_range is not None:
+            below.axhspan(*hits_range, color="#e4e7ea", zorder=0, label="published range")
+        for curve, marker in zip(material, "os^v", strict=False):
+            middle, half = 0.5 * (curve.high + curve.low), 0.5 * (curve.high - curve.low)
+            above.errorbar(
+                curve.eta, middle, half, fmt=marker, color="black", mfc="white", markersize=4.5, capsize=2.0,
+                label=curve.name, clip_on=False, zorder=5,
+            )  # fmt: skip
+        _dress(above, survey, note or survey.detector)
+        above.set_xlim(0.0, simulated[0][-1])
+        above.set_xlabel("")
+        above.set_ylabel(r"material  [$X_0$]")
+        below.set_ylabel("layers hit by a track")
+        below.set_xlabel(r"$|\eta|$")
+        below.set_ylim(bottom=0.0)
+        below.legend(loc="lower left")
     return figure
 
 

@@ -64,3 +64,48 @@ def test_half_a_centimetre_is_enough_in_the_field_of_the_built_in_tracker(pt):
         assert true <= mine, f"track {i} misses {detector.module_names(sorted(true - mine))}"
         found += len(true)
     assert found > 15 * n
+
+
+def candidates(crossings) -> list[set[int]]:
+    return [
+        {int(e) for e in crossings.element[crossings.offsets[i] : crossings.offsets[i + 1]]}
+        for i in range(crossings.n_tracks)
+    ]
+
+
+def test_a_spread_widens_with_the_path_and_over_the_slant():
+    detector = cms_like()
+    index = navigation_index(detector)
+    rng = np.random.default_rng(4)
+    n = 300
+    eta, phi = rng.uniform(-2.4, 2.4, n), rng.uniform(-np.pi, np.pi, n)
+    direction = np.stack([np.cos(phi), np.sin(phi), np.sinh(eta)], axis=1) / np.cosh(eta)[:, None]
+    start = np.zeros((n, 3)), direction, 0.2 / np.cosh(eta), CENTRAL
+    spread = 0.01
+    narrow, wide, widest = (
+        cross(index, *start, slack=0.1),
+        cross(index, *start, slack=0.1, spread=np.full(n, spread)),
+        cross(index, *start, slack=20.0),
+    )
+    # at the end of a way out of 100 to 300 cm that is 1 to 3 cm across the track; at half of it, a third of that
+    added = 0
+    for i, (few, some, most) in enumerate(zip(candidates(narrow), candidates(wide), candidates(widest), strict=True)):
+        assert few <= some <= most
+        for e in some - few:
+            at = wide.offsets[i] + int(np.flatnonzero(wide.element[wide.offsets[i] : wide.offsets[i + 1]] == e)[0])
+            if e >= detector.n_modules:
+                continue
+            beyond = max(abs(wide.v[at]) - detector.modules.half_v[e],
+                         abs(wide.u[at]) - detector.modules.half_u[e].max())  # fmt: skip
+            way_out = min(130 / np.sqrt(1 - direction[i, 2] ** 2), 300 / max(abs(direction[i, 2]), 1e-9)) * 1.3
+            assert beyond <= 0.1 + 2.0 * spread * max(wide.path[at], 10.0) / max(wide.cosine[at], 0.1)
+            assert beyond <= 0.1 + spread * way_out / 0.1
+            added += 1
+    assert added > 100
+
+
+def test_a_negative_spread_is_refused():
+    index = navigation_index(cms_like())
+    one = np.zeros((1, 3)), np.array([[1.0, 0.0, 0.0]]), np.array([0.1]), CENTRAL
+    with pytest.raises(ValueError, match="spread from -1"):
+        cross(index, *one, spread=np.array([-1.0]))
