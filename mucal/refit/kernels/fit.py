@@ -13,24 +13,8 @@ from mucal.arrays import FloatArray, IntArray
 from mucal.detector.field.kernels import DEGREE
 from mucal.numerics.borrowing import borrowing
 from mucal.propagation.kernels.layout import LANES, workspace
-from mucal.propagation.kernels.tracks import propagate_track
-from mucal.refit.kernels.marginal import (
-    back_substitute,
-    covariance_of,
-    factorise,
-    triangularise,
-    whiten_columns,
-    whiten_vector,
-)
-from mucal.refit.kernels.rows import (
-    accumulate_noise,
-    collect_labels,
-    global_columns,
-    linearise,
-    measurement_rows,
-    sorted_unique,
-)
-from mucal.refit.kernels.states import eliminate, solve_in_place
+from mucal.refit.kernels.legs import FEW_ROWS, NOT_PROPAGATED, REDUCED, SINGULAR, profile_leg, reduce_leg
+from mucal.refit.kernels.marginal import back_substitute, covariance_of
 
 (OK, PROPAGATION, TOO_FEW_HITS, NOT_POSITIVE, UNCONSTRAINED, ITERATION_CAP, NO_DESCENT, LARGE_STEP, BAD_HIT, BAD_SEED,
  DOUBLE_HIT) = range(11)  # fmt: skip
@@ -77,34 +61,6 @@ def scratch(n_legs: int, n_rows: int, n_labels: int, n_modes: int, degree: int) 
 
 
 @borrowing
-def _by_states(
-    transport: FloatArray, noise: FloatArray, zero: FloatArray, reached: int, n: int, surface_of: IntArray,
-    row_h: FloatArray, sigma: FloatArray, residual: FloatArray, information: FloatArray, e: FloatArray, c: FloatArray,
-    work: FloatArray, rows_z: FloatArray, dx: FloatArray, cov: FloatArray,
-) -> tuple[bool, float, float]:  # fmt: skip
-    """Step, covariance, chi2 here and its predicted drop, in the state form."""
-    for i in range(n):
-        rows_z[i, 0] = residual[i]
-    if not eliminate(transport, noise, zero, reached, n, surface_of, row_h, sigma, rows_z, 1, information, e, c, work):
-        return False, 0.0, 0.0
-    matrix, joined = work[0], work[1]
-    for i in range(5):
-        for j in range(5):
-            matrix[i, j] = information[i, j]
-            joined[i, 1 + j] = 1.0 if i == j else 0.0
-        joined[i, 0] = e[i, 0]
-    if not solve_in_place(matrix, joined, 6):
-        return False, 0.0, 0.0
-    drop = 0.0
-    for i in range(5):
-        dx[i] = joined[i, 0]
-        drop += dx[i] * e[i, 0]
-        for j in range(5):
-            cov[i, j] = joined[i, 1 + j]
-    return True, c[0, 0], drop
-
-
-@borrowing
 def fit_track(
     field: FloatArray, surfaces: FloatArray, media: FloatArray, modules: FloatArray, route: IntArray, hit_of: IntArray,
     hits: FloatArray, y: FloatArray, settings: FloatArray, room: tuple[FloatArray, ...], work: tuple[FloatArray, ...],
@@ -123,141 +79,101 @@ def fit_track(
     j_ref    : (., 5)      d start / d parameter, filled if `want`
     trace    : (T, 3)      chi2, predicted drop, q/p of each iteration, as many as it holds
     """
-    free, local, transport, theta, noise = room[0], room[1], room[2], room[3], room[4]
-    path, total, small = room[5], room[6], room[7]
-    row_h, residual, sigma, carried = room[8], room[9], room[10], room[11]
-    covariance, by_start, columns, aligned = room[12], room[13], room[14], room[15]
     surface_of, label = integers[0], integers[1]
-    zero, information, e, c, passes, rows_z, dx, offsets, ln_loss = form
-    moving, before = ends[0], ends[1]
-    use_states = settings[5] == 1.0
-    iteration, halvings, scale = 0, 0, 1.0
-    chi2_before = 1e300
-    edm, n = 0.0, 0
+    by_start = room[13]
+    status, reached, n = _descend(
+        field, surfaces, media, modules, route, hit_of, hits, y, settings, room, work, form, surface_of, ends, report,
+        trace,
+    )  # fmt: skip
+    if status != OK:
+        return status, 0, 0
+    covariance_of(by_start, 5, room[7], cov)
+    n_labels = 0
+    if want:
+        n, n_labels = profile_leg(modules, route, hit_of, hits, reached, room, surface_of, label, maps)
+        if n_labels < 0:
+            return UNCONSTRAINED, 0, 0
+        _shifts(by_start, room[14], n_labels, j_ref)
+    move_start(y, form[6], 1.0)
+    return OK, n, n_labels
+
+
+@borrowing
+def _descend(
+    field: FloatArray, surfaces: FloatArray, media: FloatArray, modules: FloatArray, route: IntArray, hit_of: IntArray,
+    hits: FloatArray, y: FloatArray, settings: FloatArray, room: tuple[FloatArray, ...], work: tuple[FloatArray, ...],
+    form: tuple[FloatArray, ...], surface_of: IntArray, ends: FloatArray, report: FloatArray, trace: FloatArray,
+) -> tuple[int, int, int]:  # fmt: skip
+    """Steps until the predicted drop of chi2 is below the tolerance.  Returns status, surfaces reached, rows.
+
+    The last step is left in form[6], to be made by the caller; the triangle R of the last linear problem in room[13].
+    """
+    residual, by_start, dx = room[9], room[13], form[6]
+    before, last = ends[1], ends[2]
+    iteration, halvings, scale, chi2_before = 0, 0, 1.0, 1e300
     for j in range(7):
         before[j] = y[j]
     while True:
-        for j in range(7):
-            moving[j] = y[j]
-        status, reached, _ = propagate_track(
-            field, surfaces, media, settings[0], moving, route, offsets, ln_loss, settings[1], 1.0, int(settings[2]),
-            False, free, local, transport, theta, noise, path, work,
-        )  # fmt: skip
-        chi2_here, drop = 1e300, 0.0
-        if status == 0:
-            n = measurement_rows(
-                modules, route, hit_of, hits, local, reached, surface_of, row_h, residual, sigma
-            )  # fmt: skip
-            if n < settings[6]:
-                return TOO_FEW_HITS, 0, 0
-            if use_states:
-                good, chi2_here, drop = _by_states(
-                    transport, noise, zero, reached, n, surface_of, row_h, sigma, residual, information, e, c, passes,
-                    rows_z, dx, cov,
-                )  # fmt: skip
-                if not good:
-                    return UNCONSTRAINED, 0, 0
-            else:
-                accumulate_noise(transport, noise, reached, total, small)
-                linearise(transport, total, reached, n, surface_of, row_h, sigma, carried, covariance, by_start)
-                if not factorise(covariance, n):
-                    return NOT_POSITIVE, 0, 0
-                whiten_vector(covariance, n, residual)
-                whiten_columns(covariance, n, by_start, 5)
-                chi2_here = 0.0
-                for i in range(n):
-                    chi2_here += residual[i] * residual[i]
-                if not triangularise(by_start, n, 5, residual, columns, 0):
-                    return UNCONSTRAINED, 0, 0
-                for i in range(5):
-                    drop += residual[i] * residual[i]
-                    dx[i] = residual[i]
-                back_substitute(by_start, 5, dx)
-        if status != 0 or not chi2_here <= chi2_before + SLACK * (1.0 + chi2_before):
-            report[PROPAGATED] = status
+        found, propagated, reached, n, chi2 = reduce_leg(
+            field, surfaces, media, modules, route, hit_of, hits, y, settings, room, work, form, surface_of, ends[0]
+        )
+        if found != REDUCED and found != NOT_PROPAGATED:
+            return _status_of(found), reached, n
+        if found == NOT_PROPAGATED or not chi2 <= chi2_before + SLACK * (1.0 + chi2_before):
+            report[PROPAGATED] = propagated
             if iteration == 0:
-                return PROPAGATION, 0, 0
+                return PROPAGATION, reached, n
             if halvings == HALVINGS:
-                return NO_DESCENT, 0, 0
+                return NO_DESCENT, reached, n
             halvings += 1
             scale *= 0.5
             for j in range(7):
                 y[j] = before[j]
-            move_start(y, ends[2], scale)
+            move_start(y, last, scale)
             continue
+        drop = 0.0
+        for i in range(5):
+            drop += residual[i] * residual[i]
+            dx[i] = residual[i]
+        back_substitute(by_start, 5, dx)
         if iteration < trace.shape[0]:
-            trace[iteration, 0], trace[iteration, 1], trace[iteration, 2] = chi2_here, drop, y[6]
+            trace[iteration, 0], trace[iteration, 1], trace[iteration, 2] = chi2, drop, y[6]
         iteration += 1
-        edm = 0.5 * drop
-        chi2_before = chi2_here
-        report[CHI2], report[EDM], report[ITERATIONS], report[NDOF] = chi2_here - drop, edm, iteration, n - 5
+        chi2_before = chi2
+        report[CHI2], report[EDM], report[ITERATIONS], report[NDOF] = chi2 - drop, 0.5 * drop, iteration, n - 5
         if drop < settings[4]:
-            break
+            return OK, reached, n
         if iteration >= settings[3]:
-            return ITERATION_CAP, 0, 0
+            return ITERATION_CAP, reached, n
         if abs(dx[1]) > LARGEST_TURN:
-            return LARGE_STEP, 0, 0
+            return LARGE_STEP, reached, n
         halvings, scale = 0, 1.0
         if abs(dx[0]) > 0.5 * abs(y[6]):
             scale = 0.5 * abs(y[6]) / abs(dx[0])
         for j in range(7):
             before[j] = y[j]
         for j in range(5):
-            ends[2, j] = dx[j]
+            last[j] = dx[j]
         move_start(y, dx, scale)
-    n_labels = 0
-    if want:
-        n_labels = _profile(
-            route, hit_of, local, transport, theta, noise, reached, n, surface_of, row_h, sigma, residual, total, small,
-            carried, covariance, by_start, columns, aligned, maps, label, j_ref, modules, hits,
-        )  # fmt: skip
-        if n_labels < 0:
-            return UNCONSTRAINED, 0, 0
-    if not use_states:
-        covariance_of(by_start, 5, small, cov)
-    move_start(y, dx, 1.0)
-    return OK, n, n_labels
 
 
 @borrowing
-def _profile(
-    route: IntArray, hit_of: IntArray, local: FloatArray, transport: FloatArray, theta: FloatArray, noise: FloatArray,
-    reached: int, n: int, surface_of: IntArray, row_h: FloatArray, sigma: FloatArray, residual: FloatArray,
-    total: FloatArray, small: FloatArray, carried: FloatArray, covariance: FloatArray, by_start: FloatArray,
-    columns: FloatArray, aligned: FloatArray, maps: tuple[IntArray, ...], label: IntArray, j_ref: FloatArray,
-    modules: FloatArray, hits: FloatArray,
-) -> int:  # fmt: skip
-    """The global columns, whitened and reflected; rows 5 .. n-1 of residual and columns are what the fit leaves.
+def _status_of(found: int) -> int:
+    """Status of a track whose linear problem could not be made."""
+    if found == FEW_ROWS:
+        return TOO_FEW_HITS
+    return NOT_POSITIVE if found == SINGULAR else UNCONSTRAINED
 
-    Always in the marginal form.  Returns the number of labels, -1 if the start is not determined.
-    """
-    alignment, bfield, eloss, modes = maps
-    found = collect_labels(route, hit_of, reached, alignment, bfield, eloss, modes, label)
-    n_labels = sorted_unique(label, found)
-    for i in range(n + 1):
-        for j in range(n_labels):
-            columns[i, j] = 0.0
-    measurement_rows(modules, route, hit_of, hits, local, reached, surface_of, row_h, residual, sigma)
-    accumulate_noise(transport, noise, reached, total, small)
-    linearise(transport, total, reached, n, surface_of, row_h, sigma, carried, covariance, by_start)
-    global_columns(
-        route, local, transport, theta, reached, n, surface_of, row_h, alignment, bfield, eloss, modes, label, n_labels,
-        carried, aligned, columns,
-    )  # fmt: skip
-    if not factorise(covariance, n):
-        return -1
-    whiten_vector(covariance, n, residual)
-    whiten_columns(covariance, n, by_start, 5)
-    whiten_columns(covariance, n, columns, n_labels)
-    if not triangularise(by_start, n, 5, residual, columns, n_labels):
-        return -1
+
+@borrowing
+def _shifts(by_start: FloatArray, columns: FloatArray, n_labels: int, j_ref: FloatArray) -> None:
+    """j_ref (n_labels, 5) = -R^-1 J1: how the start follows each parameter."""
     for k in range(n_labels):
         for i in range(4, -1, -1):
             value = -columns[i, k]
             for j in range(i + 1, 5):
                 value -= by_start[i, j] * j_ref[k, j]
             j_ref[k, i] = value / by_start[i, i]
-    return n_labels
 
 
 @borrowing
