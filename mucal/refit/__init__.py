@@ -10,6 +10,7 @@ out, and the state form, in which the states are eliminated from the last surfac
 are those of chi2, factors of 2 included: covariance = 2 H^-1.  Derived in docs/physics/refit.md.
 """
 
+from mucal.refit.local_update import LocalUpdate, update_locally
 from mucal.refit.mass_reference import MassReference, derive_mass_reference
 from mucal.refit.pair_status import PairStatus
 from mucal.refit.pairs import BeamLine, PairFits, PairPass, fit_pairs
@@ -22,8 +23,8 @@ from mucal.refit.tracks import RefitConfig, TrackFits, fit_tracks
 from mucal.refit.variances import scaled_hits, scaled_scattering, variance_blocks
 
 __all__ = [
-    "BeamLine", "FitStatus", "HitResiduals", "MassReference", "PairFits", "PairPass", "PairSelection", "PairStatus",
-    "ParameterMap", "ProfiledBlocks", "RefitConfig", "RobustConfig", "RobustFits", "TrackFits",
+    "BeamLine", "FitStatus", "HitResiduals", "LocalUpdate", "MassReference", "PairFits", "PairPass", "PairSelection",
+    "PairStatus", "ParameterMap", "ProfiledBlocks", "RefitConfig", "RobustConfig", "RobustFits", "TrackFits",
     "derive_mass_reference", "fit_pairs", "fit_robustly", "fit_tracks", "hit_residuals", "scaled_hits",
-    "scaled_scattering", "variance_blocks",
+    "scaled_scattering", "update_locally", "variance_blocks",
 ]  # fmt: skip

@@ -130,7 +130,8 @@ def scaled_hits(hits: Hits, parameters: ParameterMap, values: FloatArray) -> Hit
 def scaled_scattering(surfaces: Surfaces, parameters: ParameterMap, values: FloatArray) -> Surfaces:
     """Surfaces whose radiation lengths hold the scales of the variance of scattering; the mean loss stays as it is.
 
-    Highland's logarithm is of the scaled lengths, so that a variance moves by 1.04 times the scale, not more.
+    Highland's logarithm is of the scaled lengths: at 0.4 X0 the variance moves by v^1.08 if all of the track's lengths
+    are scaled by v.
 
     values : (P,)  of all global parameters; those that are not of scattering do nothing
     """
