@@ -26,10 +26,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from mucal.likelihood.blocks import Block, Effects
-from mucal.likelihood.build import Variation, build, from_arrays
+from mucal.likelihood.build import build, from_arrays
 from mucal.likelihood.channel import Channel
 from mucal.likelihood.external import Quadratic, from_estimate
 from mucal.likelihood.findings import Finding, look_for_trouble
+from mucal.likelihood.histograms import Variation
 from mucal.likelihood.model import Model
 from mucal.likelihood.observation import Observation, observe
 from mucal.likelihood.projection import Projection, project

@@ -333,10 +333,10 @@ def test_h10_interpolation():
 
 
 def test_h12_saturated_goodness_follows_chi2():
-    """300 toys: a Kolmogorov test of the p-values above 1 %."""
+    """200 toys: a Kolmogorov test of the p-values above 1 %."""
     model, _ = w_model(n_per_charge=50_000)
     rng = np.random.default_rng(5)
-    p_values = [fit(model, toy(model, rng)).p_value for _ in range(300)]
+    p_values = [fit(model, toy(model, rng)).p_value for _ in range(200)]
     assert kstest(p_values, "uniform").pvalue > 0.01
 
 
