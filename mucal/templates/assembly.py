@@ -21,6 +21,7 @@ from mucal.templates.reconstruction import (
     Measured,
     chosen_muon,
     measure,
+    pair_momentum,
     selected_pair,
     selected_w,
     transverse_mass,
@@ -40,13 +41,16 @@ from mucal.theory.generator import BosonEvents, generate
 from mucal.theory.production import production
 from mucal.theory.variation import Variation
 
-ChannelName = Literal["w", "wlike", "dilepton"]
+ChannelName = Literal["w", "wlike", "dilepton", "kinematics"]
+PAIRS: Final = ("dilepton", "kinematics")
+"""Channels of pairs, which count both muons at once."""
 Pairing = Literal["both", "even", "odd"]
 
 PROCESSES: Final[Mapping[str, Mapping[str, tuple[str, ...]]]] = {
     "w": {"Wmunu": ("w_plus", "w_minus"), "Zmumu": ("z",)},
     "wlike": {"Zmumu": ("z",)},
     "dilepton": {"Zmumu": ("z",)},
+    "kinematics": {"Zmumu": ("z",)},
 }
 """Channel -> process -> the samples it is the sum of."""
 
@@ -59,7 +63,7 @@ HELICITY_Y: Final = (0.0, 0.4, 0.8, 1.2, 1.6, 2.0, 2.4, 3.0)
 class TemplatesConfig:
     """What is filled.
 
-    channel    : "w", "wlike" or "dilepton"
+    channel    : "w", "wlike", "dilepton" (mass), or "kinematics": pairs beside a measurement of the W, m_Z a nuisance
     events     : generated for each sample; sums are most even for powers of 2
     seed       : of the points and of the pairing
     reuse      : decays in a row of each boson
@@ -133,7 +137,7 @@ def build(
 
 
 def _recipe(config: TemplatesConfig, calibration: Calibration | None, resolution: ResolutionTable | None) -> _Recipe:
-    boson = "w" if config.channel == "w" else "z"
+    boson = "w" if config.channel in ("w", "kinematics") else "z"
     samples = {s for group in PROCESSES[config.channel].values() for s in group}
     left_out = ("mass_z",) if boson == "z" else ()
     if resolution is None and calibration is not None:
@@ -184,7 +188,7 @@ def _chunks(recipe: _Recipe, sample: str, first: int) -> list[Chunk]:
         made, first, config.chunk, seed=config.seed, reuse=config.reuse, radiation=config.radiation
     )  # fmt: skip
     measured = measure(events, recipe.resolution)
-    if config.channel == "dilepton":
+    if config.channel in PAIRS:
         return [_pair_chunk(recipe, events, measured)]
     if sample != "z":
         return [_muon_chunk(recipe, events, measured, 0, np.ones(len(events)))]
@@ -217,11 +221,13 @@ def _muon_chunk(recipe: _Recipe, events: BosonEvents, measured: Measured, muon: 
 
 
 def _pair_chunk(recipe: _Recipe, events: BosonEvents, measured: Measured) -> Chunk:
-    """Both muons of each event, in bins of their mass and of the larger |eta| with its sign."""
+    """Both muons of each event, in bins of their mass and of the larger |eta| with its sign, or of their pT and y."""
     keep, mass = selected_pair(events, measured)
     forward = np.argmax(np.abs(measured.eta), axis=1)
-    max_eta = measured.eta[np.arange(len(events)), forward]
-    bins = np.where(keep, recipe.binning.index((mass, max_eta)), -1)
+    values = (mass, measured.eta[np.arange(len(events)), forward])
+    if recipe.config.channel == "kinematics":
+        values = pair_momentum(events, measured)
+    bins = np.where(keep, recipe.binning.index(values), -1)
     inside = np.flatnonzero(bins >= 0)
     extra: FloatArray | None = None
     names: tuple[str, ...] = ()
@@ -304,7 +310,7 @@ def _all_effects(recipe: _Recipe, sums: Mapping[str, Sums]) -> tuple[FloatArray,
         names, groups, kappa = found.names, found.groups, found.kappa
         if recipe.calibration is not None:
             parts = [sums[s] for s in samples]
-            if recipe.config.channel == "dilepton":
+            if recipe.config.channel in PAIRS:
                 more, more_groups = recipe.calibration.names, recipe.calibration.groups
                 extra = column_effects(parts, more)
             else:
@@ -319,7 +325,7 @@ def _provenance(config: TemplatesConfig, sums: Mapping[str, Sums]) -> Provenance
     configuration: dict[str, Any] = {"templates": asdict(config)}
     ledgers = {
         f"templates {sample}": Ledger(
-            unit="muons" if config.channel != "dilepton" else "pairs", read=s.n_events, used=s.n_filled,
+            unit="pairs" if config.channel in PAIRS else "muons", read=s.n_events, used=s.n_filled,
             rejected={"selection": s.n_events - s.n_filled},
         )
         for sample, s in sums.items()

@@ -7,6 +7,7 @@ from typing import Final
 import numpy as np
 
 from mucal.arrays import FloatArray, IntArray, check_edges
+from mucal.theory.boson_pt import Z_STEPS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,12 +70,17 @@ _ETA: Final = _steps(-2.4, 2.4, 48)
 _MASS: Final = (60.0, 70.0, 75.0, 78.0, 80.0, 82.0, *map(float, range(84, 99)), 100.0, 102.0, 105.0, 110.0, 120.0)
 _MAX_ETA: Final = (-2.4, -2.0, -1.6, -1.4, -1.2, -1.0, -0.6, 0.0, 0.6, 1.0, 1.2, 1.4, 1.6, 2.0, 2.4)
 
+_PAIR_Y: Final = (0.0, 0.15, 0.3, 0.5, 0.7, 0.9, 1.1, 1.3, 1.5, 1.8, 2.5)
+
 CHANNELS: Final[Mapping[str, Binning]] = {
     "w": Binning(axes=("charge", "eta", "pt"), edges=(_CHARGE, _ETA, _steps(26.0, 56.0, 30))),
     "wlike": Binning(axes=("charge", "eta", "pt"), edges=(_CHARGE, _ETA, _steps(26.0, 60.0, 34))),
     "dilepton": Binning(axes=("mass", "max_eta"), edges=(_MASS, _MAX_ETA)),
+    "kinematics": Binning(
+        axes=("pair_pt", "pair_y"), edges=((*Z_STEPS, 100.0), (*(-y for y in _PAIR_Y[:0:-1]), *_PAIR_Y))
+    ),
 }
-"""The channels of arXiv:2412.13872: 2880, 3264 and 350 bins; pT and mass in GeV."""
+"""The channels of arXiv:2412.13872: 2880, 3264, 350 and 800 bins; pT and mass in GeV."""
 
 CELLS: Final = Binning(
     axes=("boson_pt", "boson_y"),

@@ -16,6 +16,7 @@ from mucal.scale.table import ResolutionTable
 from mucal.templates.response import relative_resolution
 from mucal.theory.generator import ETA, FIRST, PHI, PT, SECOND, BosonEvents
 from mucal.track import invariant_mass
+from mucal.units import MUON_MASS
 
 RECOIL_RESPONSE: Final = 0.97
 RECOIL_SIGMA: Final = 11.0
@@ -91,6 +92,14 @@ def selected_pair(events: BosonEvents, measured: Measured) -> tuple[BoolArray, F
     inside = (measured.pt > 26.0) & (measured.pt < 60.0) & (np.abs(measured.eta) < ETA_MAX)
     keep: BoolArray = inside.all(axis=1) & (mass > MASS_WINDOW[0]) & (mass < MASS_WINDOW[1])
     return keep, mass
+
+
+def pair_momentum(events: BosonEvents, measured: Measured) -> tuple[FloatArray, FloatArray]:
+    """(N,) GeV, (N,) transverse momentum and rapidity of pairs."""
+    phi, pt = events.leptons[:, :, PHI], measured.pt
+    x, y, z = ((pt * f).sum(axis=1) for f in (np.cos(phi), np.sin(phi), np.sinh(measured.eta)))
+    energy = np.sqrt((pt * np.cosh(measured.eta)) ** 2 + MUON_MASS**2).sum(axis=1)
+    return np.hypot(x, y), np.arctanh(z / energy)
 
 
 def chosen_muon(events: BosonEvents, seed: int, flipped: bool) -> IntArray:

@@ -35,7 +35,7 @@ def templates() -> Templates:
 
 
 def test_published_numbers_of_bins():
-    assert {name: b.n_bins for name, b in CHANNELS.items()} == {"w": 2880, "wlike": 3264, "dilepton": 350}
+    assert {name: b.n_bins for name, b in CHANNELS.items()} == {"w": 2880, "wlike": 3264, "dilepton": 350, "kinematics": 800}
 
 
 def test_index_is_half_open_and_marks_what_lies_outside():
