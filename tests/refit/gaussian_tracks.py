@@ -93,7 +93,8 @@ def gaussian_sample(
     number = np.arange(k)
     hits = Hits(
         run=np.ones(k, dtype=np.int64), lumi=np.ones(k, dtype=np.int64), event=number,
-        pair=rows // 2 if paired else np.full(k, -1), charge=charge, seed=start, seed_ref=vertex, offsets=np.concatenate([[0], np.cumsum(counts)]),
+        pair=rows // 2 if paired else np.full(k, -1), charge=charge, seed=start, seed_ref=vertex,
+        offsets=np.concatenate([[0], np.cumsum(counts)]),
         module_id=module_id, u=u, v=v, sigma_u=sigma_u, sigma_v=sigma_v,
         truth=HitsTruth(
             state=state, vertex=vertex, parent=np.zeros(k, dtype=np.int64), mass=np.full(k, np.nan),
