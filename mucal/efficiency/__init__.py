@@ -21,7 +21,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from mucal.efficiency.config import FitConfig
-from mucal.efficiency.counting import count_efficiencies, subtract_sidebands
+from mucal.efficiency.counting import count_efficiencies, given_efficiencies, subtract_sidebands
 from mucal.efficiency.fits import Efficiencies
 from mucal.efficiency.histograms import ProbeBinning, ProbeHistograms, fill
 from mucal.efficiency.nuisances import EfficiencyModel, Nuisance, published_counts
@@ -37,10 +37,10 @@ if TYPE_CHECKING:
 _LAZY = {"measure": "pass_fail"}
 
 __all__ = [
-    "STEPS", "Efficiencies", "EfficiencyModel", "FitConfig", "MuonFlags", "Nuisance", "ProbeBinning", "ProbeHistograms",
-    "Probes", "ScaleFactors", "SmoothConfig", "Status", "Step", "Surface", "count_efficiencies", "fill", "measure",
-    "probes_of", "published_counts", "scale_factors", "smooth_efficiency", "smooth_scale_factor", "step",
-    "subtract_sidebands",
+    "STEPS", "Efficiencies", "EfficiencyModel", "FitConfig", "MuonFlags", "Nuisance", "ProbeBinning",
+    "ProbeHistograms", "Probes", "ScaleFactors", "SmoothConfig", "Status", "Step", "Surface", "count_efficiencies",
+    "fill", "given_efficiencies", "measure", "probes_of", "published_counts", "scale_factors", "smooth_efficiency",
+    "smooth_scale_factor", "step", "subtract_sidebands",
 ]  # fmt: skip
 
 

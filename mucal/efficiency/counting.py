@@ -1,5 +1,7 @@
 """Efficiencies by counting: for simulation matched to truth, and as a cross-check of the fits."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from mucal.arrays import BoolArray, FloatArray, IntArray
@@ -45,6 +47,33 @@ def subtract_sidebands(
         weight[side] = -0.5 * inside.sum() / side.sum()
     signal, variance = histograms.counts @ weight, histograms.sumw2 @ weight**2
     return _counted(histograms, signal[:, 0], signal[:, 1], variance[:, 0], variance[:, 1], min_probes)
+
+
+def given_efficiencies(
+    step: str, eta_edges: FloatArray, pt_edges: FloatArray, eff: FloatArray, error: FloatArray
+) -> Efficiencies:
+    """Efficiencies of another tool, to be smoothed here; one of them outside [0, 1], or without an error, is OUTSIDE.
+
+    eff, error : (E, T) or (E, T, 2), with charges -1, +1
+
+    The number of probes is what the error would be binomial of.  Raises ValueError if the shapes do not fit the edges.
+    """
+    by_charge = np.ndim(eff) == 3
+    shape = (eta_edges.size - 1, pt_edges.size - 1, 1 + by_charge, 1)
+    if np.shape(eff) != np.shape(error) or np.shape(eff) not in (shape[:2], shape[:3]):
+        raise ValueError(f"eff and error have shapes {np.shape(eff)}, {np.shape(error)}; the edges give {shape[:3]}")
+    value, sigma = np.asarray(eff, dtype=float).reshape(-1), np.asarray(error, dtype=float).reshape(-1)
+    good = (value >= 0) & (value <= 1) & (sigma > 0) & np.isfinite(sigma)
+    inner = np.clip(np.where(good, value, 0.5), 1e-6, 1.0 - 1e-6)
+    n = np.where(good, inner * (1.0 - inner) / np.where(good, sigma, 1.0) ** 2, 0.0)
+    counts = np.stack([inner * n, (1.0 - inner) * n], axis=1)[:, :, None]
+    pt = np.broadcast_to(0.5 * (pt_edges[1:] + pt_edges[:-1])[None, :, None, None], shape).reshape(-1)
+    histograms = ProbeHistograms(
+        step=step, eta_edges=eta_edges, pt_edges=pt_edges, ut_edges=np.array([-np.inf, np.inf]),
+        mass_edges=np.array([60.0, 120.0]), by_charge=by_charge, counts=counts, sumw2=counts, pt_sum=n * pt,
+    )  # fmt: skip
+    found = _counted(histograms, counts[:, 0, 0], counts[:, 1, 0], counts[:, 0, 0], counts[:, 1, 0], 0.0)
+    return replace(found, method="given", status=np.where(good, found.status, int(Status.OUTSIDE)))
 
 
 def _counted(

@@ -15,7 +15,7 @@ from mucal.store import Result
 class Efficiencies(Result):
     """Efficiencies in the B bins of `histograms`, by a fit or by counting.
 
-    method     : "fit" or "count"
+    method     : "fit", "count" or "given"
     parameters : names of the P parameters of a fit; ("eff", "ln_n") when counted
     histograms : what was measured
     values     : (B, P)     NaN where the status is none of OK, BAD_GOF, AT_BOUNDARY

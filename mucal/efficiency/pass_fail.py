@@ -13,7 +13,8 @@ from mucal.arrays import FloatArray, IntArray
 from mucal.efficiency.config import BOXES, LARGEST_STEPS, PARAMETERS, START, FitConfig
 from mucal.efficiency.fits import Efficiencies
 from mucal.efficiency.histograms import ProbeHistograms
-from mucal.efficiency.kernels import FIRST, N_B, N_PARAMETERS, PER_CATEGORY, Model, fit_rows
+from mucal.efficiency.kernels.rows import fit_rows
+from mucal.efficiency.kernels.shapes import FIRST, N_B, N_PARAMETERS, PER_CATEGORY, Model
 from mucal.efficiency.status import Status
 from mucal.efficiency.templates import MassTemplates, line_templates
 from mucal.store import Provenance

@@ -48,6 +48,7 @@ class EfficiencyConfig:
     """Section ``[efficiency]``.
 
     eta_edges, pt_edges, ut_edges, mass_edges : of the bins; GeV; u_T counts in the steps trigger and iso
+    pass_for_fail : fraction of the passing template that stands in for failing probes, where few fail
     fit      : ``[efficiency.fit]``
     smooth   : ``[efficiency.smooth]``
     input    : ``[efficiency.input]``, the column map
@@ -57,6 +58,7 @@ class EfficiencyConfig:
     pt_edges: tuple[float, ...] = (24, 26, 28, 30, 32, 34, 36, 38, 40, 42, 44, 47, 50, 55, 60, 65)
     ut_edges: tuple[float, ...] = (-30, -15, -5, 5, 15, 30, 60, 100)
     mass_edges: tuple[float, ...] = _uniform(60, 120, 60)
+    pass_for_fail: float = 0.0
     fit: FitConfig = field(default_factory=FitConfig)
     smooth: SmoothConfig = field(default_factory=SmoothConfig)
     input: ProbeInput = field(default_factory=ProbeInput)
@@ -123,7 +125,7 @@ def measure_files(
                 do="give --simulation FILE, or set efficiency.fit.signal = 'analytic'",
             )
         wide = spectra(simulation, name, config, wide=True)
-        templates = simulated_templates(wide, np.array(config.mass_edges))
+        templates = simulated_templates(wide, np.array(config.mass_edges), pass_for_fail=config.pass_for_fail)
     found = measure(histograms, config.fit, templates)
     inputs = {**histograms.provenance.inputs, **{str(path): sha256(path) for path in simulation}}
     return found.with_provenance(Provenance(configuration=found.provenance.configuration, inputs=inputs))

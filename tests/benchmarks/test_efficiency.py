@@ -10,15 +10,16 @@ import pytest
 from iminuit import Minuit
 
 from mucal.arrays import FloatArray
-from mucal.efficiency import FitConfig, ProbeHistograms, Status, kernels, measure
+from mucal.efficiency import FitConfig, ProbeHistograms, Status, measure
 from mucal.efficiency.config import PARAMETERS
+from mucal.efficiency.kernels import shapes
 from mucal.efficiency.templates import line_templates
 
 pytestmark = pytest.mark.benchmark
 
 EDGES = np.linspace(60.0, 120.0, 61)
 LINE = line_templates(EDGES)
-MODEL = kernels.Model(EDGES, LINE.per_bin, LINE.pad, 0, np.array([0, 1]))
+MODEL = shapes.Model(EDGES, LINE.per_bin, LINE.pad, 0, np.array([0, 1]))
 N_FITS = 5000
 N_TIMED = 40
 
@@ -34,7 +35,7 @@ class Prediction:
         self.mu, self.dmu = np.empty(120), np.empty((18, 120))
 
     def __call__(self, theta: FloatArray) -> bool:
-        return kernels.predict(theta, LINE.content[0], self.cumulative, MODEL, *self.scratch, self.mu, self.dmu)
+        return shapes.predict(theta, LINE.content[0], self.cumulative, MODEL, *self.scratch, self.mu, self.dmu)
 
 
 def spectra(rng: np.random.Generator) -> FloatArray:

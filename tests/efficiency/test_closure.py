@@ -6,7 +6,20 @@ import numpy as np
 import pytest
 
 from mucal.arrays import FloatArray
-from mucal.efficiency import STEPS, Efficiencies, FitConfig, ProbeBinning, Probes, Step, fill, measure, probes_of
+from mucal.efficiency import (
+    STEPS,
+    Efficiencies,
+    FitConfig,
+    ProbeBinning,
+    Probes,
+    SmoothConfig,
+    Step,
+    count_efficiencies,
+    fill,
+    measure,
+    probes_of,
+    scale_factors,
+)
 from mucal.efficiency.templates import simulated_templates, wide_edges
 from mucal.simulation.dimuons import DimuonSimulation
 from mucal.simulation.tag_and_probe import TagAndProbePairs, TagAndProbeSimulation, generate_tag_and_probe
@@ -73,3 +86,27 @@ def test_injected_efficiencies_come_back(step: Step, data, simulation):
     # template statistics, half those of data squared, and efficiencies of a few failing probes widen pulls
     assert abs(pulls.mean()) < 4 / np.sqrt(pulls.size) + 0.15
     assert 0.7 < pulls.std() < 1.45
+
+
+def test_a_difference_between_data_and_simulation_comes_back_as_scale_factor(simulation):
+    config = simulation[0]
+    moved = replace(config.truth["idip"], plateau=0.96, skew=-0.004)
+    other = replace(config, truth={**config.truth, "idip": moved}, dimuons=replace(config.dimuons, seed=13))
+    data = other, generate_tag_and_probe(other, 400_000)
+    step = next(one for one in STEPS if one.name == "idip")
+    found = measured(data[1], simulation[1], step)
+    mc = count_efficiencies(fill(probes_of(simulation[1].muons, step), "idip", binning(step)))
+    factors = scale_factors(found, mc, SmoothConfig(degree_pt=1))
+    eta, pt, charge = (x.ravel() for x in np.meshgrid([-1.8, -0.6, 0.6, 1.8], [30.0, 40.0, 50.0], [-1, 1]))
+    charge = charge.astype(int)
+    # the mean of the truth over a bin of eta, with the flat density of the middle of it: 1e-4
+    fine = eta + np.linspace(-0.55, 0.55, 12)[:, None]
+    true = [t(fine, pt, charge.astype(float), np.zeros(1)).mean(axis=0) for t in (moved, config.truth["idip"])]
+    off = factors(eta, pt, charge) - true[0] / true[1]
+    pulls = off / factors.nominal.error(eta, pt, charge)
+    assert abs(off.mean()) < 2e-3
+    assert np.abs(pulls).max() < 4.5
+    assert factors.nominal.chi2.sum() < factors.nominal.ndf.sum() + 5 * np.sqrt(2 * factors.nominal.ndf.sum())
+    charge_difference = (true[0] / true[1])[charge > 0].mean() - (true[0] / true[1])[charge < 0].mean()
+    seen = factors(eta, pt, charge)
+    assert abs(seen[charge > 0].mean() - seen[charge < 0].mean() - charge_difference) < 3e-3

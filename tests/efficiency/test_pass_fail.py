@@ -6,24 +6,25 @@ from iminuit import Minuit
 from numpy.testing import assert_allclose, assert_array_equal
 
 from mucal.arrays import FloatArray
-from mucal.efficiency import Efficiencies, FitConfig, Status, kernels, measure, subtract_sidebands
+from mucal.efficiency import Efficiencies, FitConfig, Status, measure, subtract_sidebands
 from mucal.efficiency.config import PARAMETERS
+from mucal.efficiency.kernels import shapes
 from mucal.errors import ConfigError, NotCertified
 
 from .toys import EDGES, LINE, background, expected, histograms, smeared
 
-MODEL = kernels.Model(EDGES, LINE.per_bin, LINE.pad, 1, np.array([0, 1]))
+MODEL = shapes.Model(EDGES, LINE.per_bin, LINE.pad, 1, np.array([0, 1]))
 POINT = np.array([0.93, np.log(900.0), 0.3, np.log(0.9), 40.0, 65.0, np.log(0.07), 0.03, np.log(2.5), -1.5,
                   -0.4, np.log(1.2), 25.0, 66.0, np.log(0.08), 0.05, np.log(3.0), -2.0])  # fmt: skip
 
 
-def prediction(theta: FloatArray, model: kernels.Model = MODEL) -> tuple[FloatArray, FloatArray]:
+def prediction(theta: FloatArray, model: shapes.Model = MODEL) -> tuple[FloatArray, FloatArray]:
     m, g = EDGES.size - 1, LINE.content.shape[2]
     mu, dmu = np.empty(2 * m), np.empty((18, 2 * m))
     cumulative = np.zeros((2, g + 1))
     cumulative[:, 1:] = np.cumsum(LINE.content[0], axis=1)
     scratch = np.empty((5, 2 * g + 2)), np.empty((5, m + 1)), np.empty((9, m))
-    assert kernels.predict(theta, LINE.content[0], cumulative, model, *scratch, mu, dmu)
+    assert shapes.predict(theta, LINE.content[0], cumulative, model, *scratch, mu, dmu)
     return mu, dmu
 
 

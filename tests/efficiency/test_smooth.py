@@ -17,6 +17,7 @@ from mucal.efficiency import (
     Status,
     Surface,
     count_efficiencies,
+    given_efficiencies,
     published_counts,
     scale_factors,
     smooth_efficiency,
@@ -129,6 +130,21 @@ def test_failed_bins_are_named_and_left_out():
     assert surface.ndf[0, 0] == 5
     assert "pt 35 to 38 GeV" in surface.left_out[0]
     assert "EDM" in surface.left_out[0]
+
+
+def test_given_efficiencies_outside_the_unit_interval_are_marked_and_named():
+    eff, error = cubic(MIDDLE)[None], np.full((1, 10), 0.004)
+    eff[0, 2], error[0, 5] = 1.01, 0.0
+    found = given_efficiencies("veto", np.array([-2.4, 2.4]), PT_EDGES, eff, error)
+    assert np.flatnonzero(found.status == Status.OUTSIDE).tolist() == [2, 5]
+    assert_allclose(found.error[[0, 1, 3]], 0.004)
+    surface = smooth_efficiency(found, SmoothConfig(degree_pt=3))
+    assert [text.split(":")[1].strip() for text in surface.left_out] == [
+        "eta -2.4 to 2.4, pt 32 to 35 GeV", "eta -2.4 to 2.4, pt 41 to 44 GeV",
+    ]  # fmt: skip
+    assert abs(surface(np.zeros(1), np.array([40.0]), np.ones(1, int))[0] - cubic(np.array([40.0]))[0]) < 1e-9
+    with pytest.raises(ValueError, match="the edges give"):
+        given_efficiencies("veto", np.array([-2.4, 2.4]), PT_EDGES, eff[:, :4], error[:, :4])
 
 
 def test_too_few_bins_are_refused_with_their_names():
