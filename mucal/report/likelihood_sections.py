@@ -84,12 +84,13 @@ def bins_section(channels: Iterable[tuple[Prediction, Prediction | None, FloatAr
     items: list[Item] = []
     for shown, before, counts in channels:
         pull = (counts - shown.total) / np.sqrt(np.maximum(shown.total, 1.0))
+        worst = float(pull[np.argmax(np.abs(pull))])
+        what = f"Channel {shown.channel.name} in {' and '.join(shown.channel.axes)}, {shown.kind}"
         items.append(
             Picture(
                 figure=fitted_bins(shown, counts, before=before, note=shown.channel.name),
-                caption=f"Channel {shown.channel.name}, {shown.kind}: {counts.sum():.0f} events, "
-                f"{shown.total.sum():.1f} ± {_error_of_sum(shown):.1f} expected; the largest deviation of a bin is "
-                f"{float(pull[np.argmax(np.abs(pull))]):+.1f} Poisson standard deviations.",
+                caption=f"{what}: {counts.sum():.0f} events, {shown.total.sum():.1f} ± {_error_of_sum(shown):.1f} "
+                f"expected; the largest deviation of a bin is {worst:+.1f} Poisson standard deviations.",
             )
         )
     return Section(title="Bins", items=tuple(items))

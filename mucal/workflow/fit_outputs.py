@@ -2,11 +2,12 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Final
 
-import numpy as np
 from matplotlib.figure import Figure
 
 from mucal import __version__
+from mucal.arrays import FloatArray
 from mucal.io.hepdata import breakdown_table, matrix_parameters, matrix_table, nuisance_table, write_hepdata
 from mucal.likelihood import Prediction, predict_postfit, predict_prefit, project
 from mucal.plot.likelihood import correlations, most_correlated, pulls_and_impacts
@@ -24,7 +25,9 @@ from mucal.store import replace_file, write_bytes
 from mucal.workflow.fit import FitRun, Fitted
 from mucal.workflow.fit_table import headline, rounded, safe_name
 
-ENDINGS = (".pdf", ".png")
+ENDINGS: Final = (".pdf", ".png")
+Predictions = tuple[Prediction, Prediction | None, FloatArray]
+"""Before and after the fit (None if blinded), and counts."""
 
 
 def write_outputs(
@@ -65,10 +68,10 @@ def write_page(run: FitRun, path: str | Path, *, overwrite: bool = False) -> Pat
     fitted = run.fitted
     result = fitted.result
     values = [(name, *rounded(result.value(name), result.error(name))) for name in result.pois]
-    channels = []
-    for channel in run.found.model.channels:
-        before, after, counts = predictions(run, channel.name)
-        channels.append((before, None, counts) if after is None else (after, before, counts))
+    channels = [
+        (before, None, counts) if after is None else (after, before, counts)
+        for _, _, (before, after, counts) in _all_predictions(run)
+    ]
     sections = [
         estimates_section(result, values),
         *(
@@ -109,17 +112,29 @@ def fit_figures(run: FitRun) -> Iterator[tuple[str, Figure]]:
         )
         yield f"impacts_{safe_name(nominal.poi)}", figure
     yield "correlations", correlations(fitted.result, most_correlated(fitted.result))
-    for channel in run.found.model.channels:
-        before, after, counts = predictions(run, channel.name)
-        note = channel.name + ("   before the fit: it is blinded" if after is None else "")
+    for channel, axes, (before, after, counts) in _all_predictions(run):
+        note = channel + ("   before the fit: it is blinded" if after is None else "")
         shown, compared = (before, None) if after is None else (after, before)
-        yield f"bins_{safe_name(channel.name)}", fitted_bins(shown, counts, before=compared, note=note)
+        name = "_".join(safe_name(part) for part in ("bins", channel, *axes))
+        yield name, fitted_bins(shown, counts, before=compared, note=note)
 
 
-def predictions(run: FitRun, channel: str) -> tuple[Prediction, Prediction | None, np.ndarray]:
-    """Expected events of a channel before and after the fit (None if blinded), and its counts (R,)."""
+def _all_predictions(run: FitRun) -> Iterator[tuple[str, tuple[str, ...], Predictions]]:
+    """Channel, axes and predictions: of all bins (no axes named), and of channels of several axes onto each."""
+    for channel in run.found.model.channels:
+        yield channel.name, (), predictions(run, channel.name)
+        if len(channel.axes) > 1:
+            for axis in channel.axes:
+                yield channel.name, (axis,), predictions(run, channel.name, (axis,))
+
+
+def predictions(run: FitRun, channel: str, axes: tuple[str, ...] | None = None) -> Predictions:
+    """Expected events of a channel before and after the fit (None if blinded), and its counts (R,).
+
+    axes : onto which it is projected; all by default
+    """
     model, result = run.found.model, run.estimates
-    projection = project(model, channel)
+    projection = project(model, channel, axes)
     before = predict_prefit(model, projection, result.per)
     after = None
     if not run.fitted.result.blinded:

@@ -9,9 +9,9 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from mucal.errors import ConfigError, NotCertified
 from mucal.io import FitInput
-from mucal.likelihood import expected_events, fit, from_arrays, observe
+from mucal.likelihood import Variation, build, expected_events, fit, from_arrays, observe
 from mucal.workflow.fit import FitOptions, Fitted, run_fit
-from mucal.workflow.fit_outputs import predictions, write_outputs
+from mucal.workflow.fit_outputs import fit_figures, predictions, write_outputs
 from mucal.workflow.fit_table import fit_lines, fit_plain, group_rows, ranking, rounded
 
 from ..likelihood.models import small_model
@@ -170,3 +170,16 @@ def test_bins_after_the_fit_are_not_shown_blinded(path, run):
     _, shown, _ = predictions(run, "bins")
     assert shown.kind == "postfit"
     assert_allclose(counts, run.observation.counts)
+
+
+def test_channels_of_several_axes_are_projected_onto_each(tmp_path):
+    values = np.arange(1.0, 7.0).reshape(2, 3) * 100
+    model = build({"SR": {"s": values}}, [Variation(name="n", up={"SR": {"s": 1.1 * values}})], rates={"mu": ["s"]})
+    path = FitInput(model=model, observation=observe(model, values.ravel())).save(tmp_path / "m.h5")
+    run = run_fit(path)
+    assert [name for name, _ in fit_figures(run) if name.startswith("bins")] == [
+        "bins_SR", "bins_SR_axis0", "bins_SR_axis1",
+    ]  # fmt: skip
+    _, after, counts = predictions(run, "SR", ("axis1",))
+    assert_array_equal(counts, [500.0, 700.0, 900.0])
+    assert_allclose(after.total, counts, rtol=1e-6)
