@@ -5,7 +5,7 @@ from typing import Final
 import numpy as np
 from matplotlib.figure import Figure
 
-from mucal.globalcor import BiasMap, GlobalCorrections, WeakModes
+from mucal.globalcor import EVEN, ODD, BiasMap, GlobalCorrections, ProbeBias, WeakModes
 from mucal.globalcor.families import KINDS
 from mucal.globalcor.weak_modes import PRIOR_ONLY
 from mucal.plot.style import AFTER, BACKGROUND, BEFORE, label, panels, style
@@ -100,4 +100,34 @@ def error_figure(corrections: GlobalCorrections, *, note: str = "") -> Figure:
         axes.set_ylim(bottom=0.0)
         axes.legend(loc="upper left")
         label(axes, note)
+    return figure
+
+
+def probe_figure(found: ProbeBias, *, note: str = "") -> Figure:
+    """Bias of both charges together and apart against eta, a row each, before and after corrections; a column a pT.
+
+    Bars are the error that the covariance of the corrections gives: points of one panel move together.
+    """
+    t = found.momenta.size
+    centre, half = (found.eta_edges[1:] + found.eta_edges[:-1]) / 2, np.diff(found.eta_edges) / 2
+    with style():
+        figure, axes = panels(2, t, width=4.0 * t, height=5.2, sharex=True, squeeze=False)
+        for column, pt in enumerate(found.momenta):
+            for row, parity in enumerate((EVEN, ODD)):
+                here = axes[row, column]
+                here.stairs(
+                    PER_UNIT * found.mean_before[column, parity], found.eta_edges, baseline=None, color=BEFORE,
+                    label="assumed detector",
+                )  # fmt: skip
+                error = np.sqrt(np.diag(found.mean_cov[column, parity]))
+                here.errorbar(
+                    centre, PER_UNIT * found.mean[column, parity], yerr=PER_UNIT * error, xerr=half, fmt="o",
+                    color=AFTER, markersize=3, label="corrected",
+                )  # fmt: skip
+                here.axhline(0.0, color=BACKGROUND, linewidth=0.6)
+            axes[1, column].set_xlabel(r"$\eta$")
+            label(axes[0, column], rf"$p_T$ = {pt:g} GeV" + (f"   {note}" if note and column == 0 else ""))
+        axes[0, 0].set_ylabel(r"charge-even $\delta k/k$  [$10^{-5}$]")
+        axes[1, 0].set_ylabel(r"charge-odd $\delta k/k$  [$10^{-5}$]")
+        axes[0, 0].legend(loc="best")
     return figure

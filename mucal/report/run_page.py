@@ -6,6 +6,7 @@ from mucal.report.fit_sections import fits_section, ledger_section, provenance_s
 from mucal.report.page import Tone, render
 from mucal.report.run_results import RunResults, events_shown, p_text, variable_name
 from mucal.report.scale_sections import recovery_section, resolution_section, scale_section, shift_section
+from mucal.report.track_sections import bias_section, corrections_section, track_lines
 
 VERDICTS: Final = {
     "ok": "Certified: the calibration was written.",
@@ -16,13 +17,16 @@ VERDICTS: Final = {
 def run_page(run: RunResults) -> str:
     """The page of a run as HTML."""
     recovery = [] if run.recovery is None else [recovery_section(run.recovery)]
+    tracks = [] if run.tracks is None else [bias_section(run.tracks), corrections_section(run.tracks)]
     sections = [
+        *tracks[:1],
         *recovery,
         shift_section(run),
         scale_section(run),
         spectra_section(run),
         resolution_section(run),
         fits_section(run),
+        *tracks[1:],
         ledger_section(run.provenance.ledgers),
         provenance_section(run.provenance),
     ]
@@ -34,6 +38,8 @@ def run_page(run: RunResults) -> str:
 def headline(run: RunResults) -> list[str]:
     """What came out, in a few lines."""
     lines = [run.reason] if run.reason else []
+    if run.tracks is not None:
+        lines += track_lines(run.tracks)
     if run.recovery is not None:
         r = run.recovery
         lines.append(f"Recovered against injected: χ² = {r.chi2:.1f} for {r.ndf} parameters, {p_text(r.p_value)}.")

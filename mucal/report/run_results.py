@@ -4,8 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from mucal.globalcor import GlobalCorrections, ProbeBias
 from mucal.massfit import MassFits, SpectrumFit
 from mucal.plot.masses import MassShifts
+from mucal.refit import MassReference
 from mucal.scale import ResolutionTable, ScaleResiduals, ScaleTable
 from mucal.scale.recovery import Recovery
 from mucal.store import Provenance
@@ -29,6 +31,20 @@ class SpectrumFits:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TrackResults:
+    """What a run from hits found before its mass fits.
+
+    corrections : of the last refit
+    probes      : bias of momenta before and after them
+    reference   : the mass that the constraint assumed
+    """
+
+    corrections: GlobalCorrections
+    probes: ProbeBias
+    reference: MassReference
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RunResults:
     """A finished run.
 
@@ -39,6 +55,7 @@ class RunResults:
     resolution, resolution_mc, recovery : where there are any
     shifts                : of events that did not derive the table
     spectra               : name -> its fits
+    tracks                : of a run from hits
     provenance            : configuration, seed, inputs, and the ledgers of all stages
     """
 
@@ -56,6 +73,7 @@ class RunResults:
     recovery: Recovery | None
     spectra: Mapping[str, SpectrumFits]
     provenance: Provenance
+    tracks: TrackResults | None = None
 
 
 def events_shown(run: RunResults) -> str:

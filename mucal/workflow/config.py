@@ -1,6 +1,6 @@
 """One TOML file an analysis: its sections, and how they become the frozen dataclasses of the stages.
 
-Sections: ``[analysis] [input] [simulation] [generate] [bins] [reference.NAME] [massfit] [scale] [resolution]
+Sections: ``[analysis] [input] [simulation] [generate] [tracks] [bins] [reference.NAME] [massfit] [scale] [resolution]
 [calibration] [[spectra]]``.  The keys of a section are the fields of its dataclass; relative file names are relative
 to the file that names them; an unknown key, a wrong type or a reference mass without uncertainty or edition is an
 error with its file and line.
@@ -23,6 +23,7 @@ from mucal.theory import resonance
 from mucal.workflow.generated import Generate
 from mucal.workflow.samples import Sample, require_one_input, sample_of, table_of
 from mucal.workflow.toml_text import TomlText, overlay, parse_toml, read_toml
+from mucal.workflow.tracks_config import Tracked
 from mucal.workflow.validate import build, required
 
 T = TypeVar("T")
@@ -155,6 +156,7 @@ class Analysis:
 
     data, simulation : samples in files; None where there are none
     generate         : samples made by `simulation` with a known distortion; None where files are given
+    tracks           : samples made as hits of a distorted detector and refitted; None where pairs are read or generated
     plain            : the configuration as plain values, for provenance
     """
 
@@ -162,6 +164,7 @@ class Analysis:
     data: Sample | None = None
     simulation: Sample | None = None
     generate: Generate | None = None
+    tracks: Tracked | None = None
     bins: Bins = Bins()
     massfit: BatchConfig = field(default_factory=BatchConfig)
     scale: ScaleConfig = field(default_factory=ScaleConfig)
@@ -173,7 +176,7 @@ class Analysis:
 
 
 SECTIONS: Final = (
-    "analysis", "input", "simulation", "generate", "bins", "reference", "massfit", "scale", "resolution",
+    "analysis", "input", "simulation", "generate", "tracks", "bins", "reference", "massfit", "scale", "resolution",
     "calibration", "spectra",
 )  # fmt: skip
 
@@ -196,7 +199,7 @@ def load_analysis(
     """
     document = read_built_in(settings) if path is None else read_toml(path, settings)
     if seed is not None:
-        drawn = ("analysis", "generate") if "generate" in document.values else ("analysis",)
+        drawn = ("analysis", *(name for name in ("generate", "tracks") if name in document.values))
         document = overlay(document, tuple(f"{section}.seed={seed}" for section in drawn))
     return analysis_of(document, files)
 
@@ -229,6 +232,7 @@ def analysis_of(document: TomlText, files: tuple[Path, ...] = ()) -> Analysis:
         data=sample_of(document, "input", files) if "input" in values else None,
         simulation=sample_of(document, "simulation", ()) if "simulation" in values else None,
         generate=section(Generate, "generate") if "generate" in values else None,
+        tracks=section(Tracked, "tracks") if "tracks" in values else None,
         bins=section(Bins, "bins"),
         massfit=section(BatchConfig, "massfit"),
         scale=section(ScaleConfig, "scale"),

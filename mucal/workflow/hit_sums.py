@@ -1,10 +1,10 @@
 """Sums straight from recorded hits: each chunk is read, refitted and profiled, and nothing of it is kept."""
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Final
+from typing import Final, Self
 
 import numpy as np
 
@@ -24,41 +24,55 @@ PAIRS_AT_ONCE: Final = 2_000
 
 @dataclass(kw_only=True)
 class HitBlocks:
-    """The blocks of the chunks of a source, which is read once, in order; a chunk that fails may be asked for again.
+    """The blocks of a stream of hits that is read once, in order; the chunk read last may be asked for again.
 
-    source :  of hits
-    refit  :  how they are fitted
-    ledger :  of the pairs fitted so far
+    stream   :  starts the stream anew
+    n_chunks :  as many as it can yield; those that it does not are empty
+    rows     :  of a chunk, about
+    refit    :  how they are fitted
+    seen     :  called with the hits and fits of every whole chunk
+    ledger   :  of the pairs fitted so far
     """
 
-    source: HitsSource
+    stream: Callable[[], Iterator[Hits]]
+    n_chunks: int
+    rows: int
     refit: Refit
+    seen: Callable[[Hits, PairFits], object] = lambda hits, fits: None
     ledger: Ledger = field(default_factory=lambda: Ledger(unit="pairs"))
-    _stream: Iterator[Hits] | None = None
+    _running: Iterator[Hits] | None = None
     _next: int = 0
     _held: Hits | None = None
 
+    @classmethod
+    def of_files(cls, source: HitsSource, refit: Refit) -> Self:
+        """Those of files."""
+        rows = source.config.chunk_rows
+        n_chunks = sum(-(-table.entries // rows) + 1 for table in source.files)
+        return cls(stream=lambda: iter(source), n_chunks=n_chunks, rows=rows, refit=refit)
+
     def chunks(self) -> tuple[Chunk, ...]:
-        """As many as the source can yield; those that it does not are empty."""
-        rows = self.source.config.chunk_rows
-        n = sum(-(-table.entries // rows) + 1 for table in self.source.files)
-        return divide(n * rows, rows)
+        """All of them."""
+        return divide(self.n_chunks * self.rows, self.rows)
 
     def __call__(self, chunk: Chunk) -> ProfiledBlocks:
         hits = self._of(chunk.number)
-        start = chunk.start - chunk.number * self.source.config.chunk_rows
-        if chunk.stop - chunk.start < self.source.config.chunk_rows:
+        whole = chunk.stop - chunk.start == self.rows
+        if not whole:
+            start = chunk.start - chunk.number * self.rows
             hits = _whole_pairs(hits, start, start + chunk.stop - chunk.start, start > 0)
         fits, blocks = self.refit.pairs(hits)
         assert blocks is not None
         self.ledger += fits.ledger(constrained=self.refit.mass is not None)
+        if whole:
+            self.seen(hits, fits)
         return blocks
 
     def _of(self, number: int) -> Hits:
-        if self._stream is None or number < self._next - 1:
-            self._stream, self._next = iter(self.source), 0
+        if self._running is None or number < self._next - 1:
+            self._running, self._next = self.stream(), 0
         while self._next <= number:
-            last, self._held = self._held, next(self._stream, None)
+            last, self._held = self._held, next(self._running, None)
             self._next += 1
             if self._held is None and last is not None:
                 self._held = last.select(slice(0, 0))
@@ -121,7 +135,7 @@ def accumulate_hits(
     source = open_hits(list(paths), columns or HitsInput(chunk_rows=2 * PAIRS_AT_ONCE), detector=refit.detector)
     for note in source.notes:
         tell(Event(stage="accumulate", text=note))
-    here = HitBlocks(source=source, refit=refit)
+    here = HitBlocks.of_files(source, refit)
     produce = here if workers is None else FileBlocks(paths=tuple(map(str, paths)), config=source.config, refit=refit)
     chunks = produce.chunks()
     sums = accumulate(

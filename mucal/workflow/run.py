@@ -8,18 +8,33 @@ from typing import TypeVar
 
 from mucal.calibration import Calibration, CalibrationConfig, assemble, certify
 from mucal.errors import InputError, NotCertified
+from mucal.globalcor import GlobalCorrections, ProbeBias
 from mucal.io import write_bundle
 from mucal.massfit import MassFits, SpectrumFit
 from mucal.plot.masses import MassShifts
-from mucal.report import RunResults, SpectrumFits, run_page
+from mucal.refit import MassReference
+from mucal.report import RunResults, SpectrumFits, TrackResults, run_page
 from mucal.scale import ResolutionTable, ScaleResiduals, ScaleTable
 from mucal.scale.recovery import Recovery
-from mucal.store import Provenance, Result, replace_file
+from mucal.store import Provenance, Result, replace_file, sha256
 from mucal.workflow.chain import Chain, inputs_of, join, sources
 from mucal.workflow.config import Analysis
+from mucal.workflow.globalcor import BUILT_IN, detector_of
 from mucal.workflow.outcome import Outcome, failed, headline, objections, summary
 from mucal.workflow.progress import Event, Tell, silent
-from mucal.workflow.stages import BUNDLE, DIGESTS, REPORT, RESULT, Folder, close_folder, holds_lock, open_folder
+from mucal.workflow.refitted_pairs import RefittedSource
+from mucal.workflow.stages import (
+    BUNDLE,
+    DIGESTS,
+    REPORT,
+    RESULT,
+    TRACK_TABLES,
+    Folder,
+    close_folder,
+    holds_lock,
+    open_folder,
+)
+from mucal.workflow.tracked import TrackedChain, track
 from mucal.workflow.verification import renew_digest, write_digests
 
 R = TypeVar("R", bound=Result)
@@ -61,16 +76,17 @@ def run(
 
 
 def _run(analysis: Analysis, out: Path, folder: Folder, tell: Tell) -> Outcome:
-    data, simulation = sources(analysis)
-    folder.base = Provenance(
-        configuration=dict(analysis.plain),
-        seed=analysis.general.seed,
-        inputs={**inputs_of(data), **inputs_of(simulation)},
-    )
+    folder.base = Provenance(configuration=dict(analysis.plain), seed=analysis.general.seed)
+    tracked = tracks_of(analysis, folder, tell)
+    if tracked is None:
+        data, simulation = sources(analysis)
+    else:
+        data, simulation = RefittedSource(tracked.after), RefittedSource(tracked.simulation)
+    folder.base = replace(folder.base, inputs={**folder.base.inputs, **inputs_of(data), **inputs_of(simulation)})
     chain = join(analysis, folder, data, simulation, tell)
     for note in chain.notes:
         tell(Event(stage="warning", text=note))
-    files = save(chain, folder)
+    files = [*save(chain, folder), *save_tracks(tracked, folder)]
     reasons = objections(chain, analysis.general)
     calibration = None
     if not reasons:
@@ -98,6 +114,30 @@ def _run(analysis: Analysis, out: Path, folder: Folder, tell: Tell) -> Outcome:
         write_bundle(calibration, out / BUNDLE, attachments={REPORT: report.read_bytes()}, overwrite=True)
     write_digests(out, (*files, REPORT, RESULT))
     return outcome
+
+
+def tracks_of(analysis: Analysis, folder: Folder, tell: Tell) -> TrackedChain | None:
+    """The stages from hits to refitted pairs, if the analysis begins with hits."""
+    if analysis.tracks is None:
+        return None
+    name = analysis.tracks.detector
+    if name not in BUILT_IN:
+        folder.base = replace(folder.base, inputs={name: sha256(name)} if Path(name).is_file() else {})
+    return track(analysis.tracks, folder, detector_of(name), analysis.plain["tracks"], tell)
+
+
+def save_tracks(tracked: TrackedChain | None, folder: Folder) -> list[str]:
+    """What the stages from hits found, as files people look for; those of an earlier run are taken away."""
+    results: dict[str, Result | None] = dict.fromkeys(TRACK_TABLES)
+    if tracked is not None:
+        found = (tracked.corrections, tracked.probes, tracked.reference)
+        results = dict(zip(TRACK_TABLES, found, strict=True))
+    for name, result in results.items():
+        if result is None:
+            (folder.path / name).unlink(missing_ok=True)
+        else:
+            result.save(folder.path / name, overwrite=True)
+    return [name for name, result in results.items() if result is not None]
 
 
 def save(chain: Chain, folder: Folder) -> list[str]:
@@ -188,7 +228,18 @@ def load_run(out: str | Path) -> RunResults:
             for i, name in enumerate(names)
         },
         provenance=provenance,
+        tracks=_tracks(out),
     )
+
+
+def _tracks(out: Path) -> TrackResults | None:
+    corrections, probes, reference = (out / name for name in TRACK_TABLES)
+    if not corrections.exists():
+        return None
+    return TrackResults(
+        corrections=GlobalCorrections.load(corrections), probes=ProbeBias.load(probes),
+        reference=MassReference.load(reference),
+    )  # fmt: skip
 
 
 def _optional(kind: type[R], path: Path) -> R | None:

@@ -24,19 +24,28 @@ class Sample:
 
 
 def require_one_input(document: TomlText, files: tuple[Path, ...]) -> None:
-    """Events are read or generated, not both."""
-    if "generate" not in document.values:
+    """Events are read, generated, or made as tracks; one of the three."""
+    makers = [name for name in ("generate", "tracks") if name in document.values]
+    if len(makers) == 2:
+        raise ConfigError(
+            f"{document.place('tracks')} [tracks] and [generate] both make events",
+            kind="config.two_inputs",
+            where={"also": f"{document.place('generate')} [generate]"},
+            do="remove one of them",
+        )
+    if not makers:
         return
+    maker = makers[0]
     listed = [f"{name}.files" for name in ("input", "simulation") if _lists_files(document.values.get(name))]
     if files or listed:
         given = f"the files {files[0]}{', …' if len(files) > 1 else ''}" if files else listed[0]
         raise ConfigError(
-            f"{document.place('generate')} [generate] makes the events, and {given} would be read",
+            f"{document.place(maker)} [{maker}] makes the events, and {given} would be read",
             kind="config.two_inputs",
             where={"also": ", ".join(f"{document.place(key)} {key}" for key in listed)},
             do="name the columns in a file given as --config, or remove the file names"
             if document.name.startswith("built-in")
-            else "remove [generate] or the file names",
+            else f"remove [{maker}] or the file names",
         )
 
 

@@ -18,3 +18,8 @@ def at_most(threads: int | None) -> Iterator[None]:
         yield
     finally:
         numba.set_num_threads(before)
+
+
+def current() -> int:
+    """How many threads that is now."""
+    return int(numba.get_num_threads())

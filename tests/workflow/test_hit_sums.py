@@ -75,7 +75,7 @@ def test_another_refit_does_not_go_on_from_the_same_folder(files, refit, tmp_pat
 
 
 def test_halves_of_a_chunk_are_the_whole(files, refit):
-    made = HitBlocks(source=open_hits(files, COLUMNS, detector=refit.detector), refit=refit)
+    made = HitBlocks.of_files(open_hits(files, COLUMNS, detector=refit.detector), refit)
     rows = COLUMNS.chunk_rows
     whole = made(Chunk(number=1, start=rows, stop=2 * rows))
     one = made(Chunk(number=1, start=rows, stop=rows + rows // 2))
@@ -88,7 +88,7 @@ def test_halves_of_a_chunk_are_the_whole(files, refit):
 def test_whole_files_by_workers_are_the_same_candidates(files, refit):
     source = open_hits(files, COLUMNS, detector=refit.detector)
     whole = FileBlocks(paths=tuple(map(str, files)), config=COLUMNS, refit=refit)(Chunk(number=0, start=0, stop=1))
-    made = HitBlocks(source=open_hits(files[:1], COLUMNS, detector=refit.detector), refit=refit)
+    made = HitBlocks.of_files(open_hits(files[:1], COLUMNS, detector=refit.detector), refit)
     parts = [made(chunk) for chunk in made.chunks()]
     assert sum(len(part) for part in parts) == len(whole)
     assert_array_equal(np.concatenate([part.gradient for part in parts]), whole.gradient)

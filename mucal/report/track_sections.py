@@ -1,0 +1,76 @@
+"""Sections about tracks: the bias of their momenta before and after the global corrections."""
+
+import numpy as np
+
+from mucal.globalcor import EVEN, ODD
+from mucal.globalcor.families import KINDS
+from mucal.plot.globalcor import error_figure, probe_figure
+from mucal.report.page import Item, Picture, Section, Table, Text
+from mucal.report.run_results import TrackResults, p_text
+
+
+def bias_section(tracks: TrackResults) -> Section:
+    """Momenta before and after the global corrections: the front of a closure from hits."""
+    probes = tracks.probes
+    rows = []
+    for i, pt in enumerate(probes.momenta):
+        for parity, name in ((EVEN, "charge-even"), (ODD, "charge-odd")):
+            mean, error = probes.common(i, parity)
+            before = probes.mean_before[i, parity].mean()
+            rows.append([
+                f"{name}, {pt:g} GeV", f"{1e5 * before:+.1f}", f"{1e5 * mean:+.2f} ± {1e5 * error:.2f}",
+                f"{np.abs(1e5 * probes.mean_before[i, parity]).max():.1f}",
+                f"{np.abs(1e5 * probes.mean[i, parity]).max():.1f}", p_text(probes.p_value(i, parity)),
+            ])  # fmt: skip
+    header = ["", "mean before", "mean after", "largest before", "largest after", "χ² over η bins"]
+    return Section(
+        title="Bias of momenta",
+        items=(
+            Text(
+                text="Muons without scattering, straggling or resolution were sent through the true detector and "
+                "fitted on the assumed one, before and after the global corrections. What is left should be explained "
+                "by the covariance of the corrections alone; its points move together. Units of 10⁻⁵."
+            ),
+            Table(head=header, rows=rows),
+            Picture(figure=probe_figure(probes), caption="Fitted over true curvature, minus 1, in bins of η."),
+        ),
+    )
+
+
+def corrections_section(tracks: TrackResults) -> Section:
+    """The solve in numbers: how many parameters of each kind, how well known, what was frozen."""
+    found = tracks.corrections
+    rows = []
+    for k, kind in enumerate(KINDS):
+        here = found.registry.kind == k
+        if not here.any():
+            continue
+        free = here & found.free
+        ratio = found.error_over_prior[free]
+        rows.append([
+            kind, f"{int(free.sum())} of {int(here.sum())}",
+            f"{np.median(ratio):.2f}" if ratio.size else "–", f"{int((here & found.prior_driven).sum())}",
+        ])  # fmt: skip
+    items: tuple[Item, ...] = (
+        Text(text=" ".join(f"{line[:1].upper()}{line[1:]}." for line in found.summary())),
+        Table(head=["kind", "fitted", "error / prior (median)", "prior-driven"], rows=rows),
+        Text(
+            text=f"The constraint assumed a mean mass of {tracks.reference.m_ref[0]:.5f} GeV and a width of "
+            f"{1e3 * tracks.reference.gamma[0]:.2f} MeV, those of the simulated pairs after the same selection."
+        ),
+        Picture(figure=error_figure(found), caption="1 where the tracks add nothing to the prior."),
+    )
+    return Section(title="Global corrections", items=items)
+
+
+def track_lines(tracks: TrackResults) -> list[str]:
+    """For the head of the page."""
+    lines = []
+    for i, pt in enumerate(tracks.probes.momenta):
+        mean, error = tracks.probes.common(i, EVEN)
+        before = tracks.probes.mean_before[i, EVEN].mean()
+        lines.append(
+            f"Momentum scale at {pt:g} GeV: {1e5 * before:+.1f}·10⁻⁵ before the global corrections, "
+            f"{1e5 * mean:+.1f} ± {1e5 * error:.1f} after."
+        )
+    return lines
