@@ -6,16 +6,40 @@ leave, sigma_X(f), for all Y.  Source: arXiv:2412.13872.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
 
 from mucal.arrays import FloatArray, check_shapes
-from mucal.errors import NotCertified
+from mucal.errors import ConfigError, NotCertified
 from mucal.likelihood import FitConfig, Model, expected_events, fit, nominal_impacts, rescale
 from mucal.store import Result
 from mucal.wmass.tensor import MASS, UNIT
+
+
+def displaced(model: Model, values: Mapping[str, float]) -> Model:
+    """The model whose central prediction is that of `model` with some nuisances moved; their constraints stay at 0.
+
+    With parton nuisances this is another set whose central value lies elsewhere, its uncertainties being alike.
+
+    values : constrained parameter -> where it is moved, in standard errors
+
+    Raises InputError for an unknown parameter, ConfigError for a free one.
+    """
+    x = np.zeros(len(model.parameters))
+    x[model.index(values)] = list(values.values())
+    free = [name for name in values if model.precision[model.index([name])[0]] == 0]
+    if free:
+        raise ConfigError(f"parameter '{free[0]}' is free; only constrained ones have a central prediction to move")
+    ratio = np.zeros_like(model.nominal)
+    for block in model.effects.blocks():
+        if block.additive and np.any(x[block.columns] != 0):
+            raise ConfigError(f"a displaced parameter adds events to '{model.processes[block.process]}'")
+        ratio[block.bins, block.process] += block.kappa @ x[block.columns]
+    factor = np.exp(ratio)
+    return replace(model, nominal=model.nominal * factor, sumw2=model.sumw2 * factor**2)
+
 
 STEP: Final = 0.5
 LARGEST: Final = 10.0

@@ -12,6 +12,7 @@ from mucal.likelihood import FitConfig, Model, asimov, expected_events, fit, fro
 from mucal.templates import Templates, TemplatesConfig, build
 from mucal.wmass import MASS, Background, compare, helicity_model, mass_model, scale_factors, split_mass
 from mucal.wmass.helicity import GROUP
+from mucal.wmass.pdf_sets import displaced
 from mucal.wmass.tensor import events_at_mass
 
 # templates of Sobol points are better than the Poisson errors of their number: closure is tested without those
@@ -231,6 +232,30 @@ def test_scale_factors_cover_the_other_sets():
     assert np.all(np.abs(found.shifts) <= found.after[:, None])
     assert found.after[1] > found.before[1]
     assert_allclose(np.diag(found.shifts), 0.0, atol=1e-9)
+
+
+def test_displaced_prediction_is_that_of_moved_nuisances(templates, flat):
+    model = mass_model(templates, [flat])
+    moved = {"pdf_03_avg": 1.5, "pdf_07_diff": -0.7}
+    values = model.centre.copy()
+    values[model.index(moved)] = list(moved.values())
+    found = displaced(model, moved)
+    assert_allclose(expected_events(found), expected_events(model, values), rtol=1e-12)
+    assert_allclose(found.centre, model.centre)
+    with pytest.raises(ConfigError, match="is free"):
+        displaced(model, {MASS: 1.0})
+
+
+def test_factors_on_sets_of_the_toy_partons(templates, flat):
+    # a set with half the errors whose central value lies away by 2 of the others' must grow
+    model = mass_model(templates, [flat], without=("angular_coefficients", "pt_model"))
+    names = model.groups["pdf"]
+    away = displaced(model, dict.fromkeys(names[:16:2], 2.0))
+    sets = {"wide": model, "far": rescale(away, dict.fromkeys(names, 0.25))}
+    found = scale_factors(sets, config=EXACT)
+    assert found.factors[0] == 1.0
+    assert found.factors[1] >= found.factors[0]
+    assert np.all(np.abs(found.shifts) <= found.after[:, None])
 
 
 def test_sets_that_cannot_cover_are_refused():
