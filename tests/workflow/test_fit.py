@@ -149,18 +149,21 @@ def test_numbers_are_rounded_to_two_digits_of_the_error(value, error, text):
     assert rounded(value, error) == text
 
 
-def test_all_outputs_are_written_once(run, tmp_path):
-    def write(**options):
-        folders = [str(tmp_path / name) for name in ("fit.h5", "figures", "hepdata", "page.html")]
-        return [path.name for path in write_outputs(run, *folders, **options)]
-
-    names = write()
+def test_all_outputs_are_written(run, tmp_path):
+    out, figures, hepdata, page = (str(tmp_path / name) for name in ("fit.h5", "figures", "hepdata", "page.html"))
+    names = [path.name for path in write_outputs(run, out, figures, hepdata, page)]
     assert {"fit.h5", "submission.yaml", "impacts_mass.pdf", "correlations.png", "bins_bins.pdf", "page.html"} <= set(
         names
     )
+    assert all(path.stat().st_size > 500 for path in tmp_path.rglob("*.*"))
+
+
+def test_no_output_is_overwritten_unasked(run, tmp_path):
+    out, hepdata = str(tmp_path / "fit.h5"), str(tmp_path / "hepdata")
+    names = write_outputs(run, out, None, hepdata)
     with pytest.raises(FileExistsError):
-        write()
-    assert write(overwrite=True) == names
+        write_outputs(run, None, None, hepdata)
+    assert write_outputs(run, out, None, hepdata, overwrite=True) == names
 
 
 def test_bins_after_the_fit_are_not_shown_blinded(path, run):
