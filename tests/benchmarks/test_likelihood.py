@@ -182,6 +182,8 @@ def test_against_rabbit(n_parameters, tmp_path):
         [rabbit_python(), str(DRIVER), str(tmp_path / "model.npz"), str(tmp_path / "answers.npz")], check=True
     )
     rabbit = dict(np.load(tmp_path / "answers.npz"))
+    warm = dense_model(40, 8, 60)
+    fit(warm, toy(warm, np.random.default_rng(5)), FitConfig(n_threads=THREADS))
     result, wall, processor = clocked(lambda: fit(model, data, FitConfig(n_threads=THREADS)))
     _, more, more_processor = clocked(lambda: (global_impacts(model, data, result, "p00000"),
                                                nominal_impacts(model, data, result, "p00000")))  # fmt: skip
