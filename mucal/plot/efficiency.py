@@ -30,7 +30,7 @@ def pass_fail_figure(found: Efficiencies, row: int) -> Figure:
             error = f" $\\pm$ {found.error[row]:.4f}" if np.isfinite(found.error[row]) else ""
             label(axes[1], f"eff = {found.eff[row]:.4f}{error}, p = {found.p_value[row]:.2g}")
         else:
-            label(axes[1], f"{status.name}: {status.sentence.split(';')[0]}")
+            label(axes[1], f"not usable: {status.name}")
     return figure
 
 
@@ -78,7 +78,7 @@ def efficiency_map_figure(found: Efficiencies, charge: int = 0, *, note: str = "
     values = found.eff.reshape(h.shape)[:, :, charge, u]
     with style():
         figure, axis = panels(width=6.8, height=4.0)
-        mesh = axis.pcolormesh(h.eta_edges, h.pt_edges, values.T, cmap="Blues")
+        mesh = axis.pcolormesh(h.eta_edges, h.pt_edges, values.T, cmap="viridis")
         eta, pt = (0.5 * (edges[1:] + edges[:-1]) for edges in (h.eta_edges, h.pt_edges))
         missing = np.argwhere(~np.isfinite(values))
         axis.plot(eta[missing[:, 0]], pt[missing[:, 1]], "x", color=BEFORE, markersize=5)
