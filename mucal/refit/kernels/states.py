@@ -50,13 +50,13 @@ def solve_in_place(a: FloatArray, b: FloatArray, width: int) -> bool:
 
 
 @borrowing
-def _product(a: FloatArray, b: FloatArray, width: int, out: FloatArray, transposed: bool) -> None:
-    """out (5, width) = a b, or a^T b."""
+def _product(a: FloatArray, b: FloatArray, width: int, out: FloatArray) -> None:
+    """out (5, width) = a b."""
     for r in range(5):
         for c in range(width):
             total = 0.0
             for k in range(5):
-                total += (a[k, r] if transposed else a[r, k]) * b[k, c]
+                total += a[r, k] * b[k, c]
             out[r, c] = total
 
 
@@ -87,61 +87,82 @@ def eliminate(
             row -= 1
             _add_row(row_h[row, 0], row_h[row, 1], 1.0 / (sigma[row] * sigma[row]), rows_z[row], width,
                      information, e, c)  # fmt: skip
-        # (1 + Lambda Q)^-1 of Lambda and E together
-        for i in range(5):
-            for j in range(5):
-                total = 1.0 if i == j else 0.0
-                for k in range(5):
-                    total += information[i, k] * noise[leg, k, j]
-                matrix[i, j] = total
-                joined[i, j] = information[i, j]
-            for j in range(width):
-                joined[i, 5 + j] = e[i, j]
-        if not solve_in_place(matrix, joined, 5 + width):
+        if not _loosen(noise[leg], width, information, e, c, matrix, joined, turned):
             return False
-        _product(noise[leg], joined, 5 + width, turned, False)
-        for i in range(width):
-            for j in range(width):
-                total = 0.0
-                for k in range(5):
-                    total += e[k, i] * turned[k, 5 + j]
-                c[i, j] -= total
-        # z moves the state: x' = F x + T z
-        t = legs_z[leg]
-        for i in range(5):
-            for j in range(width):
-                total = 0.0
-                for k in range(5):
-                    total += joined[i, k] * t[k, j]
-                moved[i, j] = total
-        for i in range(width):
-            for j in range(width):
-                total = 0.0
-                for k in range(5):
-                    total += t[k, i] * (moved[k, j] - joined[k, 5 + j]) - joined[k, 5 + i] * t[k, j]
-                c[i, j] += total
-        for i in range(5):
-            for j in range(width):
-                joined[i, 5 + j] -= moved[i, j]
-        f = transport[leg]
-        for i in range(5):
-            for j in range(5):
-                total = 0.0
-                for k in range(5):
-                    total += joined[i, k] * f[k, j]
-                matrix[i, j] = total
-        for i in range(5):
-            for j in range(5):
-                total = 0.0
-                for k in range(5):
-                    total += f[k, i] * matrix[k, j]
-                information[i, j] = total
-            for j in range(width):
-                total = 0.0
-                for k in range(5):
-                    total += f[k, i] * joined[k, 5 + j]
-                e[i, j] = total
+        _shift_by_z(legs_z[leg], width, joined, moved, c)
+        _carry_inwards(transport[leg], width, joined, matrix, information, e)
     return True
+
+
+@borrowing
+def _loosen(
+    noise: FloatArray, width: int, information: FloatArray, e: FloatArray, c: FloatArray, matrix: FloatArray,
+    joined: FloatArray, turned: FloatArray,
+) -> bool:  # fmt: skip
+    """Noise Q before the state: joined (5, 5 + width) = M (Lambda, E) with M = (1 + Lambda Q)^-1, c -= E^T Q M E."""
+    for i in range(5):
+        for j in range(5):
+            total = 1.0 if i == j else 0.0
+            for k in range(5):
+                total += information[i, k] * noise[k, j]
+            matrix[i, j] = total
+            joined[i, j] = information[i, j]
+        for j in range(width):
+            joined[i, 5 + j] = e[i, j]
+    if not solve_in_place(matrix, joined, 5 + width):
+        return False
+    _product(noise, joined, 5 + width, turned)
+    for i in range(width):
+        for j in range(width):
+            total = 0.0
+            for k in range(5):
+                total += e[k, i] * turned[k, 5 + j]
+            c[i, j] -= total
+    return True
+
+
+@borrowing
+def _shift_by_z(t: FloatArray, width: int, joined: FloatArray, moved: FloatArray, c: FloatArray) -> None:
+    """z moves the state, x' = F x + T z: its terms of c, and joined's E <- M E - M Lambda T."""
+    for i in range(5):
+        for j in range(width):
+            total = 0.0
+            for k in range(5):
+                total += joined[i, k] * t[k, j]
+            moved[i, j] = total
+    for i in range(width):
+        for j in range(width):
+            total = 0.0
+            for k in range(5):
+                total += t[k, i] * (moved[k, j] - joined[k, 5 + j]) - joined[k, 5 + i] * t[k, j]
+            c[i, j] += total
+    for i in range(5):
+        for j in range(width):
+            joined[i, 5 + j] -= moved[i, j]
+
+
+@borrowing
+def _carry_inwards(
+    f: FloatArray, width: int, joined: FloatArray, matrix: FloatArray, information: FloatArray, e: FloatArray
+) -> None:
+    """information, e <- F^T (joined Lambda) F, F^T (joined E)."""
+    for i in range(5):
+        for j in range(5):
+            total = 0.0
+            for k in range(5):
+                total += joined[i, k] * f[k, j]
+            matrix[i, j] = total
+    for i in range(5):
+        for j in range(5):
+            total = 0.0
+            for k in range(5):
+                total += f[k, i] * matrix[k, j]
+            information[i, j] = total
+        for j in range(width):
+            total = 0.0
+            for k in range(5):
+                total += f[k, i] * joined[k, 5 + j]
+            e[i, j] = total
 
 
 @borrowing
