@@ -1,7 +1,7 @@
 """Parameters of a pyhf workspace: what constrains each, where it starts, and which uncertainties become parameters."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,7 +9,7 @@ import numpy as np
 
 from mucal.arrays import FloatArray
 from mucal.errors import InputError
-from mucal.io.pyhf_workspace import Modifier, Sample, Workspace
+from mucal.io.pyhf_workspace import PER_BIN, Modifier, Sample, Workspace
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +61,12 @@ def explicit_staterror(found: Workspace) -> bool:
 
 
 def parameters_of_workspace(found: Workspace, explicit: bool) -> dict[str, Parameter]:
+    """Name -> parameter, in the order in which modifiers name them.
+
+    explicit : factors of staterror are parameters
+
+    Raises InputError for a name with two meanings, and for settings that are not read.
+    """
     parameters: dict[str, Parameter] = {}
     for sample, modifier in modifiers(found):
         for name, parameter in _parameters_of(found, sample, modifier, explicit).items():
@@ -80,39 +86,57 @@ def parameters_of_workspace(found: Workspace, explicit: bool) -> dict[str, Param
 
 
 def _parameters_of(found: Workspace, sample: Sample, modifier: Modifier, explicit: bool) -> dict[str, Parameter]:
-    settings, size = found.settings.get(modifier.name, {}), sample.nominal.size
-    where = {**sample.where, "parameter": modifier.name}
-    if modifier.kind in ("shapesys", "staterror"):
-        if set(settings) & {"auxdata", "sigmas", "fixed", "factors"}:
-            raise InputError(f"settings of {modifier.kind} are not read", kind="pyhf.not_exact", where=where)
-        if modifier.kind == "shapesys" or not explicit:
-            return {}
-        errors = relative_errors(found.channels[sample.where["channel"]], modifier.name)
-        return {
-            f"{modifier.name}[{i}]": Parameter(centre=1.0, precision=error**-2.0, start=1.0, meaning="staterror")
-            for i, error in enumerate(errors.tolist())
-            if error > 0
-        }
-    start = settings.get("inits", [None] * size)
+    settings = found.settings.get(modifier.name, {})
+    if modifier.kind in PER_BIN:
+        return _of_simulation(found, sample, modifier, explicit and modifier.kind == "staterror", settings)
     if modifier.kind in ("normfactor", "shapefactor"):
-        names = [f"{modifier.name}[{i}]" for i in range(size)] if modifier.kind == "shapefactor" else [modifier.name]
-        values = [float(_one(start, i, 1.0)) for i in range(len(names))]
-        return {
-            name: Parameter(centre=value, precision=0.0, start=value, meaning=modifier.kind)
-            for name, value in zip(names, values, strict=True)
-        }
+        return _free(modifier, sample.nominal.size, settings)
+    return {modifier.name: _constrained(sample, modifier, settings)}
+
+
+def _of_simulation(
+    found: Workspace, sample: Sample, modifier: Modifier, explicit: bool, settings: Mapping[str, Any]
+) -> dict[str, Parameter]:
+    """None, unless the factors of a staterror have to be parameters."""
+    if set(settings) & {"auxdata", "sigmas", "factors"} or settings.get("fixed"):
+        raise InputError(
+            f"the settings of {modifier.kind} '{modifier.name}' are not read",
+            kind="pyhf.not_exact",
+            where=sample.where,
+        )
+    errors = relative_errors(found.channels[sample.where["channel"]], modifier.name) if explicit else np.zeros(0)
+    return {
+        f"{modifier.name}[{i}]": Parameter(centre=1.0, precision=error**-2.0, start=1.0, meaning="staterror")
+        for i, error in enumerate(errors.tolist())
+        if error > 0
+    }
+
+
+def _free(modifier: Modifier, size: int, settings: Mapping[str, Any]) -> dict[str, Parameter]:
+    names = [f"{modifier.name}[{i}]" for i in range(size)] if modifier.kind == "shapefactor" else [modifier.name]
+    values = [float(_one(settings.get("inits"), i, 1.0)) for i in range(len(names))]
+    return {
+        name: Parameter(centre=value, precision=0.0, start=value, meaning=modifier.kind)
+        for name, value in zip(names, values, strict=True)
+    }
+
+
+def _constrained(sample: Sample, modifier: Modifier, settings: Mapping[str, Any]) -> Parameter:
+    where = {**sample.where, "parameter": modifier.name}
     lumi = modifier.kind == "lumi"
     if lumi and not {"auxdata", "sigmas"} <= set(settings):
         raise InputError("lumi has no 'auxdata' and 'sigmas' in the measurement", kind="pyhf.structure", where=where)
-    if not lumi and "sigmas" in settings:
+    if not lumi and _one(settings.get("sigmas"), 0, 1.0) != 1.0:
         raise InputError(f"'sigmas' of a {modifier.kind} are not read", kind="pyhf.not_exact", where=where)
     centre = float(_one(settings.get("auxdata"), 0, 0.0))
     sigma = float(_one(settings.get("sigmas"), 0, 1.0))
-    first = float(_one(start, 0, centre))
-    if settings.get("fixed"):
-        centre = first
-    meaning = "lumi" if lumi else "normsys or histosys"
-    return {modifier.name: Parameter(centre=centre, precision=sigma**-2.0, start=first, meaning=meaning)}
+    start = float(_one(settings.get("inits"), 0, centre))
+    return Parameter(
+        centre=start if settings.get("fixed") else centre,
+        precision=sigma**-2.0,
+        start=start,
+        meaning="lumi" if lumi else "normsys or histosys",
+    )
 
 
 def _one(values: Any, i: int, default: float) -> float:

@@ -1,7 +1,7 @@
 """A pyhf workspace (HistFactory JSON, version 1.0.0) with its structure checked: what follows need not look again."""
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -77,13 +77,22 @@ def read_workspace(path: str | Path, measurement: str | None = None) -> Workspac
         raise _wrong("there are no channels", {"file": str(path)})
     chosen = _measurement(content, measurement)
     config = _key(chosen, "config", {"measurement": chosen["name"]})
+    poi = str(_key(config, "poi", {"measurement": str(chosen["name"])}) or "")
+    settings = dict(_settings(config))
+    held = {name for name, one in settings.items() if one.get("fixed") and set(one.get("inits", [1.0])) == {1.0}}
     return Workspace(
-        channels=channels,
+        channels={name: tuple(_without(sample, held) for sample in samples) for name, samples in channels.items()},
         counts=counts,
         measurement=str(chosen["name"]),
-        poi=str(_key(config, "poi", {"measurement": str(chosen["name"])}) or ""),
-        settings=dict(_settings(config)),
+        poi=poi,
+        settings=settings,
     )
+
+
+def _without(sample: Sample, held: Collection[str]) -> Sample:
+    """The sample without the uncertainties by bin that are held at 1: they do nothing."""
+    kept = tuple(one for one in sample.modifiers if one.kind not in PER_BIN or one.name not in held)
+    return replace(sample, modifiers=kept)
 
 
 def _settings(config: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:

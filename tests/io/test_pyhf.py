@@ -116,6 +116,21 @@ def test_settings_of_parameters_are_kept(read):
     assert fitted(found).value("branching") == 0.8
 
 
+def test_a_fixed_staterror_is_left_out(read):
+    plain = copy.deepcopy(WORKSPACES["statistical error of two samples, luminosity"])
+    plain["measurements"][0]["config"]["parameters"].append({"name": "mc", "fixed": True})
+    found = read(plain)
+    assert found.mc_stat == "none"
+    assert not found.model.sumw2.any()
+
+
+def test_a_fixed_staterror_away_from_1_is_refused(read):
+    plain = copy.deepcopy(WORKSPACES["statistical error of two samples, luminosity"])
+    plain["measurements"][0]["config"]["parameters"].append({"name": "mc", "fixed": True, "inits": [1.0, 1.1, 1.0]})
+    with pytest.raises(InputError, match="settings of staterror 'mc' are not read"):
+        read(plain)
+
+
 def test_the_interpolation_of_a_norm_is_ours_when_symmetric_and_never_at_the_templates():
     assert norm_difference(1.1, 1 / 1.1, "code1") < 1e-15
     assert norm_difference(1.1, 1 / 1.1, "code4") < 1e-9
