@@ -9,12 +9,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from mucal.workflow.apply import apply, bundle_of
+    from mucal.workflow.application import apply, bundle_of
+    from mucal.workflow.calibration_run import load_run, run, write_report
     from mucal.workflow.config import Analysis, load_analysis
-    from mucal.workflow.describe import describe
+    from mucal.workflow.description import describe
     from mucal.workflow.outcome import Outcome
     from mucal.workflow.progress import Event, Tell, silent
-    from mucal.workflow.run import load_run, run, write_report
     from mucal.workflow.single import check, derive_scale, fit_masses, fit_summary, simulate
     from mucal.workflow.threads import at_most
     from mucal.workflow.verification import verify
@@ -25,21 +25,21 @@ _PLACES: Final = {
     "Event": "mucal.workflow.progress",
     "Outcome": "mucal.workflow.outcome",
     "Tell": "mucal.workflow.progress",
-    "apply": "mucal.workflow.apply",
+    "apply": "mucal.workflow.application",
     "at_most": "mucal.workflow.threads",
-    "bundle_of": "mucal.workflow.apply",
+    "bundle_of": "mucal.workflow.application",
     "check": "mucal.workflow.single",
     "derive_scale": "mucal.workflow.single",
-    "describe": "mucal.workflow.describe",
+    "describe": "mucal.workflow.description",
     "fit_masses": "mucal.workflow.single",
     "fit_summary": "mucal.workflow.single",
     "load_analysis": "mucal.workflow.config",
-    "load_run": "mucal.workflow.run",
-    "run": "mucal.workflow.run",
+    "load_run": "mucal.workflow.calibration_run",
+    "run": "mucal.workflow.calibration_run",
     "silent": "mucal.workflow.progress",
     "simulate": "mucal.workflow.single",
     "verify": "mucal.workflow.verification",
-    "write_report": "mucal.workflow.run",
+    "write_report": "mucal.workflow.calibration_run",
 }
 
 __all__ = [

@@ -200,6 +200,11 @@ def generated_mass(hits: Hits, fits: PairFits) -> np.ndarray:
     assert hits.truth is not None
     paired = hits if np.all(hits.pair >= 0) else hits.select(hits.pair >= 0)
     assert paired.truth is not None
-    qop, lam, phi = np.moveaxis(paired.truth.state[np.maximum(fits.tracks, 0), :3], 2, 0)
-    mass = invariant_mass(np.cos(lam) / np.abs(qop), np.arcsinh(np.tan(lam)), phi)
+    mass = pair_masses(paired.truth.state[np.maximum(fits.tracks, 0)])
     return np.where(fits.tracks[:, 1] >= 0, mass, np.nan)
+
+
+def pair_masses(state: np.ndarray) -> np.ndarray:
+    """(C,) GeV from the states (C, 2, 5) of both muons."""
+    qop, lam, phi = np.moveaxis(state[..., :3], 2, 0)
+    return invariant_mass(np.cos(lam) / np.abs(qop), np.arcsinh(np.tan(lam)), phi)

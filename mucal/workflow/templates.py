@@ -12,7 +12,7 @@ from mucal.likelihood import Model
 from mucal.store import sha256
 from mucal.templates import Templates, TemplatesConfig, build
 from mucal.wmass import Background, mass_model
-from mucal.workflow.apply import bundle_of
+from mucal.workflow.application import bundle_of
 from mucal.workflow.toml_text import overlay, parse_toml, read_toml
 from mucal.workflow.validate import build as validated
 

@@ -10,7 +10,7 @@ from mucal.errors import ConfigError
 from mucal.scale import ResolutionTable, ScaleTable
 from mucal.simulation import DimuonSimulation, generate_dimuons
 from mucal.workflow import Event, apply, load_analysis
-from mucal.workflow.apply import columns
+from mucal.workflow.application import columns
 
 EDGES = np.array([-2.4, 0.0, 2.4])
 

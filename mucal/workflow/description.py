@@ -15,7 +15,7 @@ from mucal.massfit import MassFits, SpectrumFit
 from mucal.scale import ResolutionTable, ScaleTable, coherent_shift
 from mucal.scale.recovery import Recovery
 from mucal.store import Result, is_result, read_header
-from mucal.workflow.apply import bundle_of
+from mucal.workflow.application import bundle_of
 from mucal.workflow.chain import quality_line
 from mucal.workflow.outcome import beyond
 from mucal.workflow.outside_files import Lines, describe_file
