@@ -65,8 +65,7 @@ def measure(events: BosonEvents, table: ResolutionTable) -> Measured:
 
 
 def transverse_mass(events: BosonEvents, measured: Measured, muon: int) -> FloatArray:
-    """(N,) GeV of one muon and the missing momentum; the other muon of a pair counts as missing, unless it is one of
-    a W candidate, where it is."""
+    """(N,) GeV of one muon and what is missing: all but this muon and the recoil, so a pair's other muon, too."""
     phi = events.leptons[:, muon, PHI]
     x, y = measured.pt[:, muon] * np.cos(phi), measured.pt[:, muon] * np.sin(phi)
     noise = RECOIL_SIGMA * ndtri(events.spare[:, 2:])
