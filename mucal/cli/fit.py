@@ -1,5 +1,6 @@
 """`mucal fit`."""
 
+import os
 from importlib import import_module
 
 import click
@@ -64,7 +65,7 @@ def command(
         model,
         stage.FitOptions(
             data=data, asimov=asimov, pois=pois, unblind=unblind, freeze=freeze, start=start, mc_stat=mc_stat, per=per,
-            read=reading, n_threads=jobs or 1,
+            read=reading, n_threads=jobs or os.cpu_count() or 1,
         ),
     )  # fmt: skip
     written = _write(run, (out, figures, hepdata, page), overwrite)
