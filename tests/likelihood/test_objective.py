@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
-from mucal.likelihood import observe
+from mucal.likelihood import from_arrays, kernels, observe
 from mucal.likelihood.curvature import hessian
 from mucal.likelihood.interpolation import bent, bent_curvature, bent_slope
 from mucal.likelihood.objective import objective
@@ -105,3 +105,14 @@ def test_interpolation_meets_the_templates_with_two_derivatives():
 
 def test_a_negative_expectation_is_outside_the_domain():
     assert at("gamma").value_and_gradient(np.array([-9.0, 0, 0, 0, 0, 0]))[0] == np.inf
+
+
+def test_bins_whose_processes_have_the_same_columns_agree_with_difference_quotients():
+    rng = np.random.default_rng(4)
+    nominal, kappa = rng.uniform(50, 90, (5, 3)), rng.normal(0, 0.05, (5, 3, 7))
+    model = from_arrays(nominal, kappa, parameters=tuple("abcdefg"), processes=("W", "Z", "fake"), sumw2=0.3 * nominal)
+    function = objective(model, observe(model, rng.poisson(nominal.sum(axis=1)).astype(float)), "gamma")
+    assert all(kernels.alike(function.table, 3 * b, 3 * b + 3) for b in range(5))
+    x = rng.normal(size=7)
+    slow = quotient(lambda y: function.value_and_gradient(y)[0], x)
+    assert_allclose(function.value_and_gradient(x)[1], slow, rtol=1e-8, atol=1e-8)
