@@ -1,7 +1,7 @@
 """The text of a combine-style datacard: simple cards line by line, anything else refused with its line number."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, NoReturn
@@ -37,6 +37,7 @@ class Effect:
 class Card:
     """What a card says, by directive.
 
+    counts             : imax, jmax, kmax -> number and line
     channels, observed : in order; counts, -1 for those of the histogram
     column_channels, column_processes, column_signal, rates : a column of the table each
     shapes             : (process, channel) -> file, nominal pattern, varied pattern
@@ -46,7 +47,7 @@ class Card:
     """
 
     path: Path
-    counts: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    counts: dict[str, tuple[int, int]] = field(default_factory=dict)
     channels: tuple[str, ...] = ()
     observed: tuple[float, ...] = ()
     column_channels: tuple[str, ...] = ()
@@ -87,28 +88,34 @@ def read_card(path: str | Path) -> Card:
         raise InputError(
             f"{path.name} is not text at byte {error.start}", kind="datacard.text", where={"file": path}
         ) from error
-    card, counts = Card(path=path), {}
+    card = Card(path=path)
     lines = list(_lines(text))
-    for i, line in enumerate(lines):
-        first = line.words[0]
-        if first in ("imax", "jmax", "kmax"):
-            if len(line.words) > 1 and line.words[1] != "*":
-                counts[first] = (_integer(card, line, line.words[1]), line.number)
-        elif first == "bin":
-            _bins(card, line, lines[i + 1] if i + 1 < len(lines) else None)
-        elif first == "observation":
-            card.observed = tuple(_events(card, line, word) for word in line.words[1:])
-        elif first == "process":
-            _processes(card, line)
-        elif first == "rate":
-            card.rates = tuple(_events(card, line, word) for word in line.words[1:])
-        elif first == "shapes":
-            _shapes(card, line)
-        elif first not in ("Combination",):
-            _effect(card, line)
-    card.counts = counts
+    for line, following in zip(lines, [*lines[1:], None], strict=True):
+        _read_line(card, line, following)
     _check(card)
     return card
+
+
+def _read_line(card: Card, line: Line, following: Line | None) -> None:
+    first = line.words[0]
+    match first:
+        case "imax" | "jmax" | "kmax":
+            if len(line.words) > 1 and line.words[1] != "*":
+                card.counts[first] = int(_number(card, line, line.words[1])), line.number
+        case "bin":
+            _bins(card, line, following)
+        case "observation":
+            card.observed = tuple(_events(card, line, word) for word in line.words[1:])
+        case "process":
+            _processes(card, line)
+        case "rate":
+            card.rates = tuple(_events(card, line, word) for word in line.words[1:])
+        case "shapes":
+            _shapes(card, line)
+        case "Combination":  # the title that combineCards.py writes
+            pass
+        case _:
+            _effect(card, line)
 
 
 def _lines(text: str) -> Iterator[Line]:
@@ -223,10 +230,6 @@ def _same(card: Card, what: str, words: Sequence[object], expected: int) -> None
             kind="datacard.columns",
             where={"file": card.path},
         )
-
-
-def _integer(card: Card, line: Line, word: str) -> int:
-    return int(_number(card, line, word))
 
 
 def _events(card: Card, line: Line, word: str) -> float:

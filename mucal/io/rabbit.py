@@ -71,28 +71,42 @@ def read_rabbit(
 def _read(
     file: h5py.File, path: Path, channels: Mapping[str, Sequence[int]] | None, systematic_type: SystematicType
 ) -> FitInput:
-    processes, systs = arrays.texts(file, "hprocs", path=path), arrays.texts(file, "hsysts", path=path)
-    signals = arrays.texts(file, "hsignals", path=path)
     counts = arrays.floats(file, "hdata_obs", (None,), path=path)
-    noted = arrays.systematic_type(file, path=path)
-    kind = _kind(noted, systematic_type, path)
-    nominal, effects, n_full = read_tensor(file, path, counts.size, processes, systs, len(signals), kind == "normal")
-    if kind == "normal" and signals:
-        raise InputError(
-            "effects add events that the rates of the signals do not multiply; here rates multiply everything",
-            kind="rabbit.not_exact",
-            where={"file": path, "signals": ", ".join(signals)},
-        )
+    kind = _kind(arrays.systematic_type(file, path=path), systematic_type, path)
     if "hbetavariations" in file and arrays.array(file, "hbetavariations", path=path).any():
         raise InputError(
             "the tensor correlates the simulation of different bins (hbetavariations)",
             kind="rabbit.not_exact",
             where={"file": path},
         )
+    model, n_full = _model(file, path, _channels(channels, counts.size, path), kind == "normal")
+    names = arrays.texts(file, "hpseudodatanames", path=path)
+    others = arrays.floats(file, "hpseudodata", (counts.size, len(names)), path=path) if names else np.zeros((0, 0))
+    return FitInput(
+        model=model,
+        observation=observe(model, counts),
+        names=names,
+        alternative=others,
+        format="rabbit",
+        notes=tuple(_notes(file, kind, n_full - counts.size)),
+    )
+
+
+def _model(file: h5py.File, path: Path, channels: tuple[Channel, ...], additive: bool) -> tuple[Model, int]:
+    """The model of the bins with data, and the number of all bins of the file."""
+    processes, systs = arrays.texts(file, "hprocs", path=path), arrays.texts(file, "hsysts", path=path)
+    signals = arrays.texts(file, "hsignals", path=path)
+    if additive and signals:
+        raise InputError(
+            "effects add events that the rates of the signals do not multiply; here rates multiply everything",
+            kind="rabbit.not_exact",
+            where={"file": path, "signals": ", ".join(signals)},
+        )
+    n_bins = sum(channel.n_bins for channel in channels)
+    nominal, effects, n_full = read_tensor(file, path, n_bins, processes, systs, len(signals), additive)
     weights = arrays.floats(file, "hconstraintweights", (len(systs),), path=path)
-    interest = _of_interest(file, path, systs)
     model = Model(
-        channels=_channels(channels, counts.size, path),
+        channels=channels,
         processes=processes,
         parameters=(*signals, *systs),
         nominal=nominal,
@@ -101,21 +115,11 @@ def _read(
         rate=np.array([[signals.index(p) if p in signals else -1] for p in processes], dtype=np.int64),
         centre=np.array([1.0] * len(signals) + [0.0] * len(systs)),
         precision=np.concatenate([np.zeros(len(signals)), weights]),
-        pois=(*signals, *interest),
+        pois=(*signals, *_of_interest(file, path, systs)),
         groups=_groups(file, path, systs),
         external=tuple(_external(file, path)),
     )
-    names = arrays.texts(file, "hpseudodatanames", path=path)
-    return FitInput(
-        model=model,
-        observation=observe(model, counts),
-        names=names,
-        alternative=arrays.floats(file, "hpseudodata", (counts.size, len(names)), path=path)
-        if names
-        else np.zeros((0, 0)),
-        format="rabbit",
-        notes=tuple(_notes(file, kind, n_full - counts.size)),
-    )
+    return model, n_full
 
 
 def _kind(noted: str, asked: SystematicType, path: Path) -> str:
