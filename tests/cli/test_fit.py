@@ -1,6 +1,8 @@
 """`mucal fit` as a script sees it."""
 
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -113,3 +115,16 @@ def test_what_looks_wrong_in_the_model_is_a_warning(mucal, tmp_path):
 def test_a_bad_file_ends_with_3(mucal, tmp_path, content):
     (tmp_path / "bad").write_text(content)
     assert mucal("fit", tmp_path / "bad").code == 3
+
+
+def test_a_fit_does_not_wait_for_libraries_it_does_not_need(workspace):
+    # numba brings awkward, and awkward pyarrow: an entry point of theirs, which we do not choose
+    heavy = ("matplotlib", "mplhep", "uproot", "correctionlib", "pandas", "iminuit", "hist", "pydantic", "jinja2")
+    program = (
+        "import sys, json; from mucal.cli import main; code = main(sys.argv[1:]); "
+        f"print(json.dumps([code, [m for m in {heavy} if m in sys.modules]]))"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", program, "fit", str(workspace)], capture_output=True, text=True, check=True
+    )
+    assert json.loads(ended.stdout.splitlines()[-1]) == [0, []]
