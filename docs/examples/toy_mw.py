@@ -13,6 +13,7 @@ import numpy as np
 import mucal
 from mucal.likelihood import FitConfig, Model, expected_events, fit, global_impacts, nominal_impacts
 from mucal.templates import Templates, TemplatesConfig, build
+from mucal.templates.smoothing import smoothed
 from mucal.wmass import MASS, Background, compare, helicity_model, mass_model, published, split_mass
 from mucal.wmass.tensor import events_at_mass
 
@@ -77,6 +78,9 @@ def main() -> None:
     calibration = mucal.load(asked.calibration) if asked.calibration else None
     config = TemplatesConfig(channel="w", events=asked.events, helicity=True)
     templates = build(config, calibration=calibration, n_threads=asked.threads, tell=print)
+    model = mass_model(templates, [background(templates)])
+    print(f"without smoothing: {100 * fit(model, expected_events(model), ASIMOV).error(MASS):.2f} MeV")
+    templates = smoothed(templates)
     model = mass_model(templates, [background(templates)])
     print_impacts(model)
     print_parts(model, templates)

@@ -1,0 +1,68 @@
+"""Log-ratios made smooth in eta and pT, so that the noise of few events does not look like information.
+
+A fit with many nuisances takes every accident of a template's variation for a feature that the data can tell: errors
+come out too small (arXiv:2401.10542).  Each log-ratio of a charge is replaced by its weighted least-squares polynomial,
+Chebyshev in eta and pT, the weights being the expected events.  Only for variations that are smooth by nature: a
+calibration's steps from bin to bin of eta are not.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Final
+
+import numpy as np
+from numpy.polynomial import chebyshev
+
+from mucal.arrays import FloatArray
+from mucal.errors import ConfigError
+from mucal.templates.table import Templates
+from mucal.theory.nuisances import COUNTS
+from mucal.theory.variation import log_ratio
+
+PT_DEGREE, ETA_DEGREE = 14, 6
+"""Enough for the edge at half the boson's mass to be followed within a bin of 1 GeV (docs/physics/templates.md)."""
+
+THEORY: Final = tuple(COUNTS)
+
+
+def smoothed(
+    templates: Templates, groups: Sequence[str] = THEORY, *, pt_degree: int = PT_DEGREE, eta_degree: int = ETA_DEGREE
+) -> Templates:
+    """Templates in (charge, eta, pt) whose variations of some groups, and of the mass, are smooth.
+
+    groups                : of nuisances; those that the templates do not have are left out
+    pt_degree, eta_degree : of the polynomials
+
+    Raises ConfigError for other axes, or degrees that the bins do not carry.
+    """
+    if tuple(templates.axes) != ("charge", "eta", "pt"):
+        raise ConfigError(f"smoothing needs the axes charge, eta, pt, not {', '.join(templates.axes)}")
+    _, n_eta, n_pt = templates.binning.shape
+    if not (0 <= pt_degree < n_pt and 0 <= eta_degree < n_eta):
+        raise ConfigError(f"degrees {eta_degree} in eta and {pt_degree} in pT, for {n_eta} and {n_pt} bins")
+    chosen = np.flatnonzero(np.isin(templates.groups, groups))
+    basis = _basis(n_eta, n_pt, eta_degree, pt_degree)
+    kappa, shifted = templates.kappa.copy(), templates.shifted.copy()
+    for p, nominal in enumerate(templates.nominal):
+        kappa[p, chosen] = _smooth(kappa[p, chosen], nominal, basis)
+        ratio = log_ratio(shifted[:, p], np.broadcast_to(nominal, shifted[:, p].shape))
+        shifted[:, p] = nominal * np.exp(_smooth(ratio, nominal, basis))
+    return replace(templates, kappa=kappa, shifted=shifted)
+
+
+def _basis(n_eta: int, n_pt: int, eta_degree: int, pt_degree: int) -> FloatArray:
+    """(E T, C) products of Chebyshev polynomials at the bins' centres, for one charge."""
+    eta = chebyshev.chebvander((np.arange(n_eta) + 0.5) / n_eta * 2 - 1, eta_degree)
+    pt = chebyshev.chebvander((np.arange(n_pt) + 0.5) / n_pt * 2 - 1, pt_degree)
+    result: FloatArray = np.einsum("ei,tj->etij", eta, pt).reshape(n_eta * n_pt, -1)
+    return result
+
+
+def _smooth(rows: FloatArray, nominal: FloatArray, basis: FloatArray) -> FloatArray:
+    """The projection of each row (S, B) on the basis, charge by charge; bins without events keep a smooth value."""
+    result = np.empty_like(rows)
+    for bins in np.split(np.arange(nominal.size), nominal.size // basis.shape[0]):
+        root = np.sqrt(np.maximum(nominal[bins], 0.0))
+        coefficients = np.linalg.lstsq(root[:, None] * basis, root[:, None] * rows[:, bins].T, rcond=None)[0]
+        result[:, bins] = (basis @ coefficients).T
+    return result
