@@ -11,6 +11,7 @@ import mucal
 from mucal.likelihood import Model
 from mucal.store import sha256
 from mucal.templates import Templates, TemplatesConfig, build
+from mucal.templates.smoothing import smoothed
 from mucal.wmass import Background, mass_model
 from mucal.workflow.application import bundle_of
 from mucal.workflow.toml_text import overlay, parse_toml, read_toml
@@ -47,10 +48,12 @@ def fill_templates(
 
 
 def measurement(templates: Templates, flat: float = 0.0) -> Model:
-    """The model that `mucal fit` takes.
+    """The model that `mucal fit` takes; variations of theory are smoothed where the bins are of eta and pT.
 
     flat : share of a background, flat in all bins, of the whole; known to 5 %
     """
+    if "eta" in templates.axes:
+        templates = smoothed(templates)
     if not flat:
         return mass_model(templates)
     signal = templates.nominal.sum()
