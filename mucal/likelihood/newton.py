@@ -13,7 +13,9 @@ from mucal.likelihood.objective import Expansion, Objective
 from mucal.likelihood.status import Status
 
 NEAR: Final = 1e-6
-"""EDM below which the factor is kept: what is left to go falls by some orders of magnitude a step."""
+NEARLY: Final = 1e-2
+SURE: Final = 1.03
+"""EDM below which the factor is kept (NEARLY: if steps keep their promise within SURE); it falls by orders a step."""
 SETTLED: Final = 1e-18
 POLISHED: Final = 1e-15
 """EDM at which the exact Hessian is that of the minimum: from 1e-13 away it gave errors 1.3e-6 off."""
@@ -76,7 +78,8 @@ def minimise(function: Objective, start: FloatArray, free: BoolArray, max_steps:
         quality = fell / gain if gain > NEAR else 1.0
         doubtful = doubtful or (gain < FAR and not 1 / TRUSTED < quality < TRUSTED)
         here = new
-        if damping == 0 and gain < NEAR:
+        sure = gain < NEAR or (gain < NEARLY and 1 / SURE < quality < SURE)
+        if damping == 0 and sure:
             here, edm = _settle(function, here, matrix, free, gain)
             break
         damping = 0.0 if damping <= FIRST_DAMPING else damping / (10 if quality > 0.5 else 1)
@@ -110,7 +113,8 @@ def _matrix(
             return InParameters(cho_factor(exact, lower=True))
         except (LinAlgError, ValueError):
             pass
-    return factorise(at.jacobian[:, free], at.expected, prior, damping)
+    jacobian = at.jacobian if free.all() else at.jacobian[:, free]
+    return factorise(jacobian, at.expected, prior, damping)
 
 
 def _step(function: Objective, here: _Point, matrix: NormalMatrix, free: BoolArray) -> tuple[float, _Point]:

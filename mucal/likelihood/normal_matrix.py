@@ -117,7 +117,8 @@ def _in_bins(w: FloatArray, prior: Prior, damping: float, corner: FloatArray) ->
     root = root[held]
     place = np.searchsorted(np.flatnonzero(held), prior.linked)
     z = w[:, held]
-    z /= root
+    if np.any(root != 1.0):
+        z /= root
     if place.size:
         z[:, place] = solve_triangular(corner, z[:, place].T, lower=True).T
     wu = w[:, ~held]
