@@ -60,7 +60,7 @@ def test_derivatives_of_chi2_state_and_mass_against_refits(tracker, magnet, make
     # As for single tracks: gradients at random hits and a mass one width off, Hessian and J_ref where residuals vanish.
     loss = kind == "eloss"
     thin = make_sample(
-        tracker, magnet, 30, eta=2.0, pt=(3.0, 12.0), noise=False, surfaces=bare(tracker, loss=loss), alpha=FEW,
+        tracker, magnet, 12, eta=2.0, pt=(3.0, 12.0), noise=False, surfaces=bare(tracker, loss=loss), alpha=FEW,
         smear=1.0 if name == "random" else 0.0, paired=True,
     )  # fmt: skip
     first, _ = fit_pairs(tracker, magnet, thin.hits, thin.routes, CONFIG, surfaces=thin.surfaces)
@@ -103,7 +103,7 @@ def test_derivatives_of_chi2_state_and_mass_against_refits(tracker, magnet, make
 
     rng = np.random.default_rng(5)
     places = np.flatnonzero((blocks.label >= low) & (blocks.label < high))
-    for place in rng.choice(places, 6, replace=False):
+    for place in rng.choice(places, 4, replace=False):
         i = int(np.searchsorted(blocks.label_offsets, place, side="right")) - 1
         c, label = int(blocks.candidate[i]), int(blocks.label[place])
         up, down = refit(label, step, mass), refit(label, -step, mass)
