@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
-from scipy.stats import norm
+from scipy.special import ndtri
 
 from mucal.errors import ConfigError
 from mucal.likelihood.profile_fit import FitResult
@@ -48,7 +48,7 @@ def blind(
 def offset(name: str, key: str = "") -> float:
     """A number from the standard normal distribution that is a function of name and key."""
     digest = hashlib.sha256(f"{key}\0{name}".encode()).digest()
-    return float(norm.ppf((int.from_bytes(digest[:8], "big") + 0.5) / 2**64))
+    return float(ndtri((int.from_bytes(digest[:8], "big") + 0.5) / 2**64))
 
 
 def _refuse_unknown(result: FitResult, names: Sequence[str]) -> None:

@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
-from scipy.stats import chi2
+from scipy.special import chdtrc
 
 from mucal.arrays import FloatArray
 from mucal.errors import NotCertified
@@ -34,7 +34,7 @@ class Goodness(Result):
     @property
     def p_value(self) -> float:
         """Probability of at least this q"""
-        return float(chi2.sf(self.q, self.ndof))
+        return float(chdtrc(self.ndof, self.q))
 
 
 def projected_goodness(

@@ -7,7 +7,7 @@ from typing import get_args
 
 import numpy as np
 from scipy.linalg import lapack
-from scipy.stats import chi2
+from scipy.special import chdtrc
 
 from mucal.arrays import BoolArray, FloatArray, check_shapes
 from mucal.errors import ConfigError, NotCertified, nearest
@@ -109,7 +109,7 @@ class FitResult(Result):
     @property
     def p_value(self) -> float:
         """Goodness-of-fit probability of the saturated test."""
-        return float(chi2.sf(self.saturated, self.ndof))
+        return float(chdtrc(self.ndof, self.saturated))
 
     def value(self, name: str) -> float:
         """One estimate."""

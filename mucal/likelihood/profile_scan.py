@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-from scipy.stats import chi2
+from scipy.special import chdtri
 
 from mucal.arrays import FloatArray, check_shapes
 from mucal.errors import NotCertified
@@ -143,7 +143,7 @@ def contour(
     angles = 2 * np.pi * np.arange(n_points) / n_points
     points = np.empty((len(levels), n_points, 2))
     for i, level in enumerate(levels):
-        z = math.sqrt(float(chi2.ppf(level, 2)))
+        z = math.sqrt(float(chdtri(2, 1.0 - level)))
         radius = z
         for j, angle in enumerate(angles):
             ray = root @ np.array([math.cos(angle), math.sin(angle)])
