@@ -8,12 +8,16 @@ Only the initial state is propagated, with the mean energy loss and without kink
 variables with the covariance Q of each leg.  Two solvers give the same: the marginal form, in which they are integrated
 out, and the state form, in which the states are eliminated from the last surface to the first.  Gradients and Hessians
 are those of chi2, factors of 2 included: covariance = 2 H^-1.  Derived in docs/physics/refit.md.
+
+Pairs minimise the sum of both tracks' chi2 over (q/p, lambda, phi) of both muons and their common vertex; then, once
+more, with ((m_ref + b - m) / Gamma)^2 added, where b makes up for the curvature of the mass m.  docs/physics/pairs.md.
 """
 
 from mucal.refit.local_update import LocalUpdate, update_locally
 from mucal.refit.mass_reference import MassReference, derive_mass_reference
+from mucal.refit.pair_fits import PairFits, PairPass
 from mucal.refit.pair_status import PairStatus
-from mucal.refit.pairs import BeamLine, PairFits, PairPass, fit_pairs
+from mucal.refit.pairs import BeamLine, fit_pairs
 from mucal.refit.parameters import ParameterMap, ProfiledBlocks
 from mucal.refit.residuals import HitResiduals, hit_residuals
 from mucal.refit.robust import RobustConfig, RobustFits, fit_robustly

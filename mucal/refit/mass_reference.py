@@ -62,7 +62,7 @@ def derive_mass_reference(
     pt_edges  : (B+1,)    None: one bin
 
     Raises ValueError if a bin holds fewer than two pairs.
-    Source: docs/physics/refit.md.
+    Source: docs/physics/pairs.md.
     """
     edges = np.array([0.0, np.inf]) if pt_edges is None else np.asarray(pt_edges, dtype=np.float64)
     use = selected & np.isfinite(mass_gen) & np.isfinite(softer_pt)

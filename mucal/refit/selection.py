@@ -1,15 +1,12 @@
 """Which pairs take part in the constrained fit and in what is summed from it."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from mucal.arrays import IntArray
+from mucal.refit.pair_fits import PairPass
 from mucal.refit.pair_status import PairStatus
-
-if TYPE_CHECKING:
-    from mucal.refit.pairs import PairPass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,7 +21,7 @@ class PairSelection:
     min_hits      :      of the track with fewer
     min_pixels    :      pixel hits of the track with fewer
 
-    Source: docs/physics/refit.md.
+    Source: docs/physics/pairs.md.
     """
 
     window: tuple[float, float] = (2.9, 3.3)
@@ -44,7 +41,7 @@ class PairSelection:
                 f"{self.eta_max}; expected positive numbers"
             )
 
-    def by_vertex(self, fits: "PairPass", counts: IntArray) -> IntArray:
+    def by_vertex(self, fits: PairPass, counts: IntArray) -> IntArray:
         """(C,) OK or why a pair does not take part; counts (C, 2) are hits and pixel hits of its weaker track."""
         with np.errstate(invalid="ignore"):
             return np.select(
@@ -68,7 +65,7 @@ class PairSelection:
                 int(PairStatus.OK),
             )
 
-    def by_constrained(self, fits: "PairPass") -> IntArray:
+    def by_constrained(self, fits: PairPass) -> IntArray:
         """(C,) the status of the constrained fit after the cuts on it."""
         with np.errstate(invalid="ignore"):
             return np.select(
