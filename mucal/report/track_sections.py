@@ -71,6 +71,6 @@ def track_lines(tracks: TrackResults) -> list[str]:
         before = tracks.probes.mean_before[i, EVEN].mean()
         lines.append(
             f"Momentum scale at {pt:g} GeV: {1e5 * before:+.1f}·10⁻⁵ before the global corrections, "
-            f"{1e5 * mean:+.1f} ± {1e5 * error:.1f} after."
+            f"({1e5 * mean:+.1f} ± {1e5 * error:.1f})·10⁻⁵ after."
         )
     return lines
