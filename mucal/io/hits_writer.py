@@ -92,13 +92,15 @@ def _write_parquet(path: Path, kinds: Columns, rows: Iterator[Columns], tree: st
             writer.write_table(pa.Table.from_arrays(arrays, schema=schema))
 
 
-_REPEATED: Final = ["run", "lumi", "charge", "module_id", "sigma_u", "sigma_v", "gen_parent"]
+# the stubs of pyarrow know neither a list of columns here nor offsets of 32 bits below: both are Any
+_REPEATED: Final[Any] = ["run", "lumi", "charge", "module_id", "sigma_u", "sigma_v", "gen_parent"]
 
 
-def _arrow(values: np.ndarray | Jagged, kind: pa.DataType) -> pa.Array:
+def _arrow(values: np.ndarray | Jagged, kind: pa.DataType) -> Any:
     if not isinstance(values, Jagged):
         return pa.array(values, type=kind)
-    return pa.ListArray.from_arrays(pa.array(values.offsets.astype(np.int32)), pa.array(values.content), type=kind)
+    offsets: Any = pa.array(values.offsets.astype(np.int32))
+    return pa.ListArray.from_arrays(offsets, pa.array(values.content), type=kind)
 
 
 def _write_root(path: Path, kinds: Columns, rows: Iterator[Columns], tree: str) -> None:
