@@ -13,7 +13,7 @@ from mucal.arrays import IntArray
 from mucal.errors import InputError
 from mucal.io.csv_events import CsvEvents
 from mucal.io.dimuon_input import DimuonInput
-from mucal.io.duplicates import DuplicateSpool, Repeats
+from mucal.io.duplicates import DuplicateSpool, Repeats, refuse_repeats
 from mucal.io.event_files import (
     check_distinct,
     check_kinds,
@@ -82,7 +82,10 @@ class DimuonSource:
         elif self._has_ids:
             with DuplicateSpool(one_per_event=self.config.layout != "pair") as spool:
                 yield from self._stream(spool, None)
-                self._refuse_repeats(spool.finish())
+                refuse_repeats(
+                    spool.finish(), self.files, f"{self._ledger.used} pairs",
+                    do='remove the repeated files or rows, or set duplicates = "first" to keep the first of each',
+                )  # fmt: skip
         else:
             yield from self._stream(None, None)
         self._refuse_bad()
@@ -119,27 +122,6 @@ class DimuonSource:
                 where={reason: "; ".join(self._ledger.examples[reason]) for reason in bad},
                 do="mend the input or select the good events; max_bad_fraction sets the limit",
             )
-
-    def _refuse_repeats(self, repeats: Repeats) -> None:
-        if not repeats.sequence.size:
-            return
-        shown = [
-            f"{self._locate(int(b))} repeats {self._locate(int(a))}"
-            for a, b in zip(repeats.first[:EXAMPLES_KEPT], repeats.sequence[:EXAMPLES_KEPT], strict=True)
-        ]
-        raise InputError(
-            f"{repeats.sequence.size} of {self._ledger.used} pairs come twice",
-            kind="input.duplicates",
-            where={f"{i + 1}": text for i, text in enumerate(shown)},
-            do='remove the repeated files or rows, or set duplicates = "first" to keep the first of each',
-        )
-
-    def _locate(self, sequence: int) -> str:
-        for table in self.files:
-            if sequence < table.entries:
-                return f"{table.path} entry {sequence}"
-            sequence -= table.entries
-        raise IndexError(sequence)
 
 
 def open_dimuons(files: str | Path | Sequence[str | Path], config: DimuonInput) -> DimuonSource:

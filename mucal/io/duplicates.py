@@ -7,13 +7,16 @@ pair with different digits are caught, two real pairs of an event are not.
 
 import errno
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import IO, Final, Self
 
 import numpy as np
 
 from mucal.arrays import BoolArray, IntArray
-from mucal.errors import ResourceError
+from mucal.errors import InputError, ResourceError
+from mucal.io.event_table import EventTable
+from mucal.ledger import EXAMPLES_KEPT
 from mucal.track import Dimuons
 
 BUCKETS: Final = 64
@@ -138,3 +141,28 @@ def _same(a: np.ndarray, b: np.ndarray, one_per_event: bool) -> BoolArray:
         same &= np.all(np.abs(a["pt"] - b["pt"]) <= TOLERANCE * a["pt"], axis=1)
         same &= np.all(np.abs(a["eta"] - b["eta"]) <= TOLERANCE, axis=1)
     return same
+
+
+def refuse_repeats(repeats: Repeats, files: Sequence[EventTable], of: str, *, do: str) -> None:
+    """Raises InputError with the first places of rows that came twice, if any did.
+
+    files : as they were read, one after the other
+    of    : how many rows there were, as "4096 pairs"
+    do    : the remedy
+    """
+    if not repeats.sequence.size:
+        return
+    pairs = zip(repeats.first[:EXAMPLES_KEPT], repeats.sequence[:EXAMPLES_KEPT], strict=True)
+    shown = [f"{_locate(files, int(b))} repeats {_locate(files, int(a))}" for a, b in pairs]
+    raise InputError(
+        f"{repeats.sequence.size} of {of} come twice", kind="input.duplicates",
+        where={f"{i + 1}": text for i, text in enumerate(shown)}, do=do,
+    )  # fmt: skip
+
+
+def _locate(files: Sequence[EventTable], sequence: int) -> str:
+    for table in files:
+        if sequence < table.entries:
+            return f"{table.path} entry {sequence}"
+        sequence -= table.entries
+    raise IndexError(sequence)

@@ -10,7 +10,7 @@ import numpy as np
 from mucal.arrays import IntArray
 from mucal.detector import Detector
 from mucal.errors import InputError
-from mucal.io.duplicates import DuplicateSpool, Repeats
+from mucal.io.duplicates import DuplicateSpool, refuse_repeats
 from mucal.io.event_files import check_distinct
 from mucal.io.event_table import Chunk, EventTable, Jagged
 from mucal.io.hits_columns import from_chunk, no_hits
@@ -72,7 +72,10 @@ class HitsSource:
         else:
             with DuplicateSpool(one_per_event=True) as spool:
                 yield from self._stream(spool)
-                self._refuse_repeats(spool.finish())
+                refuse_repeats(
+                    spool.finish(), self.files, f"{self._ledger.read} tracks",
+                    do='remove the repeated files or rows; duplicates = "ignore" does not look for them',
+                )  # fmt: skip
         self._refuse_bad()
 
     def _stream(self, spool: DuplicateSpool | None) -> Iterator[Hits]:
@@ -105,27 +108,6 @@ class HitsSource:
                 where={reason: "; ".join(self._ledger.examples[reason]) for reason in self._ledger.rejected},
                 do="mend the input, or name the detector that it was recorded with; max_bad_fraction sets the limit",
             )
-
-    def _refuse_repeats(self, repeats: Repeats) -> None:
-        if not repeats.sequence.size:
-            return
-        shown = [
-            f"{self._locate(int(b))} repeats {self._locate(int(a))}"
-            for a, b in zip(repeats.first[:EXAMPLES_KEPT], repeats.sequence[:EXAMPLES_KEPT], strict=True)
-        ]
-        raise InputError(
-            f"{repeats.sequence.size} of {self._ledger.read} tracks come twice",
-            kind="input.duplicates",
-            where={f"{i + 1}": text for i, text in enumerate(shown)},
-            do='remove the repeated files or rows; duplicates = "ignore" does not look for them',
-        )
-
-    def _locate(self, sequence: int) -> str:
-        for table in self.files:
-            if sequence < table.entries:
-                return f"{table.path} entry {sequence}"
-            sequence -= table.entries
-        raise IndexError(sequence)
 
 
 def open_hits(

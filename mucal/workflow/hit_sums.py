@@ -155,12 +155,15 @@ def accumulate_hits(
 
 
 def digest_of(refit: Refit) -> str:
-    """Of all that the blocks depend on besides the hits and the registry."""
+    """Of all that the blocks depend on besides the hits and the registry: geometry, material, field, fit, selection."""
     h = hashlib.sha256(np.ascontiguousarray(refit.total).tobytes())
     config = {k: v for k, v in asdict(refit.config).items() if k != "n_threads"}
     for part in (config, refit.selection, refit.detector.name):
         h.update(repr(part).encode())
-    numbers = [] if refit.mass is None else [refit.mass.pt_edges, refit.mass.m_ref, refit.mass.gamma]
+    modules = refit.model.modules
+    numbers: list[np.ndarray] = [refit.surfaces.packed, refit.surfaces.media, refit.magnet.packed]
+    numbers += [modules.strip_angle, modules.focus, modules.n_meas]
+    numbers += [] if refit.mass is None else [refit.mass.pt_edges, refit.mass.m_ref, refit.mass.gamma]
     numbers += [] if refit.beam is None else [refit.beam.centre, refit.beam.cov]
     for array in numbers:
         h.update(np.ascontiguousarray(array).tobytes())

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from mucal.detector import Detector
+from mucal.errors import InputError
 from mucal.globalcor import AccumulateConfig, GlobalCorrections, NormalEquations, ProbeBias, Refit, accumulate, solve
 from mucal.refit import MassReference, derive_mass_reference
 from mucal.simulation import distorted, simulate_hits, stream_muons
@@ -105,12 +106,18 @@ def _iteration(
             rows=2 * CHUNK, refit=refit, seen=collector,
         )  # fmt: skip
         chunks = blocks.chunks()
-        return accumulate(
+        found = accumulate(
             blocks, chunks, refit.registry, AccumulateConfig(n_threads=config.refit.n_threads),
             tell=lambda made: tell(
                 Event(stage=f"refit {number + 1}", done=made.chunk.number + 1, total=len(chunks), unit="chunks")
             ),
         )  # fmt: skip
+        if found.failed:
+            raise InputError(
+                f"{len(found.failed)} of {len(chunks)} chunks of refit {number + 1} failed, first {found.failed[0]}",
+                kind="refit.failed",
+            )
+        return found
 
     def pairs() -> RefittedPairs:
         if collector.parts:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
-from mucal.detector import barrel
+from mucal.detector import barrel, displaced
 from mucal.errors import ConfigError, InputError, Interrupted
 from mucal.globalcor import AccumulateConfig, Chunk, Family, Refit, build_registry
 from mucal.io import HitsInput, open_hits, write_hits
@@ -70,6 +70,10 @@ def test_another_refit_does_not_go_on_from_the_same_folder(files, refit, tmp_pat
     other = replace(refit, mass=MassReference.constant(3.0930, 0.02))
     assert digest_of(other) != digest_of(refit)
     assert digest_of(replace(refit, config=RefitConfig(n_threads=1))) == digest_of(refit)
+    moved = np.zeros((refit.detector.n_modules, 6))
+    moved[3, 0] = 1e-4
+    true = replace(refit.detector, modules=displaced(refit.detector.modules, moved))
+    assert digest_of(replace(refit, detector=true)) != digest_of(refit)
     with pytest.raises(ConfigError, match="refit"):
         accumulate_hits(files, other, CONFIG, columns=COLUMNS, checkpoints=tmp_path / "kept")
 

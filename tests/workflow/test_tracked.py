@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
-from mucal.errors import ConfigError
+from mucal.errors import ConfigError, InputError
 from mucal.globalcor import EVEN, GlobalCorrections, ProbeBias
 from mucal.refit import MassReference
 from mucal.workflow import load_analysis, run
 from mucal.workflow.calibration_run import load_run
+from mucal.workflow.hit_sums import HitBlocks
 from mucal.workflow.refitted_pairs import RefittedPairs, curvature_bias
 from mucal.workflow.stages import TRACK_TABLES
 
@@ -105,3 +106,14 @@ def test_two_makers_of_events_are_refused(tmp_path):
     (tmp_path / "c.toml").write_text(CONFIG + '[generate]\nresonance = "jpsi"\n')
     with pytest.raises(ConfigError, match=r"\[tracks\] and \[generate\] both make events"):
         load_analysis(tmp_path / "c.toml")
+
+
+def test_a_chunk_that_cannot_be_fitted_ends_the_run(tmp_path, monkeypatch):
+    (tmp_path / "c.toml").write_text(CONFIG.replace("3_000", "300"))
+
+    def fails(self, chunk):
+        raise ValueError("no such luck")
+
+    monkeypatch.setattr(HitBlocks, "__call__", fails)
+    with pytest.raises(InputError, match="chunks of refit 1 failed"):
+        run(load_analysis(tmp_path / "c.toml"), tmp_path / "out")
