@@ -10,7 +10,8 @@ An error says what was found, where, what asked for it and what to do:
 
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
-from typing import ClassVar
+from enum import IntEnum
+from typing import ClassVar, Self
 
 
 class MucalError(Exception):
@@ -79,3 +80,19 @@ def nearest(name: str, known: Iterable[str], count: int = 3) -> list[str]:
     """The known names most like `name`, best first; matching ignores case."""
     by_lower = {k.lower(): k for k in known}
     return [by_lower[match] for match in get_close_matches(name.lower(), by_lower, n=count, cutoff=0.4)]
+
+
+class StatusEnum(IntEnum):
+    """How one of many fits, tracks or parameters ended: members are (number, sentence), and are the number.
+
+    A batch does not stop where one of its entries fails: the entry gets a status, whose sentence people read.
+    """
+
+    sentence: str
+
+    def __new__(cls, value: int, sentence: str = "") -> Self:
+        """The member of this number."""
+        member = int.__new__(cls, value)
+        member._value_ = value
+        member.sentence = sentence
+        return member

@@ -1,12 +1,10 @@
 """How the fit of one efficiency ended."""
 
-from enum import IntEnum
+from mucal.errors import StatusEnum
 
 
-class Status(IntEnum):
+class Status(StatusEnum):
     """The end of one fit; every member carries a sentence."""
-
-    sentence: str
 
     OK = 0, "the fit converged: EDM below tolerance, covariance finite and positive definite"
     EMPTY = 1, "the bin holds no probes"
@@ -18,9 +16,3 @@ class Status(IntEnum):
     TEMPLATE_EMPTY = 7, "the signal template of the bin is empty inside the window"
     NON_FINITE = 8, "the contents or the template of the bin are not finite, or negative"
     OUTSIDE = 9, "a given efficiency lies outside [0, 1] or its error is not a positive number"
-
-    def __new__(cls, value: int, sentence: str = "") -> "Status":
-        member = int.__new__(cls, value)
-        member._value_ = value
-        member.sentence = sentence
-        return member

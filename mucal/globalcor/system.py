@@ -2,32 +2,24 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from enum import IntEnum
 
 import numpy as np
 
 from mucal.arrays import BoolArray, FloatArray, IntArray
+from mucal.errors import StatusEnum
 from mucal.globalcor.constraints import Constraint, Measurement, Subspace, eliminate, rows_of
 from mucal.globalcor.normal_equations import NormalEquations, PartialSum
 from mucal.globalcor.registry import Registry
 from mucal.numerics.blocks import SymmetricBlocks
 
 
-class ParameterStatus(IntEnum):
+class ParameterStatus(StatusEnum):
     """Whether a parameter was fitted; every member carries a sentence."""
-
-    sentence: str
 
     FREE = 0, "fitted"
     NO_INFORMATION = 1, "no candidate says anything of it"
     FEW_ENTRIES = 2, "fewer candidates than asked for"
     FIXED = 3, "held fixed on request"
-
-    def __new__(cls, value: int, sentence: str = "") -> "ParameterStatus":
-        member = int.__new__(cls, value)
-        member._value_ = value
-        member.sentence = sentence
-        return member
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

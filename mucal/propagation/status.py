@@ -1,14 +1,11 @@
 """How the propagation of one track ended."""
 
-from enum import IntEnum
-
+from mucal.errors import StatusEnum
 from mucal.propagation.kernels import legs as kernels
 
 
-class TrackStatus(IntEnum):
+class TrackStatus(StatusEnum):
     """The end of one track; every member carries a sentence.  What a track did not reach is NaN."""
-
-    sentence: str
 
     OK = kernels.OK, "the track reached every surface of its route"
     LOOPER = kernels.LOOPER, "the track turned by more than half a circle before its last surface"
@@ -18,9 +15,3 @@ class TrackStatus(IntEnum):
     STEP_CAP = kernels.STEP_CAP, "the track took the largest number of steps allowed; lengthen the steps or the cap"
     BAD_START = kernels.BAD_START, "the start state is not finite or has no momentum"
     TOO_FORWARD = kernels.TOO_FORWARD, "the track starts at |eta| > 4, where no tracker of ours measures"
-
-    def __new__(cls, value: int, sentence: str = "") -> "TrackStatus":
-        member = int.__new__(cls, value)
-        member._value_ = value
-        member.sentence = sentence
-        return member

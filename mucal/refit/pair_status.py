@@ -1,14 +1,11 @@
 """How the fit of one pair ended."""
 
-from enum import IntEnum
-
+from mucal.errors import StatusEnum
 from mucal.refit.kernels import fit as kernels
 
 
-class PairStatus(IntEnum):
+class PairStatus(StatusEnum):
     """Every member carries a sentence.  A pass that is not OK has NaN for its results."""
-
-    sentence: str
 
     OK = kernels.OK, "the predicted change of chi2 fell below the tolerance"
     PROPAGATION = kernels.PROPAGATION, "a reference track did not reach every surface"
@@ -32,9 +29,3 @@ class PairStatus(IntEnum):
     LARGE_EDM = 28, "the last step predicted a larger change of chi2 than the selection allows"
     SOFT = 29, "a muon's pT is smaller than the selection allows"
     FORWARD = 30, "a muon's |eta| is larger than the selection allows"
-
-    def __new__(cls, value: int, sentence: str = "") -> "PairStatus":
-        member = int.__new__(cls, value)
-        member._value_ = value
-        member.sentence = sentence
-        return member

@@ -1,14 +1,11 @@
 """How the fit of one track ended."""
 
-from enum import IntEnum
-
+from mucal.errors import StatusEnum
 from mucal.refit.kernels import fit as kernels
 
 
-class FitStatus(IntEnum):
+class FitStatus(StatusEnum):
     """Every member carries a sentence.  A track that is not OK has NaN for its results."""
-
-    sentence: str
 
     OK = kernels.OK, "the predicted change of chi2 fell below the tolerance"
     PROPAGATION = kernels.PROPAGATION, "the reference track did not reach every surface; see `propagation`"
@@ -21,9 +18,3 @@ class FitStatus(IntEnum):
     BAD_HIT = kernels.BAD_HIT, "a hit is not finite, has no positive error or lies on an unknown module"
     BAD_SEED = kernels.BAD_SEED, "the seed is not finite or its charge is not that of q/p"
     DOUBLE_HIT = kernels.DOUBLE_HIT, "two hits lie on one module"
-
-    def __new__(cls, value: int, sentence: str = "") -> "FitStatus":
-        member = int.__new__(cls, value)
-        member._value_ = value
-        member.sentence = sentence
-        return member

@@ -1,31 +1,23 @@
 """Which elements a helix crosses, in order."""
 
 from dataclasses import dataclass
-from enum import IntEnum
 
 import numpy as np
 
 from mucal.arrays import BoolArray, FloatArray, IntArray, check_shapes
 from mucal.detector.navigation.index import NavigationIndex
 from mucal.detector.navigation.kernels import crossings as kernels
+from mucal.errors import StatusEnum
 from mucal.store import Result
 from mucal.units import CURVATURE
 
 
-class NavigationStatus(IntEnum):
+class NavigationStatus(StatusEnum):
     """How the way of one track ended; every member carries a sentence."""
-
-    sentence: str
 
     OK = 0, "the track left the tracker"
     LOOPER = 1, "the track made half a turn inside the tracker; what it crossed until then is kept"
     NON_FINITE = 2, "start, direction or momentum are not finite; nothing was crossed"
-
-    def __new__(cls, value: int, sentence: str = "") -> "NavigationStatus":
-        member = int.__new__(cls, value)
-        member._value_ = value
-        member.sentence = sentence
-        return member
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
