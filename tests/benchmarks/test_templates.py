@@ -80,4 +80,7 @@ def test_generator():
     made = production.production("w_minus")
     for reuse in (1, 4):
         ours = median(lambda reuse=reuse: generator.generate(made, 0, 4 * N, seed=1, reuse=reuse), 3)
+        events = generator.generate(made, 0, 4 * N, seed=1, reuse=reuse)
+        # weights have mean 1 over the sample
+        assert abs(events.weight.mean() - 1.0) < 5.0 * events.weight.std() / np.sqrt(events.weight.size / reuse)
         print(f"\ngenerated W, each boson {reuse} times: {4 * N / ours:.3g} events/s/core")
