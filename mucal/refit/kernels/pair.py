@@ -198,6 +198,55 @@ def start_at_mass(ys: FloatArray, constraints: FloatArray, room: tuple[FloatArra
 
 
 @borrowing
+def solve_pair(
+    field: FloatArray, surfaces: FloatArray, media: FloatArray, modules: FloatArray, routes: IntArray, hit_of: IntArray,
+    hits: FloatArray, ys: FloatArray, settings: FloatArray, constraints: FloatArray, use_mass: bool,
+    rooms: tuple[tuple[FloatArray, ...], tuple[FloatArray, ...]], work: tuple[FloatArray, ...],
+    forms: tuple[tuple[FloatArray, ...], tuple[FloatArray, ...]], integers: IntArray, room: tuple[FloatArray, ...],
+    cov: FloatArray, report: FloatArray, counts: IntArray,
+) -> tuple[int, float, float, float, float]:  # fmt: skip
+    """The linear problem about ys (2, 7): the step in the room, cov, counts and the degrees of freedom of the report.
+
+    Arguments as in `fit_pair`.  Returns status, chi2 here, its predicted drop, residual of the mass row, its variance.
+    """
+    a, r, columns, inverse, dx, gain = room[0], room[1], room[2], room[3], room[5], room[6]
+    slope, curvature, numbers, moving = room[7], room[8], room[9], room[10]
+    chi2, drop, left, s = 0.0, 0.0, 0.0, 1.0
+    for k in range(2):
+        state, propagated, reached, n, part = reduce_leg(
+            field, surfaces, media, modules, routes[k], hit_of[k], hits, ys[k], settings, rooms[k], work, forms[k],
+            integers[k], moving[k],
+        )  # fmt: skip
+        if state == NOT_PROPAGATED:
+            report[PROPAGATED] = propagated
+            return PROPAGATION, 0.0, 0.0, 0.0, 1.0
+        if state == FEW_ROWS:
+            return TOO_FEW_HITS, 0.0, 0.0, 0.0, 1.0
+        if state == SINGULAR:
+            return NOT_POSITIVE, 0.0, 0.0, 0.0, 1.0
+        if state != REDUCED:
+            return UNCONSTRAINED, 0.0, 0.0, 0.0, 1.0
+        counts[k], counts[2 + k] = n, reached
+        chi2 += part
+    n_rows, part = tie(field, ys, rooms, (forms[0][7], forms[1][7]), constraints, room, work[3])
+    chi2 += part
+    if not triangularise(a, n_rows, SIZE, r, columns, 0):
+        return UNCONSTRAINED, 0.0, 0.0, 0.0, 1.0
+    for i in range(SIZE):
+        drop += r[i] * r[i]
+        dx[i] = r[i]
+    back_substitute(a, SIZE, dx)
+    covariance_of(a, SIZE, inverse, cov)
+    mass = pair_mass(ys[0], ys[1], slope, curvature, numbers)
+    if use_mass:
+        here, left, s = constrain_mass(constraints, mass, slope, curvature, cov, dx, gain)
+        drop += here - left * left / s
+        chi2 += here
+    report[NDOF] = counts[0] + counts[1] + n_rows - 10 - SIZE + (1 if use_mass else 0)
+    return OK, chi2, drop, left, s
+
+
+@borrowing
 def fit_pair(
     field: FloatArray, surfaces: FloatArray, media: FloatArray, modules: FloatArray, routes: IntArray, hit_of: IntArray,
     hits: FloatArray, ys: FloatArray, settings: FloatArray, constraints: FloatArray, use_mass: bool,
@@ -215,79 +264,48 @@ def fit_pair(
     report      : (SUMMARY,)      filled
     counts      : (4,)            rows of both legs, surfaces reached by both; filled
     """
-    a, r, columns, inverse, dx, gain = room[0], room[1], room[2], room[3], room[5], room[6]
-    slope, curvature, numbers, before, moving, step = room[7], room[8], room[9], room[13], room[10], room[14]
-    offsets = (forms[0][7], forms[1][7])
+    dx, step, before, taken = room[5], room[14], room[13], room[12]
     iteration, halvings, scale, chi2_before = 0, 0, 1.0, 1e300
-    left, s = 0.0, 1.0
-    for k in range(2):
-        for j in range(7):
-            before[k, j] = ys[k, j]
+    keep(ys, before)
     while True:
-        chi2, state, propagated = 0.0, REDUCED, 0
-        for k in range(2):
-            state, propagated, reached, n, part = reduce_leg(
-                field, surfaces, media, modules, routes[k], hit_of[k], hits, ys[k], settings,
-                rooms[k], work, forms[k], integers[k], moving[k],
-            )  # fmt: skip
-            if state != REDUCED:
-                break
-            counts[k], counts[2 + k] = n, reached
-            chi2 += part
-        if state == FEW_ROWS:
-            return TOO_FEW_HITS, 0.0, 1.0
-        if state == SINGULAR:
-            return NOT_POSITIVE, 0.0, 1.0
-        if state != REDUCED and state != NOT_PROPAGATED:
-            return UNCONSTRAINED, 0.0, 1.0
-        drop = 0.0
-        n_rows = 0
-        if state == REDUCED:
-            n_rows, part = tie(field, ys, rooms, offsets, constraints, room, work[3])
-            chi2 += part
-            if not triangularise(a, n_rows, SIZE, r, columns, 0):
-                return UNCONSTRAINED, 0.0, 1.0
-            for i in range(SIZE):
-                drop += r[i] * r[i]
-                dx[i] = r[i]
-            back_substitute(a, SIZE, dx)
-            covariance_of(a, SIZE, inverse, cov)
-            mass = pair_mass(ys[0], ys[1], slope, curvature, numbers)
-            if use_mass:
-                here, left, s = constrain_mass(constraints, mass, slope, curvature, cov, dx, gain)
-                drop += here - left * left / s
-                chi2 += here
-        if state != REDUCED or not chi2 <= chi2_before + SLACK * (1.0 + chi2_before):
-            report[PROPAGATED] = propagated
+        status, chi2, drop, left, s = solve_pair(
+            field, surfaces, media, modules, routes, hit_of, hits, ys, settings, constraints, use_mass, rooms, work,
+            forms, integers, room, cov, report, counts,
+        )  # fmt: skip
+        if status != OK and status != PROPAGATION:
+            return status, 0.0, 1.0
+        if status == PROPAGATION or not chi2 <= chi2_before + SLACK * (1.0 + chi2_before):
             if iteration == 0:
                 return PROPAGATION, 0.0, 1.0
             if halvings == HALVINGS:
                 return NO_DESCENT, 0.0, 1.0
             halvings += 1
             scale *= 0.5
-            for k in range(2):
-                for j in range(7):
-                    ys[k, j] = before[k, j]
-            move_pair(ys, room[12], scale, step)
+            keep(before, ys)
+            move_pair(ys, taken, scale, step)
             continue
         iteration += 1
         chi2_before = chi2
         report[CHI2], report[EDM], report[ITERATIONS] = chi2 - drop, 0.5 * drop, iteration
-        report[NDOF] = counts[0] + counts[1] + n_rows - 10 - SIZE + (1 if use_mass else 0)
         if drop < settings[4]:
-            break
+            return OK, left, s
         if iteration >= settings[3]:
             return ITERATION_CAP, 0.0, 1.0
         if max(abs(dx[1]), abs(dx[4])) > LARGEST_TURN:
             return LARGE_STEP, 0.0, 1.0
         halvings, scale = 0, shortened(ys, dx)
-        for k in range(2):
-            for j in range(7):
-                before[k, j] = ys[k, j]
+        keep(ys, before)
         for j in range(SIZE):
-            room[12][j] = dx[j]
+            taken[j] = dx[j]
         move_pair(ys, dx, scale, step)
-    return OK, left, s
+
+
+@borrowing
+def keep(ys: FloatArray, copy: FloatArray) -> None:
+    """copy (2, 7) <- ys."""
+    for k in range(2):
+        for j in range(7):
+            copy[k, j] = ys[k, j]
 
 
 @borrowing
