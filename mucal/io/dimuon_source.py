@@ -22,7 +22,7 @@ from mucal.io.event_files import (
     open_table,
     require_known_defaults,
 )
-from mucal.io.event_table import EventTable
+from mucal.io.event_table import EventTable, file_ledger
 from mucal.io.file_head import check_units
 from mucal.io.muon_lists import MuonLists, muon_lists
 from mucal.io.pairing import Pairs, make_pairs
@@ -153,7 +153,7 @@ def open_dimuons(files: str | Path | Sequence[str | Path], config: DimuonInput) 
             check_kinds(table, config)
             check_units(table, config)
             good.append(table)
-    return _source(good, config, skipped, len(paths))
+    return DimuonSource(good, config, file_ledger(len(paths), skipped), _notes(good, config, skipped))
 
 
 @contextmanager
@@ -177,25 +177,6 @@ def _with_columns(
             raise missing_error(table, found, files, len(missing))
     lacking = [table for table, _ in missing]
     return [table for table in tables if table not in lacking]
-
-
-def _source(
-    tables: Sequence[EventTable], config: DimuonInput, skipped: Sequence[tuple[Path, InputError]], files: int
-) -> DimuonSource:
-    if not tables:
-        raise InputError(
-            f"none of the {files} files can be read; the first: {skipped[0][1].what}",
-            kind="input.no_files",
-            where={"file": skipped[0][0]},
-        )
-    rejected: dict[str, int] = {}
-    examples: dict[str, tuple[str, ...]] = {}
-    for path, error in skipped:
-        reason = error.kind.removeprefix("input.")
-        rejected[reason] = rejected.get(reason, 0) + 1
-        examples[reason] = (*examples.get(reason, ()), f"{path}: {error.what}")
-    ledger = Ledger(unit="files", read=files, used=len(tables), rejected=rejected, examples=examples)
-    return DimuonSource(tables, config, ledger, _notes(tables, config, skipped))
 
 
 def _notes(tables: Sequence[EventTable], config: DimuonInput, skipped: Sequence[tuple[Path, InputError]]) -> list[str]:

@@ -9,6 +9,7 @@ import numpy as np
 
 from mucal.arrays import IntArray
 from mucal.errors import InputError
+from mucal.ledger import Ledger
 
 Kind = Literal["number", "text", "jagged", "other"]
 
@@ -81,3 +82,20 @@ def first_line(error: Exception) -> str:
     """The first line of a library's message, at most 200 characters."""
     text = str(error).strip() or type(error).__name__
     return text.splitlines()[0][:200]
+
+
+def file_ledger(files: int, skipped: Sequence[tuple[Path, InputError]]) -> Ledger:
+    """Files read, used and skipped by reason.  Raises InputError if all were skipped."""
+    if len(skipped) == files:
+        raise InputError(
+            f"none of the {files} files can be read; the first: {skipped[0][1].what}",
+            kind="input.no_files",
+            where={"file": skipped[0][0]},
+        )
+    rejected: dict[str, int] = {}
+    examples: dict[str, tuple[str, ...]] = {}
+    for path, error in skipped:
+        reason = error.kind.removeprefix("input.")
+        rejected[reason] = rejected.get(reason, 0) + 1
+        examples[reason] = (*examples.get(reason, ()), f"{path}: {error.what}")
+    return Ledger(unit="files", read=files, used=files - len(skipped), rejected=rejected, examples=examples)

@@ -14,7 +14,6 @@ from mucal.io.hits_columns import from_chunk, open_saved
 from mucal.io.hits_input import LENGTHS, LISTS, MAY_LACK, RECORDED, TRUTH, HitsInput
 from mucal.io.parquet_events import open_parquet
 from mucal.io.root_events import open_root
-from mucal.ledger import Ledger
 from mucal.store import is_result
 
 PLAUSIBLE_SIGMA: Final = (1e-5, 1.0)
@@ -105,23 +104,6 @@ def _check_units(table: EventTable, config: HitsInput) -> None:
                 where=place(table),
                 do="write q/p in 1/GeV and lengths in cm; nothing is rescaled on a guess",
             )
-
-
-def file_ledger(files: int, skipped: Sequence[tuple[Path, InputError]]) -> Ledger:
-    """Files read, used and skipped by reason.  Raises InputError if all were skipped."""
-    if len(skipped) == files:
-        raise InputError(
-            f"none of the {files} files can be read; the first: {skipped[0][1].what}",
-            kind="input.no_files",
-            where={"file": skipped[0][0]},
-        )
-    rejected: dict[str, int] = {}
-    examples: dict[str, tuple[str, ...]] = {}
-    for path, error in skipped:
-        reason = error.kind.removeprefix("input.")
-        rejected[reason] = rejected.get(reason, 0) + 1
-        examples[reason] = (*examples.get(reason, ()), f"{path}: {error.what}")
-    return Ledger(unit="files", read=files, used=files - len(skipped), rejected=rejected, examples=examples)
 
 
 def notes_of(tables: Sequence[EventTable], config: HitsInput, skipped: Sequence[tuple[Path, InputError]]) -> list[str]:

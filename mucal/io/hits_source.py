@@ -12,9 +12,9 @@ from mucal.detector import Detector
 from mucal.errors import InputError
 from mucal.io.duplicates import DuplicateSpool, refuse_repeats
 from mucal.io.event_files import check_distinct
-from mucal.io.event_table import Chunk, EventTable, Jagged
+from mucal.io.event_table import Chunk, EventTable, Jagged, file_ledger
 from mucal.io.hits_columns import from_chunk, no_hits
-from mucal.io.hits_files import file_ledger, lacking, notes_of, open_tracks
+from mucal.io.hits_files import lacking, notes_of, open_tracks
 from mucal.io.hits_input import RECORDED, TRUTH, HitsInput
 from mucal.io.hits_rows import judge
 from mucal.ledger import EXAMPLES_KEPT, Ledger

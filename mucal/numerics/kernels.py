@@ -1,4 +1,4 @@
-"""Cholesky factors of small matrices, a tabulated normal distribution, Gauss quadrature: for use inside kernels."""
+"""Cholesky factors of small matrices, normal and Poisson terms, Gauss quadrature: for use inside kernels."""
 
 import math
 from typing import Final
@@ -115,6 +115,17 @@ def cholesky_inverse(factor: FloatArray) -> FloatArray:
             inverse[i, j] = total
             inverse[j, i] = total
     return inverse
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def likelihood_change(counts: FloatArray, before: FloatArray, after: FloatArray) -> float:
+    """Change of -ln L of Poisson counts between two predictions, bin by bin so that nothing large cancels."""
+    total = 0.0
+    for j in range(counts.size):
+        total += after[j] - before[j]
+        if counts[j] > 0.0:
+            total -= counts[j] * math.log(after[j] / before[j])
+    return total
 
 
 @njit(cache=True, nogil=True, error_model="numpy")

@@ -97,3 +97,19 @@ def test_gauss_rule_of_few_points_is_those_points(n: int):
 
 def test_gauss_rule_of_nothing_has_no_nodes():
     assert gauss(np.array([1.0, 2.0]), np.zeros(2))[0].size == 0
+
+
+def test_likelihood_change_is_the_difference_of_likelihoods():
+    rng = np.random.default_rng(2)
+    before, after = rng.uniform(1, 50, 30), rng.uniform(1, 50, 30)
+    counts = rng.poisson(before).astype(float)
+    counts[3] = 0.0
+    expected = (after - counts * np.log(after)).sum() - (before - counts * np.log(before)).sum()
+    assert_allclose(kernels.likelihood_change(counts, before, after), expected, rtol=1e-11)
+
+
+def test_likelihood_change_keeps_small_differences():
+    # two points 1e-9 apart on a likelihood of 1e9: the difference of the sums would be lost
+    counts, mu = np.full(100, 1e7), np.full(100, 1e7)
+    change = kernels.likelihood_change(counts, mu, mu * (1 + 1e-7))
+    assert_allclose(change, 100 * 1e7 * 0.5e-14, rtol=2e-2)  # n x^2 / 2; ln rounds at 1e-16 of each term

@@ -8,7 +8,7 @@ from numba import njit
 
 from mucal.arrays import FloatArray, IntArray
 from mucal.efficiency.kernels.shapes import Model, predict
-from mucal.numerics.kernels import cholesky, cholesky_solve
+from mucal.numerics.kernels import cholesky, cholesky_solve, likelihood_change
 
 CONVERGED: Final = 0  # values of Status
 NOT_CONVERGED: Final = 3
@@ -18,17 +18,6 @@ LARGEST_DAMPING: Final = 1e10
 PATIENCE: Final = 10
 NEAR: Final = 1.0
 SMALLEST_PIVOT: Final = 1e-12
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def change_of_likelihood(counts: FloatArray, before: FloatArray, after: FloatArray) -> float:
-    """Change of -ln L, bin by bin so that nothing large cancels."""
-    total = 0.0
-    for j in range(counts.size):
-        total += after[j] - before[j]
-        if counts[j] > 0.0:
-            total -= counts[j] * math.log(after[j] / before[j])
-    return total
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -204,7 +193,7 @@ def minimise(
                     tried[a] = min(max(wish, low[a]), high[a]) if active[a] else theta[a]
                     change += 0.5 * precision[a] * (tried[a] - theta[a]) * (tried[a] + theta[a] - 2.0 * mean[a])
                 if predict(tried, templates, cumulative, model, table, below, shape, mu_tried, dmu_tried):
-                    change += change_of_likelihood(counts, mu, mu_tried)
+                    change += likelihood_change(counts, mu, mu_tried)
                 else:
                     change = np.inf
             if change <= 0.0:

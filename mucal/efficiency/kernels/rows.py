@@ -11,12 +11,11 @@ from mucal.efficiency.kernels.minimum import (
     CONVERGED,
     HESSIAN_NOT_PD,
     SMALLEST_PIVOT,
-    change_of_likelihood,
     minimise,
     observed_information,
 )
 from mucal.efficiency.kernels.shapes import EFF, LN_N, Model
-from mucal.numerics.kernels import cholesky, cholesky_inverse
+from mucal.numerics.kernels import cholesky, cholesky_inverse, likelihood_change
 
 AT_BOUNDARY: Final = 5  # a value of Status
 
@@ -97,7 +96,7 @@ def crossing(
         )  # fmt: skip
         if status != CONVERGED:
             return np.nan
-        rise = change_of_likelihood(counts, mu_best, mu)
+        rise = likelihood_change(counts, mu_best, mu)
         for a in range(theta.size):
             rise += 0.5 * precision[a] * (theta[a] - best[a]) * (theta[a] + best[a] - 2.0 * mean[a])
         z = math.sqrt(max(2.0 * rise, 0.0))

@@ -11,7 +11,7 @@ from numba import njit
 
 from mucal.arrays import FloatArray, IntArray
 from mucal.massfit.kernels.models import LN_N, LN_S, LN_SIGMA, LOGIT_F, SLOPE, Model, Point, predict
-from mucal.numerics.kernels import cholesky, cholesky_solve
+from mucal.numerics.kernels import cholesky, cholesky_solve, likelihood_change
 
 CONVERGED: Final = 0  # values of Status
 NOT_CONVERGED: Final = 3
@@ -79,17 +79,6 @@ def new_work(p: int, m: int) -> Work:
         np.empty(m),
         np.empty((p, m)),
     )
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def likelihood_change(counts: FloatArray, before: FloatArray, after: FloatArray) -> float:
-    """Change of -ln L, bin by bin so that nothing large cancels."""
-    total = 0.0
-    for j in range(counts.size):
-        total += after[j] - before[j]
-        if counts[j] > 0.0:
-            total -= counts[j] * math.log(after[j] / before[j])
-    return total
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
