@@ -2,6 +2,7 @@
 
 import os
 from importlib import import_module
+from typing import Any
 
 import click
 
@@ -27,6 +28,19 @@ def _starts(_context: click.Context, _parameter: click.Parameter, values: tuple[
 @click.argument("model")
 @click.option("--data", default="", metavar="NAME", help="Pseudo-data of the file, or a file with an Observation.")
 @click.option("--asimov", is_flag=True, help="Fit what the model expects (at --start, if given) instead of data.")
+@click.option("--toy", type=int, metavar="SEED", help="Fit pseudo-data drawn around that, everything fluctuating.")
+@click.option(
+    "--mode", type=click.Choice(["mw", "wlike", "dilepton", "helicity", "slices"]),
+    help="Show as this measurement, with its cross-checks, beside the published numbers.",
+)  # fmt: skip
+@click.option("--with", "beside", multiple=True, metavar="FILE", help="Channel fitted together with MODEL; repeatable.")
+@click.option("--by", multiple=True, type=click.Choice(["charge", "eta_sign", "central", "eta", "slices"]),
+              help="Splits of --mode slices; default: all.")  # fmt: skip
+@click.option("--prior", type=click.FloatRange(0, min_open=True), default=0.5, show_default=True,
+              help="Relative, of the scales of --mode helicity.")  # fmt: skip
+@click.option("--parton-sets", type=int, metavar="SEED", help="Factors on drawn sets of partons (takes many fits).")
+@click.option("--scan", "scans", multiple=True, metavar="NAME", help="Profile likelihood along a parameter.")
+@click.option("--contour", "contours", multiple=True, nargs=2, metavar="NAME NAME", help="Contours of two parameters.")
 @click.option("--unblind", multiple=True, metavar="POI", help="Show the value in data of this parameter, by full name.")
 @click.option("--poi", "pois", multiple=True, metavar="NAME", help="Impacts on this one; default: the model's first.")
 @click.option("--freeze", multiple=True, metavar="NAME", help="Hold a parameter at its start.")
@@ -47,7 +61,9 @@ def _starts(_context: click.Context, _parameter: click.Parameter, values: tuple[
 @options.as_json
 @options.output("Result file, as fit.h5.", required=False)
 def command(
-    model: str, data: str, asimov: bool, unblind: tuple[str, ...], pois: tuple[str, ...], freeze: tuple[str, ...],
+    model: str, data: str, asimov: bool, toy: int | None, mode: str | None, beside: tuple[str, ...],
+    by: tuple[str, ...], prior: float, parton_sets: int | None, scans: tuple[str, ...],
+    contours: tuple[tuple[str, str], ...], unblind: tuple[str, ...], pois: tuple[str, ...], freeze: tuple[str, ...],
     start: dict[str, float], mc_stat: str | None, per: str | None, measurement: str | None, systematics: str,
     inexact: float | None, top: int, figures: str | None, hepdata: str | None, page: str | None, jobs: int | None,
     as_json: bool, out: str | None, overwrite: bool,
@@ -56,26 +72,63 @@ def command(
 
     The format is recognised by content.  Parameters of interest in data are blinded by hidden offsets until --unblind
     names them.  Impacts are nominal (error of the parameter after the fit) and global (centre of its constraint).
+
+    With --mode the parameter of interest is a mass in units of 100 MeV: mw, wlike and dilepton give its error by source
+    and the difference of charges, slices the masses of parts of the sample, helicity (of templates filled with
+    --helicity) the fit with free cross sections.
     """
     stage, table = import_module("mucal.workflow.fit"), import_module("mucal.workflow.fit_table")
     reading = import_module("mucal.workflow.fit_files").ReadOptions(
         measurement=measurement, systematic_type=systematics, largest_difference=inexact
     )
-    run = stage.run_fit(
-        model,
-        stage.FitOptions(
-            data=data, asimov=asimov, pois=pois, unblind=unblind, freeze=freeze, start=start, mc_stat=mc_stat, per=per,
-            read=reading, n_threads=jobs or os.cpu_count() or 1,
-        ),
+    asked = stage.FitOptions(
+        data=data, asimov=asimov, toy=toy, pois=pois, unblind=unblind, freeze=freeze, start=start, mc_stat=mc_stat,
+        per=per, read=reading, n_threads=jobs or os.cpu_count() or 1,
     )  # fmt: skip
-    written = _write(run, (out, figures, hepdata, page), overwrite)
-    plain = {**table.fit_plain(run.fitted), "written": written}
-    finish(plain, [*table.fit_lines(run.fitted, top), *(f"written: {name}" for name in written)], as_json=as_json)
+    more: dict[str, Any] = {}
+    if mode is None:
+        _refuse_without_mode(beside=beside, by=by, parton_sets=parton_sets)
+        run = stage.run_fit(model, asked)
+    else:
+        measuring = import_module("mucal.workflow.measurement")
+        how = measuring.ModeOptions(mode=mode, beside=beside, prior=prior, set_seed=parton_sets, **_given(by=by))
+        run, more["measurement"] = measuring.run_mode(model, how, asked, lambda line: click.echo(line, err=True))
+    if scans or contours:
+        more["drawn"] = import_module("mucal.workflow.fit_scans").draw_likelihood(run, scans, contours, asked)
+    plain, lines = _described(run, top, table, more)
+    written = _write(run, (out, figures, hepdata, page), overwrite, more)
+    finish({**plain, "written": written}, [*lines, *(f"written: {name}" for name in written)], as_json=as_json)
 
 
-def _write(run: object, wanted: tuple[str | None, ...], overwrite: bool) -> list[str]:
+def _refuse_without_mode(**given: object) -> None:
+    names = [f"--{name.replace('_', '-')}" for name, value in given.items() if value not in (None, ())]
+    if names:
+        raise click.UsageError(f"{', '.join(names).replace('beside', 'with')}: only with --mode")
+
+
+def _given(**options: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
+    """Options that were given; the others keep their default."""
+    return {name: value for name, value in options.items() if value}
+
+
+def _described(run: Any, top: int, table: Any, more: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """Plain values and lines of a fit, and of what was measured beside it."""
+    plain, lines = table.fit_plain(run.fitted), table.fit_lines(run.fitted, top)
+    if "measurement" in more:
+        grids = import_module("mucal.workflow.measurement_table")
+        blinded = bool(run.fitted.result.blinded)
+        lines += grids.table_lines(grids.measurement_grids(more["measurement"], blinded=blinded))
+        plain["measurement"] = grids.measurement_plain(more["measurement"])
+    if "drawn" in more:
+        scans = import_module("mucal.workflow.fit_scans")
+        lines += scans.drawn_lines(more["drawn"])
+        plain["profile_likelihood"] = scans.drawn_plain(more["drawn"])
+    return plain, lines
+
+
+def _write(run: object, wanted: tuple[str | None, ...], overwrite: bool, more: dict[str, Any]) -> list[str]:
     """The files asked for; their names."""
     if not any(wanted):
         return []
     outputs = import_module("mucal.workflow.fit_outputs")  # figures take seconds to import
-    return [str(path) for path in outputs.write_outputs(run, *wanted, overwrite=overwrite)]
+    return [str(path) for path in outputs.write_outputs(run, *wanted, overwrite=overwrite, **more)]

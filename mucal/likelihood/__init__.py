@@ -32,7 +32,7 @@ from mucal.likelihood.external import Quadratic, from_estimate
 from mucal.likelihood.findings import Finding, look_for_trouble
 from mucal.likelihood.histograms import Variation
 from mucal.likelihood.model import Model
-from mucal.likelihood.observation import Observation, observe
+from mucal.likelihood.observation import Observation, carry, observe
 from mucal.likelihood.projection import Projection, project
 from mucal.likelihood.status import Status
 from mucal.likelihood.transform import Part, decorrelate, freeze, rescale
@@ -65,7 +65,7 @@ _MODULE_OF = {name: module for module, names in _LAZY.items() for name in names}
 __all__ = [
     "Block", "Channel", "Contour", "Derived", "Effects", "Finding", "FitConfig", "FitResult", "Goodness", "Impacts",
     "Interval", "LinearToys", "Model", "Observation", "Part", "Prediction", "Projection", "Quadratic", "Scan",
-    "Shifts", "Status", "Variation", "asimov", "blind", "bootstrap", "build", "contour", "decorrelate",
+    "Shifts", "Status", "Variation", "asimov", "blind", "bootstrap", "build", "carry", "contour", "decorrelate",
     "expected_events", "fit", "freeze", "from_arrays", "from_estimate", "global_impacts", "global_shifts", "interval",
     "linear_toys", "look_for_trouble", "nominal_impacts", "nominal_shifts", "observe", "predict_postfit",
     "predict_prefit", "prior_toy", "project", "projected_goodness", "ratios", "rescale", "scan", "sums", "toy",

@@ -48,3 +48,13 @@ def observe(
     if not (np.all(np.isfinite(found.centre)) and np.all(found.beta > 0)):
         raise ValueError("the centres of an observation are finite, and those of beta above 0")
     return found
+
+
+def carry(data: Observation, model: Model, other: Model) -> Observation:
+    """The same data for another model of the same bins: centres go by name, parameters that are new have their own."""
+    place = {name: j for j, name in enumerate(model.parameters)}
+    centre = [
+        float(data.centre[place[name]]) if name in place else float(own)
+        for name, own in zip(other.parameters, other.centre, strict=True)
+    ]
+    return observe(other, data.counts, centre=np.array(centre), beta=data.beta)

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 import numpy as np
+from matplotlib.figure import Figure
 
 from mucal.arrays import FloatArray
 from mucal.likelihood import FitResult, Impacts, Prediction
@@ -14,6 +15,8 @@ from mucal.report.page import Item, Picture, Section, Table
 SHOWN: Final = 30
 """Parameters in the figure of pulls and impacts; the table has all that vary, up to `LISTED`."""
 LISTED: Final = 500
+LONG: Final = 20
+"""Rows above which a table of a measurement is closed until asked for."""
 
 
 def impacts_section(
@@ -105,3 +108,20 @@ def estimates_section(result: FitResult, values: Sequence[tuple[str, str, str]])
     rows = [[*value, "blinded" if value[0] in result.blinded else ""] for value in values]
     table = Table(head=["Parameter of interest", "Estimate", "Error", ""], rows=rows, words=(0, 3))
     return Section(title="Estimates", items=(table,) if rows else ())
+
+
+def measurement_section(
+    tables: Iterable[tuple[str, Sequence[str], Sequence[Sequence[str]], str]], pictures: Iterable[tuple[Figure, str]]
+) -> Section:
+    """A measurement: tables (title, head, rows, caption) and figures (figure, caption)."""
+    items: list[Item] = []
+    for title, head, rows, caption in tables:
+        items.append(Table(head=head, rows=rows, caption=f"{title}. {caption}", fold=len(rows) > LONG))
+    items += [Picture(figure=figure, caption=caption) for figure, caption in pictures]
+    return Section(title="Measurement", items=tuple(items))
+
+
+def likelihood_section(pictures: Iterable[Figure]) -> Section:
+    """Scans and contours."""
+    caption = "The profile likelihood around the estimate."
+    return Section(title="Profile likelihood", items=tuple(Picture(figure=f, caption=caption) for f in pictures))

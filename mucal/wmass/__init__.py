@@ -22,17 +22,19 @@ if TYPE_CHECKING:
     from mucal.wmass.goodness import parton_goodness
     from mucal.wmass.helicity import helicity_model
     from mucal.wmass.pdf_sets import PdfScaling, scale_factors
-    from mucal.wmass.slices import Compatibility, compare, split_mass
+    from mucal.wmass.slices import SPLITS, Compatibility, compare, split_mass
+    from mucal.wmass.sources import Breakdown, breakdown
     from mucal.wmass.tensor import MASS, UNIT, Background, mass_model
 
 _LAZY = {"combine": "combination", "helicity_model": "helicity", "parton_goodness": "goodness"}
 _LAZY |= dict.fromkeys(("PdfScaling", "scale_factors"), "pdf_sets")
-_LAZY |= dict.fromkeys(("Compatibility", "compare", "split_mass"), "slices")
+_LAZY |= dict.fromkeys(("SPLITS", "Compatibility", "compare", "split_mass"), "slices")
+_LAZY |= dict.fromkeys(("Breakdown", "breakdown"), "sources")
 _LAZY |= dict.fromkeys(("MASS", "UNIT", "Background", "mass_model"), "tensor")
 
 __all__ = [
-    "MASS", "UNIT", "Background", "Compatibility", "PdfScaling", "combine", "compare", "helicity_model", "mass_model",
-    "parton_goodness", "published", "scale_factors", "split_mass",
+    "MASS", "SPLITS", "UNIT", "Background", "Breakdown", "Compatibility", "PdfScaling", "breakdown", "combine",
+    "compare", "helicity_model", "mass_model", "parton_goodness", "published", "scale_factors", "split_mass",
 ]  # fmt: skip
 
 

@@ -13,9 +13,11 @@ import numpy as np
 
 from mucal.arrays import FloatArray, check_shapes
 from mucal.errors import ConfigError, NotCertified
-from mucal.likelihood import FitConfig, Model, expected_events, fit, nominal_impacts, rescale
+from mucal.likelihood import FitConfig, Model, expected_events, fit, observe, rescale
+from mucal.likelihood.conditional import profiler
 from mucal.store import Result
-from mucal.wmass.tensor import MASS, UNIT
+from mucal.wmass.published import PDF_SETS
+from mucal.wmass.tensor import UNIT
 
 
 def displaced(model: Model, values: Mapping[str, float]) -> Model:
@@ -39,6 +41,26 @@ def displaced(model: Model, values: Mapping[str, float]) -> Model:
         ratio[block.bins, block.process] += block.kappa @ x[block.columns]
     factor = np.exp(ratio)
     return replace(model, nominal=model.nominal * factor, sumw2=model.sumw2 * factor**2)
+
+
+def alternative_sets(model: Model, rng: np.random.Generator, group: str = "pdf") -> dict[str, Model]:
+    """A set for each published one, made of the model's own partons: what a table of sets looks like.
+
+    The uncertainties of a set are those of the model times published error over that of the first set; its centre lies
+    where one draw of the model's own uncertainties puts it, so that the model covers the others as its errors say.  The
+    first set is the model itself.
+
+    Raises ConfigError if the model has no nuisances in `group`.
+    """
+    members = model.groups.get(group, ())
+    if not members:
+        raise ConfigError(f"the model has no nuisances in the group '{group}'", do="fill templates with theory = true")
+    first, *others = PDF_SETS
+    sets = {f"like {first.name}": model}
+    for one in others:
+        away = displaced(model, dict(zip(members, rng.normal(size=len(members)).tolist(), strict=True)))
+        sets[f"like {one.name}"] = rescale(away, dict.fromkeys(members, one.error / first.error))
+    return sets
 
 
 STEP: Final = 0.5
@@ -70,18 +92,19 @@ class PdfScaling(Result):
 def scale_factors(models: Mapping[str, Model], *, group: str = "pdf", config: FitConfig | None = None) -> PdfScaling:
     """The factors of several sets.
 
-    models : set -> model of the same bins, with its central prediction and the nuisances of its partons in `group`
+    models : set -> model of the same bins, with its central prediction and the nuisances of its partons in `group`; the
+             mass is its first parameter of interest
 
     Raises NotCertified for a set that no factor up to 10 makes cover the others, or a fit that did not converge.
     """
-    names = tuple(models)
+    names, config = tuple(models), config or FitConfig()
     data = {name: expected_events(model) for name, model in models.items()}
     k = len(names)
     factors, before, after, shifts = np.ones(k), np.zeros(k), np.zeros(k), np.zeros((k, k))
     for i, name in enumerate(names):
-        before[i], _ = _fits(models[name], data, group, 1.0, config)
         for factor in np.arange(1.0, LARGEST + STEP / 2, STEP):
             after[i], found = _fits(models[name], data, group, float(factor), config)
+            before[i] = after[i] if factor == 1.0 else before[i]
             factors[i], shifts[i] = factor, [found[other] for other in names]
             if np.all(np.abs(shifts[i]) <= after[i]):
                 break
@@ -95,16 +118,17 @@ def scale_factors(models: Mapping[str, Model], *, group: str = "pdf", config: Fi
 
 
 def _fits(
-    model: Model, data: Mapping[str, FloatArray], group: str, factor: float, config: FitConfig | None
+    model: Model, data: Mapping[str, FloatArray], group: str, factor: float, config: FitConfig
 ) -> tuple[float, dict[str, float]]:
     """Nominal impact of the partons (GeV) on Asimov data, and the mass found in the data of each set."""
     scaled = rescale(model, dict.fromkeys(model.groups[group], factor))
+    mass = int(scaled.index(scaled.pois[:1])[0])
     asimov = expected_events(scaled)
     result = fit(scaled, asimov, config)
-    impact = UNIT * nominal_impacts(scaled, asimov, result, MASS).groups[group]
-    found = {}
-    for name, counts in data.items():
-        other = fit(scaled, counts, config)
-        other.require_converged()
-        found[name] = UNIT * other.value(MASS)
+    result.require_converged()
+    partons = scaled.index(scaled.groups[group])
+    row = result.cov[mass, partons]
+    impact = UNIT * float(np.sqrt(row @ np.linalg.solve(result.cov[np.ix_(partons, partons)], row)))
+    nearby = profiler(scaled, asimov, result, config.n_threads)
+    found = {name: UNIT * float(nearby.with_data(observe(scaled, counts)).x[mass]) for name, counts in data.items()}
     return impact, found

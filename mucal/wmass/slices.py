@@ -1,5 +1,6 @@
 """The mass measured in parts of the sample by one fit, and whether the parts agree."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -19,6 +20,10 @@ CENTRAL: Final = 0.9
 SLICE_BINS: Final = 2
 """Bins of eta in a slice: 24 slices of 0.2."""
 SPLITS: Final = ("charge", "eta_sign", "central", "eta", "slices")
+DIFFERENCES: Final[Mapping[str, tuple[str, str]]] = {
+    "charge": ("plus", "minus"), "eta_sign": ("forward", "backward"), "central": ("central", "outer"),
+}  # fmt: skip
+"""Split into two -> first part, second part of the difference."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,10 +65,12 @@ class Compatibility(Result):
         return float(covariance / np.sqrt(mean) / self.difference(first, second)[1])
 
 
-def split_mass(model: Model, by: Split) -> Model:
+def split_mass(model: Model, by: Split, parameter: str = MASS) -> Model:
     """The model with one mass for each part, all free.
 
-    by : "charge", "eta_sign", "central" (|eta| below and above 0.9), "eta" (24 slices), "slices" (24 x 2 charges)
+    by        : "charge", "eta_sign", "central" (|eta| below and above 0.9), "eta" (24 slices), "slices" (24 x 2
+                charges)
+    parameter : the mass, unit 100 MeV; its parts are named after it
 
     Raises ConfigError for another split, or axes that the channel does not have.
     """
@@ -74,24 +81,26 @@ def split_mass(model: Model, by: Split) -> Model:
     needed = {"charge": ("charge",), "slices": ("charge", "eta")}.get(by, ("eta",))
     if not set(needed) <= set(binning.axes) or len(model.channels) > 1:
         raise ConfigError(f"a split by '{by}' needs one channel with axes {needed}, not {binning.axes}")
-    parts = [Part(name=f"{MASS}_{name}", bins=bins) for name, bins in _parts(binning, by).items()]
-    return decorrelate(model, MASS, parts)
+    parts = [Part(name=f"{parameter}_{name}", bins=bins) for name, bins in _parts(binning, by).items()]
+    return decorrelate(model, parameter, parts)
 
 
-def compare(result: FitResult) -> Compatibility:
+def compare(result: FitResult, parameter: str = MASS) -> Compatibility:
     """The parts of a fit of `split_mass`.
+
+    parameter : that was split
 
     Raises NotCertified if the fit did not converge.
     """
     result.require_converged()
-    names = tuple(name for name in result.parameters if name.startswith(f"{MASS}_") and name in result.pois)
+    names = tuple(name for name in result.parameters if name.startswith(f"{parameter}_") and name in result.pois)
     index = [result.parameters.index(name) for name in names]
     values, cov = UNIT * result.values[index], UNIT**2 * result.cov[np.ix_(index, index)]
     weights = np.linalg.solve(cov, np.ones(len(index)))
     mean = float(weights @ values / weights.sum())
     chi2 = float((values - mean) @ np.linalg.solve(cov, values - mean))
     return Compatibility(
-        names=tuple(name.removeprefix(f"{MASS}_") for name in names), values=values, cov=cov, mean=mean,
+        names=tuple(name.removeprefix(f"{parameter}_") for name in names), values=values, cov=cov, mean=mean,
         error=float(1.0 / np.sqrt(weights.sum())), chi2=chi2, p_value=float(chdtrc(len(index) - 1, chi2)),
     )  # fmt: skip
 

@@ -10,6 +10,7 @@ from mucal.arrays import FloatArray
 from mucal.errors import ConfigError
 from mucal.likelihood import Channel, Model
 from mucal.likelihood.blocks import Effect, effect, gather
+from mucal.templates.event_weights import LUMINOSITY
 from mucal.templates.table import Templates
 from mucal.theory.variation import log_ratio
 
@@ -20,8 +21,6 @@ UNIT: Final = 0.1
 
 INFLATION: Final = 1.26
 """Factor on the errors of the simulation in the fit of m_W (arXiv:2412.13872), against under-coverage."""
-
-LUMINOSITY_ERROR: Final = 0.012
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +60,7 @@ def mass_model(
     without: Sequence[str] = (),
     rates: Mapping[str, Sequence[str]] | None = None,
     inflation: float | None = None,
-    luminosity_error: float = LUMINOSITY_ERROR,
+    luminosity_error: float = LUMINOSITY,
 ) -> Model:
     """The model of a measurement of the boson's mass.
 
@@ -70,7 +69,8 @@ def mass_model(
     without          : nuisances or groups of them to leave out
     rates            : free factor -> processes that it multiplies
     inflation        : factor on the errors of the simulation; None: 1.26 in the channel "w", 1 otherwise
-    luminosity_error : of all simulated processes together; 0 for none
+    luminosity_error : of all simulated processes together; 0 for none.  Templates that have a nuisance "luminosity"
+                       already, from `templates.event_weights`, keep it: there is one, on the processes named there
 
     Raises ConfigError for a name in `without` that is neither a nuisance nor a group.
     """
@@ -79,7 +79,7 @@ def mass_model(
     if unknown:
         raise ConfigError(f"{sorted(unknown)} are neither nuisances nor groups of these templates")
     columns, groups = _columns(templates, backgrounds, set(without))
-    if luminosity_error:
+    if luminosity_error and "luminosity" not in known:
         groups["luminosity"] = ("luminosity",)
         columns.append("luminosity")
     free = tuple(rates or {})
@@ -131,13 +131,14 @@ def _columns(
 def _processes(templates: Templates, backgrounds: Sequence[Background], luminosity_error: float) -> Iterator[_Process]:
     n_bins = templates.binning.n_bins
     luminosity = {"luminosity": np.full(n_bins, np.log1p(luminosity_error))} if luminosity_error else {}
+    own = "luminosity" in templates.nuisances
     for p, name in enumerate(templates.processes):
-        kappa = dict(zip(templates.nuisances, templates.kappa[p], strict=True))
+        kappa = ({} if own else luminosity) | dict(zip(templates.nuisances, templates.kappa[p], strict=True))
         # a bin that only negative weights or nothing reached is one where the process is absent
         filled = templates.nominal[p] > 0
         yield _Process(
             name=name, events=np.where(filled, templates.nominal[p], 0.0),
-            variance=np.where(filled, templates.sumw2[p], 0.0), kappa=kappa | luminosity,
+            variance=np.where(filled, templates.sumw2[p], 0.0), kappa=kappa,
         )  # fmt: skip
     for b in backgrounds:
         more = luminosity if b.luminosity else {}

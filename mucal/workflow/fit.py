@@ -1,6 +1,6 @@
 """A template fit from a file to a result: read, fit, blind, impacts of both kinds."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from mucal.likelihood import (
     look_for_trouble,
     nominal_impacts,
     observe,
+    toy,
 )
 from mucal.likelihood.objective import McStat, McStatPer
 from mucal.store import Provenance, Result, is_result, sha256
@@ -33,6 +34,7 @@ class FitOptions:
 
     data     : "" for the file's own, the name of its pseudo-data, or a file with an `Observation`
     asimov   : fit what the model expects instead
+    toy      : seed of pseudo-data drawn around it, in which counts and centres of constraints fluctuate
     pois     : whose impacts are wanted; the model's first by default
     unblind  : parameters of interest whose value in data is shown
     freeze   : parameters held at their start
@@ -44,6 +46,7 @@ class FitOptions:
 
     data: str = ""
     asimov: bool = False
+    toy: int | None = None
     pois: tuple[str, ...] = ()
     unblind: tuple[str, ...] = ()
     freeze: tuple[str, ...] = ()
@@ -63,7 +66,7 @@ class Fitted(Result):
     responses : global impacts of the same
     centre    : (S,)  of the constraints
     precision : (S,)  of the constraints; 0 for none
-    data      : what was fitted: "data", "asimov", or the name of pseudo-data
+    data      : what was fitted: "data", "asimov", "toy 3" with its seed, or the name of pseudo-data
     format    : of the file
     notes     : of its reader
     warnings  : what looks wrong in the model and stops no fit
@@ -111,17 +114,22 @@ def run_fit(path: str | Path, options: FitOptions | None = None) -> FitRun:
     Raises NotCertified if the fit did not converge; InputError and ConfigError for what cannot be used.
     """
     options = options or FitOptions()
-    found = load_fit_input(path, options.read)
-    observation, what = _data(found, options)
-    model = found.model
+    return fit_input(load_fit_input(path, options.read), options, {str(path): sha256(path)})
+
+
+def fit_input(
+    found: FitInput, options: FitOptions, inputs: Mapping[str, str], observation: Observation | None = None
+) -> FitRun:
+    """Fit a model that is in memory and work out impacts.
+
+    inputs      : file -> digest, of what it was made from
+    observation : what is fitted, if `options` do not say; real data
+
+    Raises as `run_fit`.
+    """
+    observation, what = (observation, "data") if observation is not None else _data(found, options)
+    model, config = found.model, fit_config(found, options)
     _known(model.parameters, (*options.pois, *options.unblind, *options.freeze, *options.start))
-    config = FitConfig(
-        mc_stat=options.mc_stat or found.mc_stat,
-        per=options.per or found.per,
-        frozen=options.freeze,
-        start={**found.start, **options.start},
-        n_threads=options.n_threads,
-    )
     result = fit(model, observation, config)
     result.require_converged()
     pois = options.pois or model.pois[:1]
@@ -135,19 +143,34 @@ def run_fit(path: str | Path, options: FitOptions | None = None) -> FitRun:
         format=found.format,
         notes=found.notes,
         warnings=tuple(str(finding) for finding in look_for_trouble(model)),
-        provenance=Provenance(configuration={"fit": _plain(options)}, inputs={str(path): sha256(path)}),
+        provenance=Provenance(configuration={"fit": _plain(options)}, seed=options.toy, inputs=dict(inputs)),
     )
     return FitRun(found=found, observation=observation, estimates=result, fitted=fitted)
 
 
+def fit_config(found: FitInput, options: FitOptions) -> FitConfig:
+    """How the model of a file is fitted, after what the file and the user say."""
+    return FitConfig(
+        mc_stat=options.mc_stat or found.mc_stat,
+        per=options.per or found.per,
+        frozen=options.freeze,
+        start={**found.start, **options.start},
+        n_threads=options.n_threads,
+    )
+
+
 def _data(found: FitInput, options: FitOptions) -> tuple[Observation, str]:
-    if options.asimov and options.data:
-        raise ConfigError("--asimov and --data exclude each other", kind="usage")
-    if options.asimov:
+    if sum((options.asimov, bool(options.data), options.toy is not None)) > 1:
+        raise ConfigError("--asimov, --toy and --data exclude each other", kind="usage")
+    if options.asimov or options.toy is not None:
         model = found.model
         at = model.centre.copy()
         at[model.index(options.start)] = list(options.start.values())
-        return observe(model, expected_events(model, at)), "asimov"
+        if options.toy is None:
+            return observe(model, expected_events(model, at)), "asimov"
+        config = fit_config(found, options)
+        rng = np.random.default_rng(options.toy)
+        return toy(model, rng, at, mc_stat=config.mc_stat, per=config.per), f"toy {options.toy}"
     path = Path(options.data)
     if options.data and path.is_file() and is_result(path):
         given = Observation.load(path)
@@ -173,6 +196,7 @@ def _plain(options: FitOptions) -> dict[str, object]:
     return {
         "data": options.data,
         "asimov": options.asimov,
+        "toy": options.toy,
         "pois": list(options.pois),
         "unblind": list(options.unblind),
         "freeze": list(options.freeze),

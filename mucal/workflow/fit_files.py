@@ -15,7 +15,7 @@ HEAD: Final = 4096
 """Bytes by which a format is recognised."""
 HDF5: Final = b"\x89HDF\r\n\x1a\n"
 FORMATS: Final = (
-    "a result of mucal (Model, FitInput), a pyhf workspace (JSON), a rabbit tensor (HDF5), a datacard (text)"
+    "a result of mucal (Model, FitInput, Templates), a pyhf workspace (JSON), a rabbit tensor (HDF5), a datacard (text)"
 )
 
 
@@ -57,8 +57,13 @@ def _own(path: Path) -> FitInput:
         return FitInput(model=Model.load(path), format="mucal")
     if kind == "FitInput":
         return FitInput.load(path)
+    if kind == "Templates":
+        stage = import_module("mucal.workflow.templates")
+        return FitInput(model=stage.measurement(stage.Templates.load(path)), format="mucal templates")
     raise InputError(
-        f"{path.name} holds a {kind}, expected a Model or a FitInput", kind="input.wrong_type", where={"file": path}
+        f"{path.name} holds a {kind}, expected a Model, a FitInput or Templates",
+        kind="input.wrong_type",
+        where={"file": path},
     )
 
 

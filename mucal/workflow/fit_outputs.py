@@ -1,9 +1,10 @@
 """What a fit leaves behind: the result, figures, HEPData tables."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
+import numpy as np
 from matplotlib.figure import Figure
 
 from mucal import __version__
@@ -12,6 +13,7 @@ from mucal.io.hepdata import breakdown_table, matrix_parameters, matrix_table, n
 from mucal.likelihood import Prediction, predict_postfit, predict_prefit, project
 from mucal.plot.likelihood import correlations, most_correlated, pulls_and_impacts
 from mucal.plot.likelihood_bins import fitted_bins
+from mucal.plot.likelihood_scans import contour_figure, parts_figure, scan_figure
 from mucal.plot.style import save
 from mucal.report.fit_sections import provenance_section
 from mucal.report.likelihood_sections import (
@@ -19,11 +21,18 @@ from mucal.report.likelihood_sections import (
     correlations_section,
     estimates_section,
     impacts_section,
+    likelihood_section,
+    measurement_section,
 )
-from mucal.report.page import render
+from mucal.report.page import Section, render
 from mucal.store import replace_file, write_bytes
+from mucal.units import MeV
+from mucal.wmass.measurement import Measurement
+from mucal.wmass.slices import DIFFERENCES
 from mucal.workflow.fit import FitRun, Fitted
+from mucal.workflow.fit_scans import Drawn
 from mucal.workflow.fit_table import headline, rounded, safe_name
+from mucal.workflow.measurement_table import measurement_grids
 
 ENDINGS: Final = (".pdf", ".png")
 Predictions = tuple[Prediction, Prediction | None, FloatArray]
@@ -37,10 +46,13 @@ def write_outputs(
     hepdata: str | None = None,
     page: str | None = None,
     *,
+    measurement: Measurement | None = None,
+    drawn: Drawn | None = None,
     overwrite: bool = False,
 ) -> list[Path]:
     """Write what is asked for; the paths written.
 
+    measurement, drawn : what the page and the figures show beside the fit
     out     : result file
     figures : folder
     hepdata : folder
@@ -54,17 +66,21 @@ def write_outputs(
     if hepdata:
         written += write_tables(run.fitted, hepdata, overwrite=overwrite)
     if figures:
-        for name, figure in fit_figures(run):
+        for name, figure in (*fit_figures(run), *more_figures(run, measurement, drawn)):
             for ending in ENDINGS:
                 path = Path(figures) / f"{name}{ending}"
                 written.append(replace_file(path, lambda p, f=figure: save(f, p), overwrite=overwrite))  # type: ignore[misc]
     if page:
-        written.append(write_page(run, page, overwrite=overwrite))
+        more = more_sections(run, measurement, drawn)
+        written.append(write_page(run, page, more, overwrite=overwrite))
     return written
 
 
-def write_page(run: FitRun, path: str | Path, *, overwrite: bool = False) -> Path:
-    """The page of a fit: estimates, impacts, correlations, bins, provenance."""
+def write_page(run: FitRun, path: str | Path, more: Sequence[Section] = (), *, overwrite: bool = False) -> Path:
+    """The page of a fit: estimates, impacts, correlations, bins, provenance.
+
+    more : sections after the estimates
+    """
     fitted = run.fitted
     result = fitted.result
     values = [(name, *rounded(result.value(name), result.error(name))) for name in result.pois]
@@ -74,6 +90,7 @@ def write_page(run: FitRun, path: str | Path, *, overwrite: bool = False) -> Pat
     ]
     sections = [
         estimates_section(result, values),
+        *more,
         *(
             impacts_section(result, fitted.pulls, fitted.constraints, one, other)
             for one, other in zip(fitted.nominal, fitted.responses, strict=True)
@@ -85,6 +102,45 @@ def write_page(run: FitRun, path: str | Path, *, overwrite: bool = False) -> Pat
     lines = list(headline(fitted))
     page = render(f"Template fit of {fitted.data}", "Certified: the fit converged.", "good", sections, headline=lines)
     return write_bytes(path, page.encode(), overwrite=overwrite)
+
+
+def more_sections(run: FitRun, measurement: Measurement | None, drawn: Drawn | None) -> list[Section]:
+    """What was measured beside the fit: tables, masses of parts, the profile likelihood."""
+    sections = []
+    if measurement is not None:
+        grids = measurement_grids(measurement, blinded=bool(run.fitted.result.blinded))
+        pictures = [(figure, f"Masses by {name}, less their mean; the band is the error of the mean.")
+                    for name, figure in _part_figures(measurement)]  # fmt: skip
+        sections.append(measurement_section([(g.title, g.head, g.rows, g.caption) for g in grids], pictures))
+    if drawn is not None:
+        sections.append(likelihood_section([figure for _, figure in _drawn_figures(drawn)]))
+    return sections
+
+
+def more_figures(
+    run: FitRun, measurement: Measurement | None, drawn: Drawn | None
+) -> Iterator[tuple[str, Figure]]:  # fmt: skip
+    """Name -> figure of what was measured beside the fit."""
+    if measurement is not None:
+        yield from ((f"masses_{name}", figure) for name, figure in _part_figures(measurement))
+    if drawn is not None:
+        yield from _drawn_figures(drawn)
+
+
+def _part_figures(found: Measurement) -> Iterator[tuple[str, Figure]]:
+    for name, parts in zip(found.splits, found.parts, strict=True):
+        if name not in DIFFERENCES:
+            errors = np.sqrt(np.diag(parts.cov))
+            note = f"{len(parts.names)} masses, p = {100 * parts.p_value:.3g} %"
+            values = (parts.values - parts.mean) / MeV
+            yield name, parts_figure(parts.names, values, errors / MeV, parts.error / MeV, note=note)
+
+
+def _drawn_figures(drawn: Drawn) -> Iterator[tuple[str, Figure]]:
+    for one, ends, error in drawn.scans:
+        yield f"scan_{safe_name(one.parameter)}", scan_figure(one, ends, error)
+    for both in drawn.contours:
+        yield "_".join(("contour", *map(safe_name, both.parameters))), contour_figure(both)
 
 
 def write_tables(fitted: Fitted, folder: str | Path, *, overwrite: bool = False) -> list[Path]:

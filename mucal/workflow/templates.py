@@ -11,7 +11,7 @@ import mucal
 from mucal.likelihood import Model
 from mucal.store import sha256
 from mucal.templates import Templates, TemplatesConfig, build
-from mucal.templates.smoothing import smoothed
+from mucal.templates.smoothing import ETA_DEGREE, PT_DEGREE, smoothed
 from mucal.wmass import Background, mass_model
 from mucal.workflow.application import bundle_of
 from mucal.workflow.toml_text import overlay, parse_toml, read_toml
@@ -52,8 +52,9 @@ def measurement(templates: Templates, flat: float = 0.0) -> Model:
 
     flat : share of a background, flat in all bins, of the whole; known to 5 %
     """
-    if "eta" in templates.axes:
-        templates = smoothed(templates)
+    if tuple(templates.axes) == ("charge", "eta", "pt"):
+        _, n_eta, n_pt = templates.binning.shape
+        templates = smoothed(templates, pt_degree=min(PT_DEGREE, n_pt - 1), eta_degree=min(ETA_DEGREE, n_eta - 1))
     if not flat:
         return mass_model(templates)
     signal = templates.nominal.sum()

@@ -88,7 +88,7 @@ def test_a_folder_and_a_missing_file(tmp_path):
 
 def test_another_result_is_refused(tmp_path):
     path = observe(model(), np.array([57.0])).save(tmp_path / "data.h5")
-    with pytest.raises(InputError, match="holds a Observation, expected a Model or a FitInput"):
+    with pytest.raises(InputError, match="holds a Observation, expected a Model, a FitInput or Templates"):
         load_fit_input(path)
 
 

@@ -1,0 +1,65 @@
+"""Figures of the profile likelihood: along one parameter, and contours of two; masses of the parts of a sample."""
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from mucal.arrays import FloatArray
+from mucal.likelihood import Contour, Interval, Scan
+from mucal.plot.style import AFTER, BACKGROUND, BAND, BEFORE, DATA, label, panels, style
+
+COLOURS = (AFTER, BEFORE, BACKGROUND)
+
+
+def scan_figure(scan: Scan, interval: Interval, error: float, *, note: str = "") -> Figure:
+    """2 Delta NLL along a parameter, counted from its estimate, with the parabola of its error and the interval."""
+    x = scan.points - scan.best
+    fine = np.linspace(x.min(), x.max(), 200)
+    with style():
+        figure, axes = panels(width=5.6, height=3.8)
+        axes.axvspan(-interval.down, interval.up, color=BAND, linewidth=0, label="likelihood interval")
+        axes.plot(fine, (fine / error) ** 2, color=BEFORE, linestyle="--", label="parabola of the error")
+        axes.plot(x, scan.q, "o", color=DATA, label="profile likelihood")
+        for height in (1.0, 4.0):
+            axes.axhline(height, color=BACKGROUND, linewidth=0.6)
+        axes.set_xlabel(f"{scan.parameter} $-$ estimate")
+        axes.set_ylabel(r"$2\,\Delta\,{\rm NLL}$")
+        axes.set_ylim(0.0, 1.25 * float(scan.q.max()))
+        axes.legend(loc="upper center", frameon=True, facecolor="white", edgecolor="none", framealpha=1.0)
+        label(axes, note)
+    return figure
+
+
+def contour_figure(found: Contour, *, note: str = "") -> Figure:
+    """Contours of two parameters, counted from their estimates."""
+    with style():
+        figure, axes = panels(width=4.8, height=4.4)
+        for level, points, colour in zip(found.levels, found.points, COLOURS, strict=False):
+            closed = np.concatenate([points, points[:1]]) - found.best
+            axes.plot(closed[:, 0], closed[:, 1], color=colour, label=f"{100 * level:.4g} %")
+        axes.plot(0.0, 0.0, "+", color=DATA, markersize=9)
+        axes.set_xlabel(f"{found.parameters[0]} $-$ estimate")
+        axes.set_ylabel(f"{found.parameters[1]} $-$ estimate")
+        axes.legend(loc="upper right")
+        label(axes, note)
+    return figure
+
+
+def parts_figure(
+    names: tuple[str, ...], values: FloatArray, errors: FloatArray, error: float, *, note: str = ""
+) -> Figure:
+    """Masses of the parts of a sample less their weighted mean, MeV; the band is the error of the mean."""
+    rows = np.arange(len(names))
+    colours = [BEFORE if name.startswith("minus") else AFTER for name in names]
+    with style():
+        figure, axes = panels(width=max(5.2, 1.6 + 0.17 * len(names)), height=3.9)
+        axes.axhspan(-error, error, color=BAND, linewidth=0)
+        axes.axhline(0.0, color=BACKGROUND, linewidth=0.6)
+        for row, value, spread, colour in zip(rows, values, errors, colours, strict=True):
+            axes.errorbar(row, value, spread, fmt="o", color=colour, markersize=3.5, linewidth=1.0)
+        axes.set_xticks(rows, [name.replace("_", " ") for name in names], rotation=90, fontsize=7.5)
+        axes.tick_params(axis="x", which="both", length=0)
+        axes.minorticks_off()
+        axes.set_xlim(-0.8, len(names) - 0.2)
+        axes.set_ylabel("mass $-$ mean [MeV]")
+        label(axes, note)
+    return figure
