@@ -10,7 +10,9 @@ from mucal.cli.console import finish
 
 @click.command("templates")
 @click.option(
-    "--channel", type=click.Choice(["w", "wlike", "dilepton", "kinematics"]), help="What is measured; default: w."
+    "--channel",
+    type=click.Choice(["w", "wlike", "dilepton", "kinematics", "boson_w", "boson_z"]),
+    help="What is measured; default: w.",
 )
 @click.option("-n", "--events", type=click.IntRange(min=1), help="Generated for each sample; best a power of 2.")
 @click.option("--calibration", metavar="BUNDLE", help="Add the nuisances of this calibration.")

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Final, Literal, get_args
 
 import numpy as np
@@ -41,7 +41,10 @@ from mucal.theory.generator import BosonEvents, generate
 from mucal.theory.production import production
 from mucal.theory.variation import Variation
 
-ChannelName = Literal["w", "wlike", "dilepton", "kinematics"]
+ChannelName = Literal["w", "wlike", "dilepton", "kinematics", "boson_w", "boson_z"]
+GENERATED: Final = ("boson_w", "boson_z")
+"""Channels of generated bosons with |y| below `BOSON_Y`: no muon is looked at."""
+BOSON_Y: Final = 2.4
 PAIRS: Final = ("dilepton", "kinematics")
 """Channels of pairs, which count both muons at once."""
 Pairing = Literal["both", "even", "odd"]
@@ -51,6 +54,8 @@ PROCESSES: Final[Mapping[str, Mapping[str, tuple[str, ...]]]] = {
     "wlike": {"Zmumu": ("z",)},
     "dilepton": {"Zmumu": ("z",)},
     "kinematics": {"Zmumu": ("z",)},
+    "boson_w": {"Wmunu": ("w_plus", "w_minus")},
+    "boson_z": {"Zmumu": ("z",)},
 }
 """Channel -> process -> the samples it is the sum of."""
 
@@ -63,7 +68,8 @@ HELICITY_Y: Final = (0.0, 0.4, 0.8, 1.2, 1.6, 2.0, 2.4, 3.0)
 class TemplatesConfig:
     """What is filled.
 
-    channel    : "w", "wlike", "dilepton" (mass), or "kinematics": pairs beside a measurement of the W, m_Z a nuisance
+    channel    : "w", "wlike", "dilepton" (mass), or "kinematics": pairs beside a measurement of the W, m_Z a nuisance;
+                 "boson_w", "boson_z": generated bosons, into whose pT a fit of muons is carried
     events     : generated for each sample; sums are most even for powers of 2
     seed       : of the points and of the pairing
     reuse      : decays in a row of each boson
@@ -137,7 +143,9 @@ def build(
 
 
 def _recipe(config: TemplatesConfig, calibration: Calibration | None, resolution: ResolutionTable | None) -> _Recipe:
-    boson = "w" if config.channel in ("w", "kinematics") else "z"
+    if calibration is not None and config.channel in GENERATED:
+        raise ConfigError(f"channel '{config.channel}' holds no muons, a calibration has nothing to act on")
+    boson = "w" if config.channel in ("w", "kinematics", "boson_w") else "z"
     samples = {s for group in PROCESSES[config.channel].values() for s in group}
     left_out = ("mass_z",) if boson == "z" else ()
     if resolution is None and calibration is not None:
@@ -176,7 +184,7 @@ def _sample_sums(recipe: _Recipe, sample: str, n_threads: int) -> Sums:
     summed = first_part
     for one in rest:
         summed = summed + one
-    muons = 2 if config.channel != "w" else 1
+    muons = 0 if config.channel in GENERATED else 1 if config.channel == "w" else 2
     return summed.scaled(production(sample).events * config.efficiency**muons / config.events)
 
 
@@ -187,6 +195,8 @@ def _chunks(recipe: _Recipe, sample: str, first: int) -> list[Chunk]:
     events = generate(
         made, first, config.chunk, seed=config.seed, reuse=config.reuse, radiation=config.radiation
     )  # fmt: skip
+    if config.channel in GENERATED:
+        return [_boson_chunk(recipe, events)]
     measured = measure(events, recipe.resolution)
     if config.channel in PAIRS:
         return [_pair_chunk(recipe, events, measured)]
@@ -239,6 +249,18 @@ def _pair_chunk(recipe: _Recipe, events: BosonEvents, measured: Measured) -> Chu
              for m in (0, 1)), np.zeros((inside.size, len(names))),
         )  # fmt: skip
     return _chunk(recipe, events, bins, inside, np.ones(len(events)), names, extra)
+
+
+def _boson_chunk(recipe: _Recipe, events: BosonEvents) -> Chunk:
+    """Each generated boson once, in bins of its pT, and of its charge for a W; over all angles only U+L is left."""
+    keep = np.abs(events.rapidity) < BOSON_Y
+    charge = np.full(len(events), {"w_plus": 1.0, "w_minus": -1.0}.get(events.sample, 0.0))
+    values = (charge, events.pt) if recipe.config.channel == "boson_w" else (events.pt,)
+    bins = np.where(keep, recipe.binning.index(values), -1)
+    alone = np.zeros_like(events.shares)
+    alone[:, 0] = 1.0
+    whole = replace(events, shares=alone)
+    return _chunk(recipe, whole, bins, np.flatnonzero(bins >= 0), np.ones(len(events)), (), None)
 
 
 def _chunk(
@@ -323,9 +345,10 @@ def _all_effects(recipe: _Recipe, sums: Mapping[str, Sums]) -> tuple[FloatArray,
 
 def _provenance(config: TemplatesConfig, sums: Mapping[str, Sums]) -> Provenance:
     configuration: dict[str, Any] = {"templates": asdict(config)}
+    unit = "bosons" if config.channel in GENERATED else "pairs" if config.channel in PAIRS else "muons"
     ledgers = {
         f"templates {sample}": Ledger(
-            unit="pairs" if config.channel in PAIRS else "muons", read=s.n_events, used=s.n_filled,
+            unit=unit, read=s.n_events, used=s.n_filled,
             rejected={"selection": s.n_events - s.n_filled},
         )
         for sample, s in sums.items()

@@ -72,6 +72,9 @@ _MAX_ETA: Final = (-2.4, -2.0, -1.6, -1.4, -1.2, -1.0, -0.6, 0.0, 0.6, 1.0, 1.2,
 
 _PAIR_Y: Final = (0.0, 0.15, 0.3, 0.5, 0.7, 0.9, 1.1, 1.3, 1.5, 1.8, 2.5)
 
+_BOSON_PT: Final = (0.0, 2.0, 4.0, 6.0, 8.0, 9.7, 12.4, 15.0, 18.0, 21.4, 27.0, 34.0, 50.0, 100.0)
+"""Of those of `CELLS`, so that variations of generated bosons are exact."""
+
 CHANNELS: Final[Mapping[str, Binning]] = {
     "w": Binning(axes=("charge", "eta", "pt"), edges=(_CHARGE, _ETA, _steps(26.0, 56.0, 30))),
     "wlike": Binning(axes=("charge", "eta", "pt"), edges=(_CHARGE, _ETA, _steps(26.0, 60.0, 34))),
@@ -79,8 +82,10 @@ CHANNELS: Final[Mapping[str, Binning]] = {
     "kinematics": Binning(
         axes=("pair_pt", "pair_y"), edges=((*Z_STEPS, 100.0), (*(-y for y in _PAIR_Y[:0:-1]), *_PAIR_Y))
     ),
+    "boson_w": Binning(axes=("charge", "boson_pt"), edges=(_CHARGE, _BOSON_PT)),
+    "boson_z": Binning(axes=("boson_pt",), edges=(_BOSON_PT,)),
 }
-"""The channels of arXiv:2412.13872: 2880, 3264, 350 and 800 bins; pT and mass in GeV."""
+"""The channels of arXiv:2412.13872: 2880, 3264, 350 and 800 bins, and generated bosons; pT and mass in GeV."""
 
 CELLS: Final = Binning(
     axes=("boson_pt", "boson_y"),

@@ -35,7 +35,7 @@ def templates() -> Templates:
 
 
 def test_published_numbers_of_bins():
-    expected = {"w": 2880, "wlike": 3264, "dilepton": 350, "kinematics": 800}
+    expected = {"w": 2880, "wlike": 3264, "dilepton": 350, "kinematics": 800, "boson_w": 26, "boson_z": 13}
     assert {name: b.n_bins for name, b in CHANNELS.items()} == expected
 
 

@@ -18,7 +18,8 @@ EXACT = FitConfig(mc_stat="none")
 @pytest.mark.parametrize(
     ("group", "source"),
     [
-        ("pdf", "PDF"), ("alpha_s", "PDF"), ("muon_eff_stat", "muon reco efficiency"), ("jpsi_stat", "muon momentum scale"),
+        ("pdf", "PDF"), ("alpha_s", "PDF"), ("muon_eff_stat", "muon reco efficiency"),
+        ("jpsi_stat", "muon momentum scale"),
         ("muon_eff_syst_veto", "muon reco efficiency"), ("nonprompt_smoothing", "nonprompt"), ("mine", "mine"),
         ("reference_mass", "muon momentum scale"), ("resolution_stat", "muon momentum scale"),
     ],
