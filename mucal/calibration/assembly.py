@@ -1,21 +1,19 @@
 """Making a calibration: tables, their covariances turned into nuisances, and everything a user must know."""
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Final, Literal, TypeVar
 
 import numpy as np
 
-from mucal.arrays import FloatArray
-from mucal.calibration.covariance import (
-    RESOLUTION_PARAMETERS,
-    SCALE_PARAMETERS,
-    check_names,
-    modes,
-    parameter_names,
-)
-from mucal.calibration.product import Calibration
+from mucal.calibration import groups
+from mucal.calibration.covariance import RESOLUTION_PARAMETERS, SCALE_PARAMETERS, check_names, parameter_names
+from mucal.calibration.product import KINDS, Calibration
 from mucal.errors import ConfigError
+from mucal.scale.closure import Closure
+from mucal.scale.detector_modes import DetectorModes
+from mucal.scale.inflation import inflation_of
+from mucal.scale.pixels import PixelMultiplicity
 from mucal.scale.table import ResolutionTable, ScaleTable
 from mucal.store import Provenance, Result
 from mucal.theory.pdg import RESONANCES, resonance
@@ -37,8 +35,12 @@ class CalibrationConfig:
     pdg_edition         : year of the Review of Particle Physics, 0 for another source (named in `description`)
     pt_range            : GeV, where the calibration may be applied; None takes that of the scale table
     eta_range           : None takes that of the scale table
-    scale_factor        : multiplies the standard deviations of the scale parameters, as 2.1 (arXiv:2412.13872)
+    scale_factor        : multiplies the standard deviations of the scale parameters, as 2.1 (arXiv:2412.13872);
+                          "closure" takes what the closures ask for, at least 1
     resolution_factor   : likewise for the resolution, as 10
+    reference_mass_nuisance : whether the mass that set the scale is one; None: unless a closure with the Z is given
+    z_mass_nuisance     : whether the mass of the Z in its closure is one; off where the mass of the Z is measured
+    pixels_in_nominal   : the weight by pixel hits is part of the nominal weights, not only of the uncertainty
     basis               : "scaled" diagonalises the covariance in units of the median errors, "plain" as it is
     scale_order         : names of the rows of the scale covariance, checked if given ("A_00", …, "e_00", …)
     resolution_order    : likewise ("a_00", …)
@@ -52,8 +54,11 @@ class CalibrationConfig:
     pdg_edition: int | None = None
     pt_range: tuple[float, float] | None = None
     eta_range: tuple[float, float] | None = None
-    scale_factor: float = 1.0
+    scale_factor: float | Literal["closure"] = 1.0
     resolution_factor: float = 1.0
+    reference_mass_nuisance: bool | None = None
+    z_mass_nuisance: bool = True
+    pixels_in_nominal: bool = False
     basis: Literal["scaled", "plain"] = "scaled"
     scale_order: tuple[str, ...] = ()
     resolution_order: tuple[str, ...] = ()
@@ -68,25 +73,16 @@ class CalibrationConfig:
                 do="set it to 'refit', 'nanoaod' or a name of your own; corrections do not carry over between them",
             )
         for name in ("scale_factor", "resolution_factor"):
-            if not (np.isfinite(getattr(self, name)) and getattr(self, name) > 0):
-                raise ConfigError(f"{name} = {getattr(self, name)}, expected a positive number", kind="config.factor")
+            factor = getattr(self, name)
+            if name == "scale_factor" and factor == "closure":
+                continue
+            if isinstance(factor, str) or not (np.isfinite(factor) and factor > 0):
+                raise ConfigError(f"{name} = {factor!r}, expected a positive number", kind="config.factor")
         for name in ("pt_range", "eta_range"):
             limits = getattr(self, name)
             if limits is not None and not limits[0] < limits[1]:
                 raise ConfigError(f"{name} = {limits}, expected lower < upper", kind="config.range")
         _check_mass(self)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Group:
-    """The nuisances of one group."""
-
-    name: str
-    kind: Literal["scale", "resolution"]
-    names: tuple[str, ...]
-    source: str
-    factor: float
-    variations: FloatArray = field(repr=False)
 
 
 def assemble(
@@ -95,15 +91,21 @@ def assemble(
     resolution_mc: ResolutionTable | None,
     config: CalibrationConfig,
     *,
+    closures: Sequence[Closure] = (),
+    pixels: PixelMultiplicity | None = None,
+    detector: DetectorModes | None = None,
     files: Mapping[str, str] | None = None,
 ) -> Calibration:
-    """A calibration from a scale table, the resolutions of data and simulation, and their covariances.
+    """A calibration from a scale table, the resolutions of data and simulation, their covariances, and closures.
 
-    Scale nuisances: the independent modes of the covariance of (A, e, M) times `scale_factor`, as
-    "<resonance>_stat_000" in falling order, and one uniform A = sigma_m / m for the reference mass.  Resolution
-    nuisances: the modes of the summed covariances of (a, b, c) of data and simulation, times `resolution_factor`.
+    The nuisances are those of `calibration.groups`.  The mass that set the scale is one of them unless the mass of
+    the Z takes its place (`reference_mass_nuisance`).  Only the closure with the Z gives nuisances; all closures say
+    by how much the errors of the scale must grow (`scale_factor`).
 
-    files : "scale", "resolution_data", "resolution_mc" -> file they came from, for error messages
+    closures : of corrected data, each with another resonance
+    pixels   : muons with and without pixel hits
+    detector : modes of field, material and alignment, which take the place of the statistics of the scale
+    files    : "scale", "resolution_data", "resolution_mc" -> file they came from, for error messages
 
     Raises InputError if a covariance is not one or is ordered differently, ConfigError for a reference mass without
     uncertainty and edition, ValueError if tables do not fit together.  Source: docs/physics/calibration.md.
@@ -114,23 +116,33 @@ def assemble(
     name = config.resonance or scale.resonance
     mass, error, edition = _reference_mass(name, config)
     _check_orders(scale, resolution_data, config, files)
-    groups = [_statistical(scale, name, config, files), _mass_group(scale, name, mass, error)]
+    found = [_scale_group(scale, name, config, closures, detector, files)]
+    found += _closure_groups(scale, closures, config)
+    if config.reference_mass_nuisance if config.reference_mass_nuisance is not None else len(found) == 1:
+        found.append(groups.reference_mass(scale, name, mass, error))
     if resolution_data is not None:
-        groups.append(_resolution(resolution_data, resolution_mc, config, files))
-    by_kind = {kind: [group.variations for group in groups if group.kind == kind] for kind in ("scale", "resolution")}
+        factor = config.resolution_factor
+        found.append(groups.resolution(resolution_data, resolution_mc, factor, config.basis, files))
+    if pixels is not None:
+        found.append(groups.pixel(pixels, in_nominal=config.pixels_in_nominal))
+    by_kind = {kind: [group.variations for group in found if group.kind == kind] for kind in KINDS}
     n_resolution = 0 if resolution_data is None else resolution_data.n_bins
+    n_pixel = 0 if pixels is None else pixels.n_bins
     return Calibration(
         scale=scale,
         resolution_data=resolution_data,
         resolution_mc=resolution_mc,
+        pixels=pixels,
         parameter_names=parameter_names(scale.n_bins),
-        names=tuple(n for group in groups for n in group.names),
-        groups=tuple(group.name for group in groups for _ in group.names),
-        kinds=tuple(group.kind for group in groups for _ in group.names),
-        sources=tuple(group.source for group in groups for _ in group.names),
+        names=tuple(n for group in found for n in group.names),
+        groups=tuple(group.name for group in found for _ in group.names),
+        kinds=tuple(group.kind for group in found for _ in group.names),
+        sources=tuple(source for group in found for source in group.sources),
         scale_variations=np.concatenate(by_kind["scale"]),
         resolution_variations=np.concatenate([np.zeros((0, 3, n_resolution)), *by_kind["resolution"]]),
-        factors={group.name: group.factor for group in groups},
+        pixel_variations=np.concatenate([np.zeros((0, n_pixel)), *by_kind["pixel"]]),
+        pixels_in_nominal=config.pixels_in_nominal and pixels is not None,
+        factors={group.name: group.factor for group in found},
         resonance=name,
         reference_mass=mass,
         reference_mass_error=error,
@@ -142,6 +154,43 @@ def assemble(
         description=config.description,
         provenance=_provenance(config, [scale, resolution_data, resolution_mc]),
     )
+
+
+def _scale_group(
+    scale: ScaleTable, name: str, config: CalibrationConfig, closures: Sequence[Closure],
+    detector: DetectorModes | None, files: Mapping[str, str],
+) -> groups.Group:  # fmt: skip
+    """The statistics of the scale with their factor, or the modes of the detector."""
+    if detector is not None:
+        return groups.detector(detector, scale)
+    asked = inflation_of(scale, closures) if closures else None
+    if isinstance(config.scale_factor, str):
+        if asked is None or not np.isfinite(asked.factor):
+            raise ConfigError(
+                "scale_factor = 'closure', but "
+                + ("no closure is given" if asked is None else "no factor explains what the closures find"),
+                kind="config.factor",
+                do="give a number, as 2.1, or a closure that the errors of the table can explain",
+            )
+        factor = max(1.0, asked.factor)
+    else:
+        factor = config.scale_factor
+    note = "" if asked is None else asked.line(factor)
+    return groups.statistical(scale, name, factor, config.basis, files.get("scale", ""), note)
+
+
+def _closure_groups(scale: ScaleTable, closures: Sequence[Closure], config: CalibrationConfig) -> list[groups.Group]:
+    """The nuisances of the closure with the Z; the others serve the factor alone."""
+    resonances = [closure.resonance for closure in closures]
+    if len(set(resonances)) != len(resonances):
+        raise ValueError(f"closures with {', '.join(resonances)}; expected each resonance once")
+    found = []
+    for closure in closures:
+        if closure.resonance == "z":
+            found.append(groups.closure_statistics(closure, scale, config.basis, ""))
+            if config.z_mass_nuisance:
+                found.append(groups.closure_mass(closure, scale))
+    return found
 
 
 def _tidy(table: T) -> T:
@@ -204,62 +253,6 @@ def _check_orders(
         expected = parameter_names(resolution.n_bins, RESOLUTION_PARAMETERS)
         file = files.get("resolution_data", "")
         check_names(config.resolution_order, expected, dataset="ResolutionTable.cov", file=file)
-
-
-def _statistical(scale: ScaleTable, name: str, config: CalibrationConfig, files: Mapping[str, str]) -> _Group:
-    variations = config.scale_factor * modes(
-        scale.cov, dataset="ScaleTable.cov", file=files.get("scale", ""), scaled=config.basis == "scaled"
-    )
-    return _Group(
-        name=f"{name}_stat",
-        kind="scale",
-        names=_numbered(f"{name}_stat", len(variations)),
-        source=f"statistical covariance of A, e, M from {name}, standard deviations times {config.scale_factor:g}",
-        factor=config.scale_factor,
-        variations=variations,
-    )
-
-
-def _mass_group(scale: ScaleTable, name: str, mass: float, error: float) -> _Group:
-    variation = np.zeros((1, 3, scale.n_bins))
-    variation[0, 0] = error / mass
-    return _Group(
-        name="reference_mass",
-        kind="scale",
-        names=(f"reference_mass_{name}",),
-        source=f"mass of {name}, {mass:.7g} +- {error:.2g} GeV: A = {error / mass:.3g} everywhere",
-        factor=1.0,
-        variations=variation,
-    )
-
-
-def _resolution(
-    data: ResolutionTable, mc: ResolutionTable | None, config: CalibrationConfig, files: Mapping[str, str]
-) -> _Group:
-    parts = {"resolution_data": data} | ({} if mc is None else {"resolution_mc": mc})
-    if mc is not None and not np.array_equal(data.eta_edges, mc.eta_edges):
-        raise ValueError("the resolutions of data and simulation must be given in the same eta bins")
-    for part, table in parts.items():
-        # each by itself: a sum could hide that one of them is no covariance
-        modes(table.cov, dataset=f"{part}.cov", file=files.get(part, ""))
-    total = sum((table.cov for table in parts.values()), np.zeros_like(data.cov))
-    variations = config.resolution_factor * modes(
-        total, dataset="sum of resolution covariances", scaled=config.basis == "scaled"
-    )
-    return _Group(
-        name="resolution_stat",
-        kind="resolution",
-        names=_numbered("resolution_stat", len(variations)),
-        source=f"statistical covariance of a, b, c, {' plus '.join(parts)}, standard deviations times "
-        f"{config.resolution_factor:g}",
-        factor=config.resolution_factor,
-        variations=variations,
-    )
-
-
-def _numbered(stem: str, count: int) -> tuple[str, ...]:
-    digits = max(3, len(str(count - 1)))
-    return tuple(f"{stem}_{i:0{digits}d}" for i in range(count))
 
 
 def _provenance(config: CalibrationConfig, tables: list[ScaleTable | ResolutionTable | None]) -> Provenance:

@@ -58,20 +58,21 @@ def block_units(cov: FloatArray, n_blocks: int = 3) -> FloatArray:
     return np.repeat(np.asarray(median, dtype=np.float64), error.shape[1])
 
 
-def modes(cov: FloatArray, *, dataset: str, file: str = "", scaled: bool = True) -> FloatArray:
+def modes(cov: FloatArray, *, dataset: str, file: str = "", scaled: bool = True, n_blocks: int = 3) -> FloatArray:
     """Independent variations v_i with sum_i v_i v_i^T = cov, the largest first; null modes are left out.
 
     With D = diag(1 / median error of each block of parameters), D C D = U diag(lambda) U^T and
     v_i = sqrt(lambda_i) D^-1 u_i, so that units do not choose the basis.  The largest component (in units of D) of each
     is positive.
 
-    cov    : (3B, 3B)   three blocks of B parameters
-    scaled : False takes D = 1, as the reference does; the sum is the same
+    cov      : (K B, K B)   K blocks of B parameters
+    scaled   : False takes D = 1, as the reference does; the sum is the same
+    n_blocks : K
 
-    Returns (n, 3, B).  Raises InputError if `cov` is not a covariance.
+    Returns (n, K, B).  Raises InputError if `cov` is not a covariance.
     Source: docs/physics/calibration.md.
     """
-    units = block_units(cov) if scaled else np.ones(cov.shape[0])
+    units = block_units(cov, n_blocks) if scaled else np.ones(cov.shape[0])
     values, vectors = _eigen(cov, units, dataset, file)
     kept = np.flatnonzero(values > NULL * max(values.max(initial=0.0), 0.0))[::-1]
     found = vectors[:, kept].T
@@ -81,7 +82,7 @@ def modes(cov: FloatArray, *, dataset: str, file: str = "", scaled: bool = True)
     sign = np.sign(found[np.arange(kept.size), leading])
     variations: FloatArray = found * (sign * np.sqrt(values[kept]))[:, None] * units
     variations[:, np.diag(cov) == 0.0] = 0.0  # a fixed parameter: what stands there is rounding
-    return variations.reshape(kept.size, 3, cov.shape[0] // 3)
+    return variations.reshape(kept.size, n_blocks, cov.shape[0] // n_blocks)
 
 
 def _eigen(cov: FloatArray, units: FloatArray, dataset: str, file: str) -> tuple[FloatArray, FloatArray]:

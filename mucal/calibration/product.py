@@ -1,6 +1,6 @@
 """The calibration itself: what it holds and how it is applied."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
@@ -10,17 +10,23 @@ import numpy.typing as npt
 from mucal.arrays import FloatArray, check_shapes
 from mucal.calibration.columns import flatten, local_index
 from mucal.calibration.covariance import check_names, parameter_names
-from mucal.calibration.muons import Muons, prepare
+from mucal.calibration.muons import Muons, prepare, prepare_hits
 from mucal.calibration.response import momentum_factor, relative_variance
 from mucal.calibration.validity import Outside, Validity
 from mucal.errors import nearest
 from mucal.ledger import Ledger
 from mucal.numerics.keyed import normal
+from mucal.scale.pixels import PixelMultiplicity
 from mucal.scale.table import ResolutionTable, ScaleTable
 from mucal.store import Result
 
 Sample = Literal["data", "mc"]
-KINDS: Final = ("scale", "resolution")
+KINDS: Final = ("scale", "resolution", "pixel")
+VARIES: Final = {
+    "scale": "varies the scale; use vary",
+    "resolution": "varies the resolution; use vary_smearing on simulation",
+    "pixel": "varies the weight by pixel hits; use vary_pixel_weight on simulation",
+}
 SEED: Final = 0
 """Of the smearing.  Fixed: two users who smear the same muon get the same momentum."""
 PURPOSE: Final = "calibration.smear"
@@ -28,15 +34,18 @@ PURPOSE: Final = "calibration.smear"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Calibration(Result):
-    """Momentum scale and resolution with named nuisances; S of them vary the scale, R the resolution.
+    """Momentum scale and resolution with named nuisances: S vary the scale, R the resolution, H the pixel hits.
 
     scale                 : A, e, M in B bins of eta
     resolution_data, _mc  : a, b, c, d of data and of simulation in the same eta bins, if known
+    pixels                : muons with and without pixel hits, if known
     parameter_names       : (3B)          order of the covariance of `scale`, as "A_00" … "M_47"
-    names                 : (S+R)         unique, as "jpsi_stat_000"; the scale nuisances come first
-    groups, kinds, sources: (S+R)         group of each; "scale" or "resolution"; what it stands for
+    names                 : (S+R+H)       unique, as "jpsi_stat_000"; scale, then resolution, then pixel nuisances
+    groups, kinds, sources: (S+R+H)       group of each; "scale", "resolution" or "pixel"; what it stands for
     scale_variations      : (S, 3, B)     +1 standard deviation of A, e, M; factors included
     resolution_variations : (R, 3, B')    +1 standard deviation of a, b, c of data; factors included
+    pixel_variations      : (H, B'')      +1 standard deviation of the exponent of the pixel weight in each eta bin
+    pixels_in_nominal     : whether the nominal exponent is 1 (the weight is applied) or 0
     factors               : group -> factor by which the fitted standard deviations were multiplied
     resonance             : whose mass sets the scale
     reference_mass, _error: GeV
@@ -50,6 +59,7 @@ class Calibration(Result):
     scale: ScaleTable
     resolution_data: ResolutionTable | None = None
     resolution_mc: ResolutionTable | None = None
+    pixels: PixelMultiplicity | None = None
     parameter_names: tuple[str, ...]
     names: tuple[str, ...]
     groups: tuple[str, ...]
@@ -57,6 +67,8 @@ class Calibration(Result):
     sources: tuple[str, ...]
     scale_variations: FloatArray
     resolution_variations: FloatArray
+    pixel_variations: FloatArray = field(default_factory=lambda: np.zeros((0, 0)))
+    pixels_in_nominal: bool = False
     factors: Mapping[str, float] = field(default_factory=dict)
     resonance: str
     reference_mass: float
@@ -69,18 +81,22 @@ class Calibration(Result):
     description: str = ""
 
     def __post_init__(self) -> None:
-        s, r = self.kinds.count("scale"), self.kinds.count("resolution")
+        s, r, h = (self.kinds.count(kind) for kind in KINDS)
         n_resolution = 0 if self.resolution_data is None else self.resolution_data.n_bins
-        check_shapes(self, names=(s + r,), groups=(s + r,), sources=(s + r,))
+        n_pixel = 0 if self.pixels is None else self.pixels.n_bins
+        check_shapes(self, names=(s + r + h,), groups=(s + r + h,), sources=(s + r + h,))
         check_shapes(self, scale_variations=(s, 3, self.scale.n_bins), resolution_variations=(r, 3, n_resolution))
-        if self.kinds != ("scale",) * s + ("resolution",) * r:
-            raise ValueError("Calibration.kinds must list 'scale' first, then 'resolution', and nothing else")
+        check_shapes(self, pixel_variations=(h, n_pixel))
+        if self.kinds != ("scale",) * s + ("resolution",) * r + ("pixel",) * h:
+            raise ValueError("Calibration.kinds must list 'scale' first, then 'resolution', then 'pixel', nothing else")
         if len(set(self.names)) != len(self.names):
             twice = next(name for name in self.names if self.names.count(name) > 1)
             raise ValueError(f"nuisance '{twice}' is defined {self.names.count(twice)} times")
         check_names(self.parameter_names, parameter_names(self.scale.n_bins), dataset="ScaleTable.cov")
         _check_cover("ScaleTable", self.scale.eta_edges, self.eta_range)
-        for name, table in (("resolution_data", self.resolution_data), ("resolution_mc", self.resolution_mc)):
+        for name, table in (
+            ("resolution_data", self.resolution_data), ("resolution_mc", self.resolution_mc), ("pixels", self.pixels),
+        ):  # fmt: skip
             if table is not None:
                 _check_cover(name, table.eta_edges, self.eta_range)
         if self.resolution_mc is not None and (
@@ -133,9 +149,7 @@ class Calibration(Result):
 
         The other arguments and what is raised are those of `correct`.  Returns (up, down).
         """
-        shift = self.variation(nuisance)
-        if self.kinds[self.names.index(nuisance)] != "scale":
-            raise ValueError(f"nuisance '{nuisance}' varies the resolution; use vary_smearing on simulation")
+        shift = self._variation_of(nuisance, "scale")
         muons = prepare({"pt": pt, "eta": eta, "phi": phi, "charge": charge}, self.validity, outside)
         nominal = self._nominal(sample)
         up, down = (muons.finish(self._scaled(muons, nominal + sign * shift)) for sign in (1.0, -1.0))
@@ -189,11 +203,35 @@ class Calibration(Result):
 
         The other arguments and what is raised are those of `smear`.  Returns (up, down).
         """
-        shift = self.variation(nuisance)
-        if self.kinds[self.names.index(nuisance)] != "resolution":
-            raise ValueError(f"nuisance '{nuisance}' varies the scale; use vary")
+        shift = self._variation_of(nuisance, "resolution")
         muons = self._smearable(pt, eta, phi, (run, lumi, event), muon, outside)
         up, down = (muons.finish(self._smeared(muons, sign * shift)) for sign in (1.0, -1.0))
+        return up, down
+
+    def pixel_weight(self, eta: Any, charge: Any, triggered: Any, n_pixel: Any, *, outside: Outside = "raise") -> Any:
+        """Weight of simulated muons that brings the share without pixel hits to that of data; 1 unless it is nominal.
+
+        eta       : as reconstructed
+        charge    : +1 or -1
+        triggered : whether the muon fired the trigger
+        n_pixel   : valid pixel hits of the muon
+        outside   : as for `correct`
+
+        Returns weights in the container of `eta`.  Raises ValueError as `correct` does, or if the calibration does not
+        know the pixel hits.
+        """
+        return self._pixel_weights(eta, charge, triggered, n_pixel, outside, (0.0,))[0]
+
+    def vary_pixel_weight(
+        self, eta: Any, charge: Any, triggered: Any, n_pixel: Any, nuisance: str, *, outside: Outside = "raise"
+    ) -> tuple[Any, Any]:
+        """The weight of `pixel_weight` with one pixel nuisance shifted by +1 and by -1: (up, down).
+
+        The exponent of the whole correction changes by 1 in the bins of the nuisance: 0 -> +-1, or, where it is
+        nominal, 1 -> 0 and 2.
+        """
+        shift = self._variation_of(nuisance, "pixel")
+        up, down = self._pixel_weights(eta, charge, triggered, n_pixel, outside, (shift, -shift))
         return up, down
 
     def count_rejected(self, pt: Any, eta: Any, phi: Any, charge: Any) -> Ledger:
@@ -214,7 +252,7 @@ class Calibration(Result):
         return Validity(pt_range=self.pt_range, eta_range=self.eta_range)
 
     def nuisances(self, which: str | None = None) -> tuple[str, ...]:
-        """Names of all nuisances, or of those of one kind ("scale", "resolution") or one group.
+        """Names of all nuisances, or of those of one kind ("scale", "resolution", "pixel") or one group.
 
         Raises ValueError that names the nearest group for an unknown one.
         """
@@ -230,17 +268,51 @@ class Calibration(Result):
     def variation(self, nuisance: str) -> FloatArray:
         """(3, B) the shift of A, e, M (or a, b, c) that +1 standard deviation of a nuisance stands for.
 
+        (B,) the change of the exponent of the pixel weight for a nuisance of that kind.
+
         Raises ValueError that names the nearest nuisances for an unknown one.
         """
         if nuisance not in self.names:
             near = nearest(nuisance, self.names) or self.names[:3]
             raise ValueError(f"no nuisance '{nuisance}' in this calibration; the nearest are {', '.join(near)}")
         i = self.names.index(nuisance)
-        n_scale = self.scale_variations.shape[0]
-        result: FloatArray = self.scale_variations[i] if i < n_scale else self.resolution_variations[i - n_scale]
+        for variations in (self.scale_variations, self.resolution_variations, self.pixel_variations):
+            if i < variations.shape[0]:
+                break
+            i -= variations.shape[0]
+        result: FloatArray = variations[i]
         return result
 
     # -------------------------------------------------------------------------------------------- inside
+
+    def _variation_of(self, nuisance: str, kind: str) -> FloatArray:
+        """The variation of a nuisance that is of this kind.  Raises ValueError with the method of its own."""
+        shift = self.variation(nuisance)
+        found = self.kinds[self.names.index(nuisance)]
+        if found != kind:
+            raise ValueError(f"nuisance '{nuisance}' {VARIES[found]}")
+        return shift
+
+    def _pixel_weights(
+        self,
+        eta: Any,
+        charge: Any,
+        triggered: Any,
+        n_pixel: Any,
+        outside: Outside,
+        shifts: Sequence[FloatArray | float],
+    ) -> list[Any]:
+        if self.pixels is None:
+            raise ValueError("this calibration does not know the pixel hits of muons; it cannot weight by them")
+        muons = prepare_hits(
+            {"eta": eta, "charge": charge, "triggered": triggered, "n_pixel": n_pixel}, self.validity, outside
+        )
+        index = np.searchsorted(self.pixels.eta_edges, muons.eta, side="right") - 1
+        fired, hits = muons.keys
+        log = self.pixels.ln_weights[np.minimum(hits, 1), fired, (muons.charge > 0).astype(np.int64), index]
+        nominal = float(self.pixels_in_nominal)
+        exponents = [np.broadcast_to(nominal + shift, (self.pixels.n_bins,))[index] for shift in shifts]
+        return [muons.finish(np.exp(exponent * log)) for exponent in exponents]
 
     def _smearable(
         self, pt: Any, eta: Any, phi: Any, event_keys: tuple[Any, Any, Any], muon: Any, outside: Outside

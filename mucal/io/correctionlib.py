@@ -10,6 +10,7 @@
 | sigma_rel    | pt real, eta real, sample string (data, mc), syst string  | (sigma_k/k)^2; mc has "nom" only      |
 | sigma_extra  | pt real, eta real, syst string                            | sqrt(max(0, data - mc))               |
 | rng          | run int, luminosityBlock int, event int, phi real         | N(0,1), a hash of the inputs          |
+| pixel_weight | nhits int, eta real, charge int, trig int, syst string    | weight by pixel hits, if known        |
 
 syst is "nom", "<nuisance>_up" or "<nuisance>_down" of the kind that acts.  Outside the validity range, for NaN, an
 unknown charge or syst, correctionlib raises; nothing is clamped.  (It turns a fractional charge into an integer
@@ -47,12 +48,16 @@ DESCRIPTIONS: Final = {
     "run": "run number",
     "luminosityBlock": "luminosity block",
     "event": "event number",
+    "nhits": "valid hits in the pixel detector",
+    "trig": "1 for a muon that fired the trigger, else 0",
 }
 TYPES: Final = {
     "charge": "int",
     "run": "int",
     "luminosityBlock": "int",
     "event": "int",
+    "nhits": "int",
+    "trig": "int",
     "syst": "string",
     "param": "string",
     "sample": "string",
@@ -104,6 +109,7 @@ def corrections_document(calibration: Calibration) -> Node:
         _scale_params(calibration),
         *_resolutions(calibration),
         _rng(),
+        *_pixel_weight(calibration),
     ]
     return {"schema_version": 2, "description": describe(calibration), "corrections": corrections}
 
@@ -231,6 +237,40 @@ def _rng() -> Node:
         "standard normal number for smearing, the same for every variation; phi tells the muons of an event apart",
         ("run", "luminosityBlock", "event", "phi"),
         node,
+    )
+
+
+def _pixel_weight(calibration: Calibration) -> Iterator[Node]:
+    """The weight by pixel hits; nhits is a binning, all numbers above 0 being alike."""
+    table = calibration.pixels
+    if table is None:
+        return
+    log = table.ln_weights
+
+    def along(exponents: FloatArray) -> Node:
+        def cell(hits: int, trigger: int, charge: int) -> Node:
+            weights = np.exp(exponents * log[hits, trigger, charge])
+            return _eta(calibration, table.eta_edges, weights.tolist())
+
+        charges = [
+            _category(
+                "charge", ((q, _category("trig", ((t, cell(hits, t, int(q > 0))) for t in (0, 1)))) for q in (-1, 1))
+            )
+            for hits in (0, 1)
+        ]
+        hits = {"nodetype": "binning", "input": "nhits", "edges": [-0.5, 0.5, "inf"], "flow": "error"}
+        return {**hits, "content": charges}
+
+    nominal = np.full(table.n_bins, float(calibration.pixels_in_nominal))
+    entries = [("nom", along(nominal))]
+    for name in calibration.nuisances("pixel"):
+        shift = calibration.variation(name)
+        entries += [(f"{name}_up", along(nominal + shift)), (f"{name}_down", along(nominal - shift))]
+    yield _correction(
+        "pixel_weight",
+        "weight of simulated muons by their pixel hits",
+        ("nhits", "eta", "charge", "trig", "syst"),
+        _category("syst", entries),
     )
 
 

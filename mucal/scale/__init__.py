@@ -13,19 +13,36 @@ What is minimised: chi2 = sum_b (y_b - f_b)^2 / V_b + priors, with y_b = ln s_b^
 bin, if there is one) and f_b that sum with <w>, <k>, <pT> averaged over the bin's events.  Data and simulation are to
 be fitted under the same background (`add_fitted_background`).  Derived in docs/physics/scale.md.
 
+Closure.  Another resonance, corrected, is solved for A and M alone; `inflation_of` is the factor on the errors of the
+table that its residuals ask for.
+
 Resolution.  (sigma_k / k)^2 = a + c pT^2 + b / (1 + d / pT^2); sigma_m^2 / m^2 = sum_i w_i^2 (sigma_k / k)_i^2.
 """
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from mucal.scale import conventions
 from mucal.scale.background import add_fitted_background
+from mucal.scale.closure import Closure, close
 from mucal.scale.derive import ScaleConfig, ScaleResiduals, derive, residuals
 from mucal.scale.momentum import correct_pt, correction_factor, distort_pt
+from mucal.scale.pixels import PixelMultiplicity, count_pixels
 from mucal.scale.resolution import ResolutionConfig, derive_resolution, relative_variance
 from mucal.scale.table import ResolutionTable, ScaleTable
 from mucal.scale.weak import CoherentShift, WeakModes, coherent_shift, weak_modes
 
+if TYPE_CHECKING:
+    from mucal.scale.inflation import Inflation, inflation_of
+
+# It needs scipy.optimize, for which who applies a calibration must not wait.
+_LAZY = dict.fromkeys(("Inflation", "inflation_of"), "mucal.scale.inflation")
+
 __all__ = [
+    "Closure",
     "CoherentShift",
+    "Inflation",
+    "PixelMultiplicity",
     "ResolutionConfig",
     "ResolutionTable",
     "ScaleConfig",
@@ -33,14 +50,23 @@ __all__ = [
     "ScaleTable",
     "WeakModes",
     "add_fitted_background",
+    "close",
     "coherent_shift",
     "conventions",
     "correct_pt",
     "correction_factor",
+    "count_pixels",
     "derive",
     "derive_resolution",
     "distort_pt",
+    "inflation_of",
     "relative_variance",
     "residuals",
     "weak_modes",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LAZY:
+        return getattr(import_module(_LAZY[name]), name)
+    raise AttributeError(f"module 'mucal.scale' has no attribute {name!r}")

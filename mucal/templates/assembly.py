@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Final, Literal, get_args
 
 import numpy as np
@@ -26,7 +26,7 @@ from mucal.templates.reconstruction import (
     selected_w,
     transverse_mass,
 )  # fmt: skip
-from mucal.templates.response import MOMENTS, bin_shifts, default_resolution, moments, muon_shifts
+from mucal.templates.response import MOMENTS, acting, bin_shifts, default_resolution, moments, muon_shifts
 from mucal.templates.table import Templates
 from mucal.templates.variations import (
     by_pt_and_y,
@@ -38,7 +38,8 @@ from mucal.templates.variations import (
 )  # fmt: skip
 from mucal.theory import nuisances, reweighting
 from mucal.theory.generator import BosonEvents, generate
-from mucal.theory.production import production
+from mucal.theory.pdf_grid import PdfSet
+from mucal.theory.production import Production, production
 from mucal.theory.variation import Variation
 
 ChannelName = Literal["w", "wlike", "dilepton", "kinematics", "boson_w", "boson_z"]
@@ -114,6 +115,16 @@ class _Recipe:
     calibration: Calibration | None
     variations: tuple[Variation, ...]
     boson: str
+    partons: PdfSet | None = None
+    made: dict[str, Production] = field(default_factory=dict)
+
+    def production(self, sample: str) -> Production:
+        """The tables of one boson, with the densities asked for."""
+        made = self.made.get(sample)
+        if made is None:
+            given = {} if self.partons is None else {"density": self.partons.density(sample)}
+            made = self.made[sample] = production(sample, **given)
+        return made
 
 
 def build(
@@ -121,6 +132,7 @@ def build(
     *,
     calibration: Calibration | None = None,
     resolution: ResolutionTable | None = None,
+    partons: PdfSet | None = None,
     n_threads: int = 1,
     tell: Callable[[str], None] = lambda line: None,
 ) -> Templates:
@@ -128,13 +140,14 @@ def build(
 
     calibration : whose nuisances are added
     resolution  : of the muons; None: that of the calibration's simulation, or `response.default_resolution`
+    partons     : a set that takes the place of the built-in densities, in events and nuisances; None: those
     n_threads   : that fill; the result does not depend on it
     tell        : called with a line a sample
 
     Source: arXiv:2412.13872; docs/physics/templates.md.
     """
     config = config or TemplatesConfig()
-    recipe = _recipe(config, calibration, resolution)
+    recipe = _recipe(config, calibration, resolution, partons)
     sums: dict[str, Sums] = {}
     for sample in dict.fromkeys(s for samples in PROCESSES[config.channel].values() for s in samples):
         sums[sample] = _sample_sums(recipe, sample, n_threads)
@@ -142,7 +155,10 @@ def build(
     return assemble(recipe, sums)
 
 
-def _recipe(config: TemplatesConfig, calibration: Calibration | None, resolution: ResolutionTable | None) -> _Recipe:
+def _recipe(
+    config: TemplatesConfig, calibration: Calibration | None, resolution: ResolutionTable | None,
+    partons: PdfSet | None,
+) -> _Recipe:  # fmt: skip
     if calibration is not None and config.channel in GENERATED:
         raise ConfigError(f"channel '{config.channel}' holds no muons, a calibration has nothing to act on")
     boson = "w" if config.channel in ("w", "kinematics", "boson_w") else "z"
@@ -155,8 +171,9 @@ def _recipe(config: TemplatesConfig, calibration: Calibration | None, resolution
         binning=CHANNELS[config.channel],
         resolution=resolution or default_resolution(),
         calibration=calibration,
-        variations=nuisances.select(samples=samples, without=left_out) if config.theory else (),
+        variations=nuisances.select(samples=samples, without=left_out, partons=partons) if config.theory else (),
         boson=boson,
+        partons=partons,
     )
 
 
@@ -169,7 +186,7 @@ def _sample_sums(recipe: _Recipe, sample: str, n_threads: int) -> Sums:
     config = recipe.config
     starts = range(0, config.events, config.chunk)
     parts = [starts[i::PARTS] for i in range(PARTS) if starts[i::PARTS]]
-    production(sample)  # before threads ask for it
+    made = recipe.production(sample)  # before threads ask for it
 
     def run(part: Sequence[int]) -> Sums:
         sums: Sums | None = None
@@ -185,13 +202,13 @@ def _sample_sums(recipe: _Recipe, sample: str, n_threads: int) -> Sums:
     for one in rest:
         summed = summed + one
     muons = 0 if config.channel in GENERATED else 1 if config.channel == "w" else 2
-    return summed.scaled(production(sample).events * config.efficiency**muons / config.events)
+    return summed.scaled(made.events * config.efficiency**muons / config.events)
 
 
 def _chunks(recipe: _Recipe, sample: str, first: int) -> list[Chunk]:
     """The chunk of some events, once for every muon that may be the one measured."""
     config = recipe.config
-    made = production(sample)
+    made = recipe.production(sample)
     events = generate(
         made, first, config.chunk, seed=config.seed, reuse=config.reuse, radiation=config.radiation
     )  # fmt: skip
@@ -242,7 +259,7 @@ def _pair_chunk(recipe: _Recipe, events: BosonEvents, measured: Measured) -> Chu
     extra: FloatArray | None = None
     names: tuple[str, ...] = ()
     if recipe.calibration is not None:
-        names = recipe.calibration.names
+        names, _ = acting(recipe.calibration)
         extra = sum(
             (muon_shifts(recipe.calibration, *(a[inside, m] for a in (
                 measured.pt_true, measured.eta, measured.charge, measured.pull, measured.sigma, measured.d)))
@@ -333,7 +350,7 @@ def _all_effects(recipe: _Recipe, sums: Mapping[str, Sums]) -> tuple[FloatArray,
         if recipe.calibration is not None:
             parts = [sums[s] for s in samples]
             if recipe.config.channel in PAIRS:
-                more, more_groups = recipe.calibration.names, recipe.calibration.groups
+                more, more_groups = acting(recipe.calibration)
                 extra = column_effects(parts, more)
             else:
                 more, more_groups, shifts = bin_shifts(recipe.calibration, recipe.binning)

@@ -57,6 +57,15 @@ def moments(pt: FloatArray, charge: FloatArray, z: FloatArray, sigma: FloatArray
     )
 
 
+def acting(calibration: Calibration) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Names and groups of the nuisances that act on a muon's momentum.
+
+    Those of the weight by pixel hits do not: averaged over the hits, which the generated muons do not have, it is 1.
+    """
+    kept = [i for i, kind in enumerate(calibration.kinds) if kind != "pixel"]
+    return tuple(calibration.names[i] for i in kept), tuple(calibration.groups[i] for i in kept)
+
+
 def bin_shifts(calibration: Calibration, binning: Binning) -> tuple[tuple[str, ...], tuple[str, ...], FloatArray]:
     """Names and groups of the nuisances, and what +1 of each adds to the six parameters in every flat bin.
 
@@ -68,12 +77,13 @@ def bin_shifts(calibration: Calibration, binning: Binning) -> tuple[tuple[str, .
     scale_bin = _containing(calibration.scale.eta_edges, eta)[along]
     table = calibration.resolution_data
     resolution_bin = scale_bin if table is None else _containing(table.eta_edges, eta)[along]
-    shifts = np.zeros((len(calibration.names), 6, binning.n_bins))
+    names, groups = acting(calibration)
+    shifts = np.zeros((len(names), 6, binning.n_bins))
     n = calibration.scale_variations.shape[0]
     shifts[:n, :3] = calibration.scale_variations[:, :, scale_bin]
     if table is not None:
         shifts[n:, 3:] = calibration.resolution_variations[:, :, resolution_bin]
-    return calibration.names, calibration.groups, shifts
+    return names, groups, shifts
 
 
 def muon_shifts(

@@ -122,6 +122,8 @@ def columns(
         nominal, varied = calibration.correct(*muons, sample, outside="nan"), muons
     momenta = {"ptcorr": nominal}
     for name in nuisances:
+        if calibration.kinds[calibration.names.index(name)] == "pixel":
+            continue  # a weight, not a momentum: `Calibration.vary_pixel_weight`
         if calibration.kinds[calibration.names.index(name)] == "scale":
             up, down = calibration.vary(*varied, name, sample, outside="nan")
         else:

@@ -1,0 +1,99 @@
+"""The factor on the errors of a scale table that closures ask for."""
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose
+
+from mucal.scale import Closure, ScaleTable, inflation_of
+from mucal.scale.inflation import pattern_factor
+
+EDGES = np.linspace(-2.4, 2.4, 49)
+A_ERROR, E_ERROR, M_ERROR = 1.1e-4, 6e-4, 5e-6
+Z_MASS, Z_ERROR, UPSILON_MASS, UPSILON_ERROR = 91.188, 0.002, 9.4604, 1e-4
+
+
+def jpsi_table(A=0.0, e=0.0, M=0.0) -> ScaleTable:
+    """48 bins with the correlations of J/psi fits: A and e of a bin at 0.96, neighbours of M at 0.29."""
+    within = np.array([[1.0, 0.96], [0.96, 1.0]])
+    ae = np.kron(within, np.eye(48)) * np.outer(np.repeat([A_ERROR, E_ERROR], 48), np.repeat([A_ERROR, E_ERROR], 48))
+    m = M_ERROR**2 * (np.eye(48) + 0.29 * (np.eye(48, k=1) + np.eye(48, k=-1)))
+    cov = np.zeros((144, 144))
+    cov[:96, :96], cov[96:, 96:] = ae, m
+    full = np.zeros(48)
+    return ScaleTable(eta_edges=EDGES, A=full + A, e=full + e, M=full + M, cov=cov, resonance="jpsi")
+
+
+def closure(A: np.ndarray, M: np.ndarray, resonance: str = "z") -> Closure:
+    """24 bins; errors of a closure with some 10^7 Z: variances of the table there are 0.4 (A) and 2.8 (M) of these."""
+    b = A.size
+    mass, error = (Z_MASS, Z_ERROR) if resonance == "z" else (UPSILON_MASS, UPSILON_ERROR)
+    cov = np.diag(np.concatenate([np.full(b, 1.1e-4**2), np.full(b, 2.4e-6**2)]))
+    return Closure(
+        eta_edges=EDGES[::2], A=A, M=M, cov=cov, mean_k=np.full(b, 1 / 42 if resonance == "z" else 1 / 8),
+        resonance=resonance, reference_mass=mass, reference_mass_error=error,
+    )  # fmt: skip
+
+
+def toy(rng: np.random.Generator, factor: float, resonances: tuple[str, ...] = ("z",)) -> list[Closure]:
+    """Closures of a table whose true errors are `factor` times those it states."""
+    table = jpsi_table()
+    wrong = factor * np.linalg.cholesky(table.cov + 1e-30 * np.eye(144)) @ rng.normal(size=144)
+    found = []
+    for resonance in resonances:
+        blank = closure(np.zeros(24), np.zeros(24), resonance)
+        noise = np.sqrt(np.diag(blank.cov)) * rng.normal(size=48) + blank.mass_shift * rng.normal()
+        d = blank.projection(EDGES) @ wrong + noise
+        found.append(closure(d[:24], d[24:], resonance))
+    return found
+
+
+@pytest.mark.parametrize("resonances", [("z",), ("z", "upsilon1s")])
+def test_a_known_inflation_of_2_1_is_recovered(resonances: tuple[str, ...]):
+    rng = np.random.default_rng(21)
+    table = jpsi_table()
+    factors = np.array([inflation_of(table, toy(rng, 2.1, resonances)).factor for _ in range(100)])
+    assert np.std(factors) < 0.45  # one experiment tells it to about 0.3
+    assert abs(np.mean(factors) - 2.1) < 3 * np.std(factors) / np.sqrt(factors.size) + 0.05
+    assert np.mean(np.abs(factors - 2.1) < 0.3) > 0.5
+
+
+def test_errors_that_are_right_need_no_factor():
+    rng = np.random.default_rng(3)
+    table = jpsi_table()
+    found = [inflation_of(table, toy(rng, 1.0)) for _ in range(100)]
+    p_values = np.array([one.p_value for one in found])
+    significant = np.mean([one.direction > 0 for one in found])  # 5 % of them by chance
+    assert abs(significant - 0.05) < 4 * np.sqrt(0.05 * 0.95 / 100)
+    assert abs(np.mean(p_values) - 0.5) < 4 / np.sqrt(12 * 100)
+    assert 0.8 < np.mean([one.factor for one in found]) < 1.2
+
+
+def test_the_equation_holds_at_the_factor():
+    found = toy(np.random.default_rng(5), 3.0)
+    table = jpsi_table()
+    one = found[0]
+    jacobian = one.projection(EDGES)
+    s = inflation_of(table, found).factor
+    total = one.cov + np.outer(one.mass_shift, one.mass_shift) + s**2 * jacobian @ table.cov @ jacobian.T
+    assert one.residual @ np.linalg.solve(total, one.residual) == pytest.approx(48, rel=1e-8)
+
+
+def test_no_residual_asks_for_no_factor():
+    found = inflation_of(jpsi_table(), [closure(np.zeros(24), np.zeros(24))])
+    assert (found.factor, found.even, found.odd, found.direction) == (0.0, 0.0, 0.0, 0.0)
+
+
+def test_a_sagitta_pattern_shows_in_the_odd_part_alone():
+    M = 2e-5 * np.cos(np.linspace(0, np.pi, 24))
+    found = inflation_of(jpsi_table(), [closure(np.zeros(24), M)])
+    assert found.even == 0.0
+    assert found.odd > 2.0
+    assert found.direction > 1.0
+    assert "does not cover" in found.line(2.1)
+
+
+def test_a_pattern_of_one_error_everywhere_doubles_the_variance():
+    shift = np.linalg.cholesky(jpsi_table().cov) @ np.ones(144)
+    moved = jpsi_table(A=shift[:48], e=shift[48:96], M=shift[96:])
+    assert_allclose(pattern_factor(jpsi_table(), moved), np.sqrt(2.0), rtol=1e-6)
+    assert pattern_factor(jpsi_table(), jpsi_table()) == 1.0
