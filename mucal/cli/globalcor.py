@@ -70,11 +70,12 @@ def reference(
         found = stages().derive_reference(files, asked, pt_edges=_numbers(pt_edges), jobs=jobs, tell=tell)
     found.save(out, overwrite=overwrite)
     plain = {"output": out, "pt_edges": found.pt_edges.tolist(), "m_ref": found.m_ref.tolist(),
-             "gamma": found.gamma.tolist(), "n_pairs": found.n_pairs.tolist()}  # fmt: skip
+             "gamma": found.gamma.tolist(), "error": found.error.tolist(),
+             "n_pairs": found.n_pairs.tolist()}  # fmt: skip
     lines = [
-        f"{n} pairs, softer muon {a:g} to {b:g} GeV: mean {m:.5f} GeV, width {1e3 * w:.2f} MeV"
-        for a, b, m, w, n in zip(
-            found.pt_edges[:-1], found.pt_edges[1:], found.m_ref, found.gamma, found.n_pairs, strict=True
+        f"{n} pairs, softer muon {a:g} to {b:g} GeV: mean {m:.5f} +- {e:.5f} GeV, width {1e3 * w:.2f} MeV"
+        for a, b, m, e, w, n in zip(
+            found.pt_edges[:-1], found.pt_edges[1:], found.m_ref, found.error, found.gamma, found.n_pairs, strict=True
         )
     ]
     finish(plain, [*lines, f"written: {out}"], as_json=as_json)
@@ -130,18 +131,19 @@ def accumulate(
     "--text", "texts", multiple=True, metavar="FILE", help="Constraints and measurements in Millepede's form."
 )
 @click.option("--gauge", is_flag=True, help="Hold the six rigid motions of the tracker at 0.")
+@click.option("--reference", metavar="REFERENCE", help="The mass that was assumed: its error enters the covariance.")
 @options.configuration
 @options.as_json
 @options.output("Result file, as corrections.h5.")
 def solve(
-    sums: tuple[str, ...], registry: str, applied: str | None, texts: tuple[str, ...], gauge: bool, config: str | None,
-    settings: tuple[str, ...], as_json: bool, out: str, overwrite: bool,
+    sums: tuple[str, ...], registry: str, applied: str | None, texts: tuple[str, ...], gauge: bool,
+    reference: str | None, config: str | None, settings: tuple[str, ...], as_json: bool, out: str, overwrite: bool,
 ) -> None:  # fmt: skip
     """Add SUMS and solve for all parameters, with the priors of the registry."""
     asked = stages().load_globalcor(config, settings)
     found = stages().solve_sums(
         stages().added(sums), stages().Registry.load(registry), asked.solve, applied=applied, texts=texts, gauge=gauge,
-        detector=asked.detector,
+        detector=asked.detector, reference=reference,
     )  # fmt: skip
     found.save(out, overwrite=overwrite)
     plain = {"output": out, "method": found.method, "chi2_drop": found.chi2_drop, "converged": found.outer_converged(),

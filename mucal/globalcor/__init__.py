@@ -21,6 +21,7 @@ from mucal.globalcor.guards import GuardConfig
 from mucal.globalcor.influence import Influence, influences, injected, to_exclude
 from mucal.globalcor.normal_equations import NormalEquations
 from mucal.globalcor.probe_bias import EVEN, ODD, ProbeBias
+from mucal.globalcor.recovery import InjectedParameters, KindRecovery, recovery_of_kind
 from mucal.globalcor.refits import Refit
 from mucal.globalcor.registry import Registry, build_registry
 from mucal.globalcor.solve import SolveConfig, solve
@@ -31,9 +32,9 @@ from mucal.globalcor.workers import Chunk, divide, joined
 
 __all__ = [
     "CMS_2016", "EVEN", "ODD", "REDUCED", "AccumulateConfig", "BiasMap", "Chunk", "Constraint", "Family",
-    "GlobalCorrections", "GuardConfig", "Influence", "Measurement", "NormalEquations", "ParameterStatus",
+    "GlobalCorrections", "GuardConfig", "Influence", "InjectedParameters", "KindRecovery", "Measurement", "NormalEquations", "ParameterStatus",
     "ProbeBias", "ProbeTracks", "ReferenceDerivatives", "Refit", "Registry", "SolveConfig", "Templates", "WeakModes",
     "accumulate", "apply", "beyond_linear", "bias_map", "build_registry", "divide", "gauges", "induced_bias",
-    "influences", "injected", "joined", "relative_curvature", "solve", "templates", "to_exclude", "uncertainty",
+    "influences", "injected", "joined", "recovery_of_kind", "relative_curvature", "solve", "templates", "to_exclude", "uncertainty",
     "weak_modes", "with_factor",
 ]  # fmt: skip

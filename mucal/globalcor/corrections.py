@@ -154,10 +154,17 @@ class GlobalCorrections(Result):
             if names:
                 more = f" and {len(names) - 3} more" if len(names) > 3 else ""
                 lines.append(f"{len(names)} frozen, {status.sentence}: {', '.join(names[:3])}{more}")
+        lines += self._mass_line()
         driven = int(self.prior_driven.sum())
         if driven:
             lines.append(f"{driven} say more of their prior than of the tracks (error above {PRIOR_DRIVEN:g} of it)")
         return lines
+
+    def _mass_line(self) -> list[str]:
+        """What is assumed of the mean mass, where its error is part of the covariance."""
+        chosen = np.flatnonzero(self.registry.of_kind("mass") & self.free)
+        width = 1e3 * self.registry.prior[chosen]
+        return [f"the assumed mean mass is known to {w:.3g} MeV, which the covariance holds" for w in width]
 
 
 def values_at(index: IntArray, theta: FloatArray) -> FloatArray:

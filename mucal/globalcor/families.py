@@ -17,6 +17,7 @@ COMPONENTS: Final[dict[str, tuple[str, ...]]] = {
     "hit_variance": ("u", "v"),
     "scattering": ("variance",),
     "straggling": ("variance",),
+    "mass": ("reference",),
 }
 """Kind -> its components, in the order of the columns of `refit.ParameterMap`."""
 
@@ -30,6 +31,7 @@ UNITS: Final[dict[str, tuple[str, ...]]] = {
     "hit_variance": ("1", "1"),
     "scattering": ("1",),
     "straggling": ("1",),
+    "mass": ("GeV",),
 }
 
 PRIORS: Final[dict[str, tuple[float, ...]]] = {
@@ -40,8 +42,10 @@ PRIORS: Final[dict[str, tuple[float, ...]]] = {
     "hit_variance": (float(np.log(3.0)), float(np.log(3.0))),
     "scattering": (float(np.log(3.0)),),
     "straggling": (float(np.log(100.0)),),
+    "mass": (1e-4,),
 }
-"""Widths of the CMS solver, in the units above; a field mode 1e-3 of the field."""
+"""Widths of the CMS solver, in the units above; a field mode 1e-3 of the field; the mean mass, ours, what 4e4
+simulated J/psi pairs leave open: give the error of the reference that is used."""
 
 PRIOR_V_STRIP: Final = 2.0
 """cm, along the strips of a module, which they do not measure."""
@@ -58,7 +62,9 @@ material, of each subdetector; `mode`: harmonic modes of the field."""
 class Family:
     """Parameters of one kind.
 
-    kind        :  alignment, bfield, eloss, modes, hit_variance, scattering or straggling
+    kind        :  alignment, bfield, eloss, modes, hit_variance, scattering, straggling or mass: how far the true mean
+                   mass of constrained pairs is from the assumed one.  Its prior is the error of that assumption, which
+                   so enters the covariance of everything else as one more column
     by          :  one of `GRANULARITIES`
     components  :  those that float; empty: all.  An alignment parameter of a structure moves each of its modules by
                    the same amount in the module's own frame
@@ -86,6 +92,8 @@ class Family:
             raise ValueError(f"no granularity {self.by!r}; there are {', '.join(GRANULARITIES)}")
         if (self.kind == "modes") != (self.by == "mode") or (self.by == "group" and self.kind != "eloss"):
             raise ValueError(f"a family of kind {self.kind!r} cannot go by {self.by!r}")
+        if self.kind == "mass" and self.by != "whole":
+            raise ValueError(f"there is one mean mass: a family of kind 'mass' goes by 'whole', not by {self.by!r}")
         unknown = [c for c in self.components if c not in COMPONENTS[self.kind]]
         if unknown:
             raise ValueError(f"{self.kind} has no component {unknown[0]!r}; it has {', '.join(COMPONENTS[self.kind])}")

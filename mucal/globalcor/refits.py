@@ -1,6 +1,6 @@
 """Recorded hits to what they say of the global parameters: the refit, with the corrections so far applied."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -89,7 +89,7 @@ class Refit:
         paired = hits.pair >= 0
         chosen = hits if np.all(paired) else hits.select(paired)
         return fit_pairs(
-            self.model, self.magnet, chosen, self._routes(chosen), self.config, mass=self.mass,
+            self.model, self.magnet, chosen, self._routes(chosen), self.config, mass=self._mass,
             selection=self.selection, beam=self.beam, parameters=self.registry.map if profile else None,
             surfaces=self.surfaces, offsets=self._offsets, ln_loss=self._ln_loss,
         )  # fmt: skip
@@ -118,6 +118,13 @@ class Refit:
 
     def _routes(self, hits: Hits) -> IntArray:
         return routes_of_hits(self.model, self.magnet, hits, ground=self.ground)
+
+    @cached_property
+    def _mass(self) -> MassReference | None:
+        label = self.registry.map.mass
+        if self.mass is None or label[0] < 0:
+            return self.mass
+        return replace(self.mass, m_ref=self.mass.m_ref + values_at(label, self.total))
 
     @cached_property
     def _offsets(self) -> FloatArray | None:

@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Self
+from typing import Final, Self
 
 import numpy as np
 
@@ -19,10 +19,13 @@ from mucal.store import Result
 
 NONE = -1
 
+EXACT: Final = 1e-9
+"""GeV, the error of a mean mass that is taken for exact."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Registry(Result):
-    """P global parameters, those of one module side by side, modes of the field last.
+    """P global parameters, those of one module side by side, then modes of the field, then the mean mass.
 
     detector    :        name of the detector
     names       : P      as "alignment/TOB-L3/ladder07/module 9123/u", "bfield/l2m1c", "eloss/TOB/sensors"
@@ -62,7 +65,8 @@ class Registry(Result):
     @property
     def digest(self) -> str:
         """Of names, units and where each parameter acts; not of priors, which may change between solves."""
-        return _digest(self.names, self.units, {name: getattr(self.map, name) for name in _MAPS}, self.slot)
+        maps = {name: getattr(self.map, name) for name in (*_MAPS, "mass")}
+        return _digest(self.names, self.units, maps, self.slot)
 
     @property
     def units(self) -> tuple[str, ...]:
@@ -94,6 +98,11 @@ class Registry(Result):
     def with_prior(self, prior: FloatArray) -> Self:
         """The same parameters with other priors (P,)."""
         return replace(self, prior=np.asarray(prior, dtype=np.float64))
+
+    def with_mass_error(self, error: float) -> Self:
+        """The same parameters, with this error (GeV) of the assumed mean mass; unchanged where it does not float."""
+        chosen = self.of_kind("mass")
+        return self.with_prior(np.where(chosen, max(error, EXACT), self.prior))
 
 
 _MAPS = ("alignment", "bfield", "eloss", "modes", "hit_variance", "scattering", "straggling")
@@ -135,7 +144,7 @@ def _parameter_map(n: int, digest: str, maps: dict[str, IntArray]) -> ParameterM
     return ParameterMap(
         n_parameters=n, digest=digest, alignment=maps["alignment"], bfield=maps["bfield"], eloss=maps["eloss"],
         modes=maps["modes"], hit_variance=maps["hit_variance"], scattering=maps["scattering"],
-        straggling=maps["straggling"],
+        straggling=maps["straggling"], mass=maps["mass"],
     )  # fmt: skip
 
 
@@ -158,6 +167,9 @@ def _rows_of(detector: Detector, family: Family, modes: FieldModes | None) -> li
             _Row(detector.n_elements + i, "modes", 0, name, family.widths[0], family.min_entries, np.array([i]))
             for i, name in enumerate(modes.names)
         ]
+    if family.kind == "mass":
+        home = detector.n_elements + (0 if modes is None else modes.index.shape[0])
+        return [_Row(home, "mass", 0, "mass/reference", family.widths[0], family.min_entries, np.array([0]))]
     region, names = regions(detector, family.by, pairs=family.kind in _PER_LEG)
     taking_part = _taking_part(detector, family)
     rows = []
@@ -216,6 +228,7 @@ def _maps(detector: Detector, rows: list[_Row], modes: FieldModes | None) -> dic
         "bfield": np.full((e, 3), NONE, dtype=np.int64),
         "hit_variance": np.full((m, 2), NONE, dtype=np.int64),
         "modes": np.full(n_modes, NONE, dtype=np.int64),
+        "mass": np.full(1, NONE, dtype=np.int64),
         **{name: np.full(e, NONE, dtype=np.int64) for name in ("eloss", "scattering", "straggling")},
     }
     for i, row in enumerate(rows):
@@ -242,7 +255,7 @@ def _slots(home: IntArray) -> IntArray:
 
 def _digest(names: Sequence[str], units: Sequence[str], maps: dict[str, IntArray], slot: IntArray) -> str:
     digest = hashlib.sha256("\n".join(f"{n} [{u}]" for n, u in zip(names, units, strict=True)).encode())
-    for name in _MAPS:
+    for name in (*_MAPS, *(["mass"] if maps["mass"][0] != NONE else [])):
         digest.update(name.encode())
         digest.update(np.ascontiguousarray(maps[name]).tobytes())
     digest.update(slot.tobytes())

@@ -27,6 +27,7 @@ class Batch:
     offsets, ln_loss       :         of the elements, see `fit_tracks`; without rows if there are none
     hits                   : (K, 4)  u, v, sigma_u, sigma_v
     maps                   :         alignment, bfield, eloss, modes of the `ParameterMap`
+    mass_label             :         its parameter of the mean mass, -1 for none
     n_modes                :         of the field
     want                   :         whether derivatives are wanted
     """
@@ -39,6 +40,7 @@ class Batch:
     ln_loss: FloatArray
     hits: FloatArray
     maps: tuple[IntArray, IntArray, IntArray, IntArray]
+    mass_label: int
     n_modes: int
     want: bool
 
@@ -63,6 +65,7 @@ class Batch:
             ln_loss=_per_element("ln_loss", ln_loss, (detector.n_elements,)),
             hits=np.column_stack([hits.u, hits.v, hits.sigma_u, hits.sigma_v]),
             maps=tuple(np.ascontiguousarray(part, dtype=np.int64) for part in maps),  # type: ignore[arg-type]
+            mass_label=-1 if parameters is None else int(parameters.mass[0]),
             n_modes=0 if magnet.modes is None else magnet.modes.index.shape[0],
             want=parameters is not None,
         )

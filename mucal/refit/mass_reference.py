@@ -17,28 +17,38 @@ class MassReference(Result):
     m_ref    : (B,) GeV
     gamma    : (B,) GeV
     n_pairs  : (B,)        behind each; 0 where the numbers were given, not derived
+    error    : (B,) GeV    standard error of m_ref, 0 if it is taken for exact
     """
 
     pt_edges: FloatArray
     m_ref: FloatArray
     gamma: FloatArray
     n_pairs: IntArray
+    error: FloatArray
 
     def __post_init__(self) -> None:
         b = self.pt_edges.size - 1
-        check_shapes(self, m_ref=(b,), gamma=(b,), n_pairs=(b,))
+        check_shapes(self, m_ref=(b,), gamma=(b,), n_pairs=(b,), error=(b,))
         if b < 1 or np.any(np.diff(self.pt_edges) <= 0):
             raise ValueError(f"MassReference.pt_edges must rise, found {self.pt_edges}")
         if not (np.all(self.m_ref > 0) and np.all(self.gamma > 0)):
             raise ValueError(f"MassReference needs positive masses and widths, found {self.m_ref}, {self.gamma} GeV")
+        if not np.all((self.error >= 0) & np.isfinite(self.error)):
+            raise ValueError(f"MassReference.error is {self.error} GeV, expected errors of at least 0")
 
     @classmethod
-    def constant(cls, m_ref: float, gamma: float) -> Self:
-        """One mean and width for all pairs."""
+    def constant(cls, m_ref: float, gamma: float, error: float = 0.0) -> Self:
+        """One mean, width and error of the mean for all pairs."""
         return cls(
             pt_edges=np.array([0.0, np.inf]), m_ref=np.array([m_ref]), gamma=np.array([gamma]),
-            n_pairs=np.zeros(1, dtype=np.int64),
+            n_pairs=np.zeros(1, dtype=np.int64), error=np.array([error]),
         )  # fmt: skip
+
+    @property
+    def common_error(self) -> float:
+        """GeV, of the mean over all bins, weighted with the pairs behind them."""
+        weight = np.maximum(self.n_pairs, 1) / np.maximum(self.n_pairs, 1).sum()
+        return float(np.sqrt(np.sum((weight * self.error) ** 2)))
 
     def at(self, softer_pt: FloatArray) -> tuple[FloatArray, FloatArray]:
         """m_ref and gamma (N,) for pairs whose softer muon has pT (N,) GeV; NaN outside the table."""
@@ -78,4 +88,7 @@ def derive_mass_reference(
         )
     mean = np.bincount(place, mass, minlength=count.size) / count
     variance = np.bincount(place, (mass - mean[place]) ** 2, minlength=count.size) / (count - 1)
-    return MassReference(pt_edges=edges, m_ref=mean, gamma=np.sqrt(variance), n_pairs=count.astype(np.int64))
+    return MassReference(
+        pt_edges=edges, m_ref=mean, gamma=np.sqrt(variance), n_pairs=count.astype(np.int64),
+        error=np.sqrt(variance / count),
+    )  # fmt: skip

@@ -31,10 +31,12 @@ def fit_pair_batch(
     bound = np.zeros((n, 2), dtype=np.int64)
     if batch.want:
         bound = label_bounds(batch, routes.reshape(flat), places.reshape(flat)).reshape(n, 2) * good[:, None]
+    mass_label = batch.mass_label if cov is not None else -1
     # legs and tie without the 9 unknowns, at most three rows of a beam line and one of the mass
     most_rows = np.maximum(rows.sum(axis=1) - 9 + 4, 0)
-    capacity = np.concatenate([[0], np.cumsum(bound.sum(axis=1))]).astype(np.int64)
-    factor_capacity = np.concatenate([[0], np.cumsum(bound.sum(axis=1) * most_rows)]).astype(np.int64)
+    labels = bound.sum(axis=1) + (good & (mass_label >= 0))
+    capacity = np.concatenate([[0], np.cumsum(labels)]).astype(np.int64)
+    factor_capacity = np.concatenate([[0], np.cumsum(labels * most_rows)]).astype(np.int64)
     free, status = starts.copy(), status.copy()
     report = np.zeros((n, kernels.SUMMARY))
     covs = np.full((n, 9, 9), np.nan) if cov is None else cov.copy()
@@ -44,9 +46,9 @@ def fit_pair_batch(
     factor = np.empty(factor_capacity[-1], dtype=np.float32)
     kernels.fit_pairs(
         batch.field, batch.surfaces, batch.media, batch.modules, batch.offsets, batch.ln_loss, routes, places,
-        batch.hits, free, settings, constraints, cov is not None, batch.maps, int(rows.max(initial=5)),
-        int(bound.max(initial=1)), batch.n_modes, status, covs, report, batch.want, capacity, n_rows, n_labels, label,
-        gradient, j_ref, factor, factor_capacity,
+        batch.hits, free, settings, constraints, cov is not None, batch.maps, mass_label,
+        int(rows.max(initial=5)), int(bound.max(initial=1)), batch.n_modes, status, covs, report,
+        batch.want, capacity, n_rows, n_labels, label, gradient, j_ref, factor, factor_capacity,
     )  # fmt: skip
     kept = leading(capacity[:-1], n_labels)
     return Outcome(

@@ -1,6 +1,6 @@
 """Which global parameter each derivative of a track belongs to, and the derivatives of many tracks, profiled."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -25,6 +25,7 @@ class ParameterMap(Result):
     hit_variance : (M, 2)   ln of the variance of the element's u and v measurement
     scattering   : (E,)     ln of the variance of multiple scattering in the element
     straggling   : (E,)     ln of the variance of the energy loss in the element
+    mass         : (1,)     GeV, true less assumed mean mass of constrained pairs; above all others
     """
 
     n_parameters: int
@@ -36,18 +37,21 @@ class ParameterMap(Result):
     hit_variance: IntArray
     scattering: IntArray
     straggling: IntArray
+    mass: IntArray = field(default_factory=lambda: np.full(1, UNUSED, dtype=np.int64))
 
     def __post_init__(self) -> None:
         m, e, f = self.alignment.shape[0], self.eloss.size, self.modes.size
         check_shapes(self, alignment=(m, 6), bfield=(e, 3), eloss=(e,), modes=(f,), hit_variance=(m, 2))
-        check_shapes(self, scattering=(e,), straggling=(e,))
-        for name in ("alignment", "bfield", "eloss", "modes", "hit_variance", "scattering", "straggling"):
+        check_shapes(self, scattering=(e,), straggling=(e,), mass=(1,))
+        for name in ("alignment", "bfield", "eloss", "modes", "hit_variance", "scattering", "straggling", "mass"):
             index = getattr(self, name)
             if index.size and not (index.min() >= UNUSED and index.max() < self.n_parameters):
                 raise ValueError(
                     f"ParameterMap.{name} names parameter {index.max() if index.max() > 0 else index.min()}; "
                     f"there are {self.n_parameters}, and -1 is none"
                 )
+            if self.mass[0] >= 0 and name != "mass" and index.size and index.max() >= self.mass[0]:
+                raise ValueError(f"ParameterMap.{name} names parameter {index.max()}, above that of the mean mass")
 
     @property
     def floats_variances(self) -> bool:
@@ -57,7 +61,7 @@ class ParameterMap(Result):
     @property
     def floats_means(self) -> bool:
         """Whether any mean floats."""
-        return any(bool(np.any(part >= 0)) for part in (self.alignment, self.bfield, self.eloss, self.modes))
+        return any(bool(np.any(part >= 0)) for part in (self.alignment, self.bfield, self.eloss, self.modes, self.mass))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

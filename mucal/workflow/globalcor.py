@@ -58,6 +58,7 @@ from mucal.workflow.validate import build
 BUILT_IN: Final = {"cms-like": cms_like, "barrel": barrel}
 CHOICES: Final = {"cms2016": CMS_2016, "reduced": REDUCED}
 SECTION: Final = "globalcor"
+MEAN_MASS: Final = Family(kind="mass", by="whole", min_entries=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +66,7 @@ class GlobalcorConfig:
     """Section ``[globalcor]``.
 
     detector     : cms-like, barrel, or a file or folder of detector tables
-    choice       : cms2016 or reduced, if no families are given
+    choice       : cms2016 or reduced, if no families are given; with the error of the mean mass
     families     : ``[[globalcor.families]]``
     l_max, m_max : largest degree and order of the field modes, if some float
     refit        : ``[globalcor.refit]``, how hits are fitted
@@ -124,7 +125,7 @@ def detector_of(name: str) -> Detector:
 
 def make_registry(config: GlobalcorConfig) -> Registry:
     """The registry of a configuration."""
-    families = config.families or CHOICES[config.choice]
+    families = config.families or (*CHOICES[config.choice], MEAN_MASS)
     floating = any(family.kind == "modes" for family in families)
     modes = harmonic_modes(config.l_max, config.m_max) if floating else None
     return build_registry(detector_of(config.detector), families, modes)
@@ -307,13 +308,17 @@ def added(paths: Sequence[str | Path]) -> NormalEquations:
 def solve_sums(
     sums: NormalEquations, registry: Registry, config: SolveConfig, *, applied: str | Path | None = None,
     texts: Sequence[str | Path] = (), gauge: bool = False, detector: str = "cms-like",
+    reference: str | Path | None = None,
 ) -> GlobalCorrections:  # fmt: skip
     """The corrections of sums.
 
-    applied : corrections that were applied in the refit
-    texts   : files of constraints and measurements in Millepede's form
-    gauge   : hold the rigid motions of the tracker at 0
+    applied   : corrections that were applied in the refit
+    texts     : files of constraints and measurements in Millepede's form
+    gauge     : hold the rigid motions of the tracker at 0
+    reference : file of `mucal globalcor reference`: its error becomes the prior of the mean mass, if that floats
     """
+    if reference is not None:
+        registry = registry.with_mass_error(MassReference.load(reference).common_error)
     constraints: list[Constraint] = []
     measurements: list[Measurement] = []
     for path in texts:

@@ -1,25 +1,35 @@
 """The closure from hits: pairs through a distorted detector, refitted, corrected, and refitted again."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Any
+
+import numpy as np
 
 from mucal.detector import Detector
 from mucal.errors import InputError
-from mucal.globalcor import AccumulateConfig, GlobalCorrections, NormalEquations, ProbeBias, Refit, accumulate, solve
+from mucal.globalcor import (
+    AccumulateConfig,
+    GlobalCorrections,
+    InjectedParameters,
+    NormalEquations,
+    ProbeBias,
+    Refit,
+    accumulate,
+    solve,
+)
 from mucal.refit import MassReference, derive_mass_reference
-from mucal.simulation import distorted, simulate_hits, stream_muons
-from mucal.track import Hits
+from mucal.simulation import stream_muons
+from mucal.workflow.closing_pairs import ClosingPairs, closing_pairs
 from mucal.workflow.hit_sums import HitBlocks, pair_masses
 from mucal.workflow.probes import probe_bias
 from mucal.workflow.progress import Event, Tell
+from mucal.workflow.recorded_pairs import CHUNK, hits_of, n_pieces, refitted
 from mucal.workflow.refitted_pairs import Collector, RefittedPairs
 from mucal.workflow.stages import Folder
 from mucal.workflow.threads import current
 from mucal.workflow.tracks_config import Tracked
-
-CHUNK: Final = 8_192
-"""Events generated at a time."""
+from mucal.workflow.true_detector import true_detector, true_parameters
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +41,8 @@ class TrackedChain:
     simulation    : pairs of the assumed detector
     reference     : the mass that was assumed
     probes        : bias of momenta, before and after
+    injected      : what a perfect solve would find
+    closing       : pairs of the resonances that took no part
     """
 
     corrections: GlobalCorrections
@@ -39,6 +51,8 @@ class TrackedChain:
     simulation: RefittedPairs
     reference: MassReference
     probes: ProbeBias
+    injected: InjectedParameters
+    closing: tuple[ClosingPairs, ...]
 
 
 def track(config: Tracked, folder: Folder, detector: Detector, plain: Mapping[str, Any], tell: Tell) -> TrackedChain:
@@ -49,7 +63,7 @@ def track(config: Tracked, folder: Folder, detector: Detector, plain: Mapping[st
     """
     config = replace(config, refit=replace(config.refit, n_threads=current()))
     registry = config.registry(detector)
-    true = distorted(detector, config.distortion)
+    true = true_detector(config, detector, registry)
     selection = config.selection
     start = Refit(
         detector=detector, registry=registry, config=config.refit, selection=selection,
@@ -58,7 +72,7 @@ def track(config: Tracked, folder: Folder, detector: Detector, plain: Mapping[st
     made_from = {"tracks": dict(plain), "registry": registry.digest}
     simulation, key = folder.once(
         "stages/simulation_pairs.h5", RefittedPairs, made_from,
-        lambda: refitted(config, start, detector, of_data=False, tell=tell, stage="simulation"),
+        lambda: refitted(config.sample(of_data=False), start, detector, tell=tell, stage="simulation"),
     )  # fmt: skip
     for name, ledger in simulation.provenance.ledgers.items():
         tell(Event(stage=f"simulation {name}", text=ledger.line()))
@@ -66,8 +80,9 @@ def track(config: Tracked, folder: Folder, detector: Detector, plain: Mapping[st
         "stages/reference.h5", MassReference, {**made_from, "simulation": key}, lambda: reference_of(config, simulation)
     )
     mean, width = reference.m_ref[0], reference.gamma[0]
-    tell(Event(stage="reference", text=f"mean mass {mean:.5f} GeV, width {1e3 * width:.2f} MeV"))
-    refit = replace(start, mass=reference)
+    error = reference.common_error
+    tell(Event(stage="reference", text=f"mean mass {mean:.5f} +- {error:.5f} GeV, width {1e3 * width:.2f} MeV"))
+    refit = replace(start, mass=reference, registry=registry.with_mass_error(reference.common_error))
     before: RefittedPairs | None = None
     for number in range(config.iterations):
         step = _iteration(config, folder, refit, true, number, {**made_from, "last": key}, tell)
@@ -76,15 +91,23 @@ def track(config: Tracked, folder: Folder, detector: Detector, plain: Mapping[st
     assert before is not None
     after, _ = folder.once(
         "stages/pairs_after.h5", RefittedPairs, {**made_from, "last": key},
-        lambda: refitted(config, refit, true, of_data=True, tell=tell, stage="refit"),
+        lambda: refitted(config.sample(of_data=True), replace(refit, mass=None), true, tell=tell, stage="refit"),
     )  # fmt: skip
     probes, _ = folder.once(
         "stages/probes.h5", ProbeBias, {**made_from, "last": key},
-        lambda: probe_bias(true, replace(start, mass=reference), corrections, eta_max=config.eta_max - 0.1),
+        lambda: probe_bias(
+            true, replace(refit, theta=start.theta), corrections, momenta=config.momenta, eta_max=config.eta_max - 0.1
+        ),
     )  # fmt: skip
-    return TrackedChain(
-        corrections=corrections, before=before, after=after, simulation=simulation, reference=reference, probes=probes
+    closing = tuple(
+        closing_pairs(config, i, folder, replace(refit, mass=None), true, corrections, {**made_from, "last": key}, tell)
+        for i in range(len(config.closing))
     )
+    return TrackedChain(
+        corrections=corrections, before=before, after=after, simulation=simulation, reference=reference, probes=probes,
+        injected=InjectedParameters(registry=registry, theta=true_parameters(config, detector, registry)),
+        closing=closing,
+    )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,10 +122,11 @@ def _iteration(
 ) -> _Step:
     """One refit, sum and solve; the pairs of the first refit are kept, those on the assumed detector."""
     collector = Collector()
+    sample = config.sample(of_data=True)
 
     def sums() -> NormalEquations:
         blocks = HitBlocks(
-            stream=lambda: hits_of(config, true, of_data=True), n_chunks=n_pieces(config, of_data=True),
+            stream=lambda: hits_of(sample, true, config.refit.n_threads), n_chunks=n_pieces(sample),
             rows=2 * CHUNK, refit=refit, seen=collector,
         )  # fmt: skip
         chunks = blocks.chunks()
@@ -122,7 +146,7 @@ def _iteration(
     def pairs() -> RefittedPairs:
         if collector.parts:
             return collector.result()
-        return refitted(config, refit, true, of_data=True, tell=tell, stage="refit")
+        return refitted(sample, refit, true, tell=tell, stage="refit")
 
     equations, key = folder.once(f"stages/sums_{number}.h5", NormalEquations, made_from, sums)
     tell(Event(stage=f"sums {number + 1}", text=equations.ledger.line()))
@@ -139,47 +163,27 @@ def _iteration(
     return _Step(corrections=corrections, key=key, pairs=kept)
 
 
-def hits_of(config: Tracked, detector: Detector, *, of_data: bool) -> Iterator[Hits]:
-    """The hits of data or simulation, chunk by chunk; the same bytes every time."""
-    n = config.data if of_data else config.simulation
-    simulation = config.hits if of_data else replace(config.hits, seed=config.hits.seed + 1)
-    for muons in stream_muons(config.muons(of_data=of_data), n, chunk=CHUNK):
-        yield simulate_hits(muons, detector, simulation, n_threads=config.refit.n_threads).hits
-
-
-def n_pieces(config: Tracked, *, of_data: bool) -> int:
-    """How many chunks `hits_of` yields."""
-    n = config.data if of_data else config.simulation
-    return sum(1 for _ in stream_muons(config.muons(of_data=of_data), n, chunk=CHUNK))
-
-
-def refitted(
-    config: Tracked, refit: Refit, detector: Detector, *, of_data: bool, tell: Tell, stage: str
-) -> RefittedPairs:
-    """All pairs of data or simulation, fitted without derivatives."""
-    collector = Collector()
-    done = 0
-    for hits in hits_of(config, detector, of_data=of_data):
-        collector(hits, refit.pairs(hits, profile=False)[0])
-        done += len(hits) // 2
-        tell(Event(stage=stage, done=done, total=config.data if of_data else config.simulation, unit="pairs"))
-    return collector.result()
-
-
 def reference_of(config: Tracked, pairs: RefittedPairs, *, more: int = 10) -> MassReference:
     """Mean and width of the generated mass of the selected pairs, with the help of many that are only generated.
 
     The mean over the selected pairs of a sample fluctuates with its generated masses.  What selection and fit do to it
     is the difference to the mean of the same pairs' generated masses inside the window; the latter comes of `more`
-    times as many pairs, without hits.  Derived in docs/physics/pairs.md.
+    times as many pairs, without hits.  The error is that of the latter and of the difference, whose two means share
+    most pairs: with x the masses, s and w selected and inside, its variance is the sum of
+    (s (x - <x>_s) / n_s - w (x - <x>_w) / n_w)^2 over the pairs.  Derived in docs/physics/pairs.md.
     """
     low, high = config.selection.window
     own = pairs.mass_gen[(pairs.mass_gen > low) & (pairs.mass_gen < high)]
-    n, total = 0, 0.0
-    muons = replace(config.muons(of_data=False), seed=config.seed + 2)
+    n, total, squares = 0, 0.0, 0.0
+    muons = replace(config.sample(of_data=False).muons, seed=config.seed + 2)
     for part in stream_muons(muons, more * config.simulation, chunk=2**17):
         mass = pair_masses(part.state.reshape(-1, 2, 5))
         inside = mass[(mass > low) & (mass < high)]
         n, total = n + inside.size, total + float(inside.sum())
+        squares += float(((inside - own.mean()) ** 2).sum())
     found = derive_mass_reference(pairs.mass_gen, pairs.pt.min(axis=1), pairs.selected == 1)
-    return replace(found, m_ref=found.m_ref + total / n - own.mean())
+    x, selected = pairs.mass_gen, pairs.selected == 1
+    inside = (x > low) & (x < high)
+    apart = selected * (x - found.m_ref) / selected.sum() - inside * (x - own.mean()) / inside.sum()
+    error = np.sqrt(squares / n**2 + np.nansum(apart**2))
+    return replace(found, m_ref=found.m_ref + total / n - own.mean(), error=np.array([error]))

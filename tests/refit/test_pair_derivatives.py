@@ -50,7 +50,7 @@ def reference_of(mass, softer_pt, shift):
     mass = mass[order]
     return MassReference(
         pt_edges=np.concatenate([[0.0], middle, [1e3]]), m_ref=mass * (1 + 0.01 * shift), gamma=0.01 * mass,
-        n_pairs=np.ones(mass.size, dtype=np.int64),
+        n_pairs=np.ones(mass.size, dtype=np.int64), error=np.zeros(mass.size),
     )  # fmt: skip
 
 

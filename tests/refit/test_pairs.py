@@ -265,6 +265,7 @@ def test_reference_mass_of_the_selected_pairs(simulated, fitted):
     assert_allclose(reference.m_ref[0], gen[ok].mean(), rtol=1e-12)
     assert_allclose(reference.gamma[0], gen[ok].std(ddof=1), rtol=1e-12)
     assert reference.n_pairs[0] == ok.sum()
+    assert_allclose(reference.common_error, gen[ok].std(ddof=1) / np.sqrt(ok.sum()), rtol=1e-12)
     # -4.8 MeV of mean loss and 21 MeV of width in this window, before the muons' own cuts
     assert abs(reference.m_ref[0] - 3.0921) < 0.002
     assert abs(reference.gamma[0] - 0.0205) < 0.002
@@ -275,8 +276,9 @@ def test_reference_mass_of_the_selected_pairs(simulated, fitted):
 def test_pairs_outside_the_reference_table_are_named(tracker, simulated):
     hits, routes = first_pairs(simulated, 30)
     table = MassReference(
-        pt_edges=np.array([3.0, 6.0]), m_ref=np.array([3.0924]), gamma=np.array([0.02]), n_pairs=np.ones(1, int)
-    )
+        pt_edges=np.array([3.0, 6.0]), m_ref=np.array([3.0924]), gamma=np.array([0.02]), n_pairs=np.ones(1, int),
+        error=np.zeros(1),
+    )  # fmt: skip
     fits, _ = fit_pairs(tracker, tracker.field, hits, routes, mass=table)
     outside = fits.vertex.pt.min(axis=1) > 6.0
     assert 0 < outside.sum() < 30

@@ -353,13 +353,14 @@ def profile_pair(
     field: FloatArray, modules: FloatArray, routes: IntArray, hit_of: IntArray, hits: FloatArray, ys: FloatArray,
     constraints: FloatArray, rooms: tuple[tuple[FloatArray, ...], tuple[FloatArray, ...]], work: tuple[FloatArray, ...],
     forms: tuple[tuple[FloatArray, ...], tuple[FloatArray, ...]], integers: IntArray, room: tuple[FloatArray, ...],
-    counts: IntArray, maps: tuple[IntArray, ...], own: IntArray, j_ref: FloatArray,
+    counts: IntArray, maps: tuple[IntArray, ...], mass_label: int, own: IntArray, j_ref: FloatArray,
 ) -> tuple[int, int]:  # fmt: skip
     """The global columns of a pair at its linearisation.  Returns rows of the tie and labels, -1 if undetermined.
 
-    integers : (6, I)       labels of the legs are rows 2 and 3, their places among those of the pair rows 4 and 5
-    own      : (I,)         labels of the pair, filled
-    j_ref    : (., 10)      d(unknowns)/d(parameter) and dm/d(parameter) of the vertex fit, without the mass; filled
+    integers   : (6, I)     labels of the legs are rows 2 and 3, their places among those of the pair rows 4 and 5
+    mass_label :            parameter of the mean mass, larger than all others, or -1; the fit without it is deaf to it
+    own        : (I,)       labels of the pair, filled
+    j_ref      : (., 10)    d(unknowns)/d(parameter) and dm/d(parameter) of the vertex fit, without the mass; filled
     """
     a, r, columns, slope, curvature, numbers = room[0], room[1], room[2], room[7], room[8], room[9]
     n_own = integers[6]
@@ -372,6 +373,9 @@ def profile_pair(
             return 0, -1
         counts[k], n_own[k] = n, found
     n_labels = merge_labels(integers[2], n_own[0], integers[3], n_own[1], own)
+    if mass_label >= 0:
+        own[n_labels] = mass_label
+        n_labels += 1
     n_rows, _ = tie(field, ys, rooms, (forms[0][7], forms[1][7]), constraints, room, work[3])
     for i in range(n_rows + 1):
         for j in range(n_labels):
@@ -401,10 +405,13 @@ def profile_pair(
 @borrowing
 def write_profile(
     rooms: tuple[tuple[FloatArray, ...], tuple[FloatArray, ...]], room: tuple[FloatArray, ...], integers: IntArray,
-    counts: IntArray, n_rows: int, n_labels: int, use_mass: bool, left: float, s: float, j_ref: FloatArray,
-    gradient: FloatArray, factor: FloatArray,
+    counts: IntArray, n_rows: int, n_labels: int, use_mass: bool, with_reference: bool, left: float, s: float,
+    j_ref: FloatArray, gradient: FloatArray, factor: FloatArray,
 ) -> int:  # fmt: skip
-    """g and B of a pair: the rest of both legs, the rest of the tie, the mass.  Returns the number of rows of B."""
+    """g and B of a pair: the rest of both legs, the rest of the tie, the mass.  Returns the number of rows of B.
+
+    with_reference : the last label is the mean mass that the row compares with, true less assumed
+    """
     r, columns, n_own = room[1], room[2], integers[6]
     for j in range(n_labels):
         gradient[j] = 0.0
@@ -430,6 +437,8 @@ def write_profile(
         scale = 1.0 / sqrt(s)
         for j in range(n_labels):
             value = scale * j_ref[j, SIZE]
+            if with_reference and j == n_labels - 1:
+                value = -scale
             gradient[j] -= 2.0 * value * scale * left
             factor[row * n_labels + j] = sqrt(2.0) * value
         row += 1
@@ -440,15 +449,16 @@ def write_profile(
 def fit_pairs(
     field: FloatArray, surfaces: FloatArray, media: FloatArray, modules: FloatArray, offsets: FloatArray,
     ln_loss: FloatArray, routes: IntArray, hit_of: IntArray, hits: FloatArray, free: FloatArray, settings: FloatArray,
-    constraints: FloatArray, use_mass: bool, maps: tuple[IntArray, ...], most_rows: int, most_labels: int,
-    n_modes: int, status: IntArray, covs: FloatArray, reports: FloatArray, want: bool, capacity: IntArray,
-    n_rows: IntArray, n_labels: IntArray, labels: IntArray, gradients: FloatArray, j_refs: FloatArray,
-    factors: FloatArray, factor_capacity: IntArray,
+    constraints: FloatArray, use_mass: bool, maps: tuple[IntArray, ...], mass_label: int, most_rows: int,
+    most_labels: int, n_modes: int, status: IntArray, covs: FloatArray, reports: FloatArray, want: bool,
+    capacity: IntArray, n_rows: IntArray, n_labels: IntArray, labels: IntArray, gradients: FloatArray,
+    j_refs: FloatArray, factors: FloatArray, factor_capacity: IntArray,
 ) -> None:  # fmt: skip
     """`fit_pair` for C pairs whose status is OK before; both muons free (C, 2, 7) become the fitted ones.
 
     routes, hit_of : (C, 2, L)
     constraints    : (C, CONSTRAINTS)
+    mass_label     :                    see `profile_pair`
     covs           : (C, 9, 9)          those of the fit without the mass if `use_mass`; filled
     reports        : (C, SUMMARY)
     """
@@ -458,10 +468,10 @@ def fit_pairs(
         scratch(n_legs, most_rows, most_labels, n_modes, degree),
         scratch(n_legs, most_rows, most_labels, n_modes, degree),
     )
-    room, work = pair_scratch(2 * most_labels), workspace(LANES + n_modes, n_modes, n_legs, degree)
+    room, work = pair_scratch(2 * most_labels + 1), workspace(LANES + n_modes, n_modes, n_legs, degree)
     forms = (_form(n_legs, most_rows, offsets, ln_loss), _form(n_legs, most_rows, offsets, ln_loss))
     integers = np.empty((7, max(most_rows, most_labels, 2)), dtype=np.int64)
-    own, j_ref = np.empty(max(2 * most_labels, 1), dtype=np.int64), np.empty((max(2 * most_labels, 1), SIZE + 1))
+    own, j_ref = np.empty(2 * most_labels + 1, dtype=np.int64), np.empty((2 * most_labels + 1, SIZE + 1))
     counts = np.empty(4, dtype=np.int64)
     for i in range(n_pairs):
         n_rows[i], n_labels[i] = 0, 0
@@ -478,15 +488,15 @@ def fit_pairs(
         if status[i] == OK and want:
             rows, k = profile_pair(
                 field, modules, routes[i], hit_of[i], hits, free[i], constraints[i], rooms, work, forms, integers,
-                room, counts, maps, own, j_ref,
+                room, counts, maps, mass_label, own, j_ref,
             )  # fmt: skip
             if k < 0:
                 status[i] = UNCONSTRAINED
                 continue
             n_labels[i], first = k, capacity[i]
             n_rows[i] = write_profile(
-                rooms, room, integers, counts, rows, k, use_mass, left, s, j_ref, gradients[first : first + k],
-                factors[factor_capacity[i] :],
+                rooms, room, integers, counts, rows, k, use_mass, mass_label >= 0, left, s, j_ref,
+                gradients[first : first + k], factors[factor_capacity[i] :],
             )  # fmt: skip
             for j in range(k):
                 labels[first + j] = own[j]
