@@ -16,6 +16,9 @@ from mucal.cli.console import finish
 )
 @click.option("-n", "--events", type=click.IntRange(min=1), help="Generated for each sample; best a power of 2.")
 @click.option("--calibration", metavar="BUNDLE", help="Add the nuisances of this calibration.")
+@click.option(
+    "--pdf", metavar="SET", help="Folder or .info of an LHAPDF set that takes the place of the built-in partons."
+)
 @click.option("--helicity", is_flag=True, default=None, help="Keep the sums that a fit of helicities needs.")
 @click.option("--model", metavar="MODEL.h5", help="Write the model that `mucal fit` takes, too.")
 @click.option("--flat", type=click.FloatRange(0.0, 0.9), default=0.0, help="Share of a flat background in that model.")
@@ -25,8 +28,8 @@ from mucal.cli.console import finish
 @options.as_json
 @options.output("Result file, as templates.h5.")
 def command(
-    channel: str | None, events: int | None, calibration: str | None, helicity: bool | None, model: str | None,
-    flat: float, config: str | None, settings: tuple[str, ...], seed: int | None, jobs: int | None, as_json: bool,
+    channel: str | None, events: int | None, calibration: str | None, pdf: str | None, helicity: bool | None,
+    model: str | None, flat: float, config: str | None, settings: tuple[str, ...], seed: int | None, jobs: int | None, as_json: bool,
     out: str, overwrite: bool,
 ) -> None:  # fmt: skip
     """Fill histograms of W or Z events with all variations: eta, pT (GeV) and charge, or the pair's mass (GeV).
@@ -37,7 +40,7 @@ def command(
     stage = import_module("mucal.workflow.templates")
     asked = stage.load_templates(config, settings, channel=channel, events=events, seed=seed, helicity=helicity)
     made = stage.fill_templates(
-        asked, calibration, jobs=jobs or 1, tell=lambda line: click.echo(line, err=True)
+        asked, calibration, pdf, jobs=jobs or 1, tell=lambda line: click.echo(line, err=True)
     )  # fmt: skip
     made.save(out, overwrite=overwrite)
     plain, lines = stage.describe_templates(made)

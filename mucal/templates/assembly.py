@@ -9,6 +9,7 @@ import numpy as np
 
 from mucal.arrays import FloatArray, IntArray
 from mucal.calibration import Calibration
+from mucal.calibration.response import moments
 from mucal.errors import ConfigError
 from mucal.ledger import Ledger
 from mucal.scale.table import ResolutionTable
@@ -26,7 +27,7 @@ from mucal.templates.reconstruction import (
     selected_w,
     transverse_mass,
 )  # fmt: skip
-from mucal.templates.response import MOMENTS, acting, bin_shifts, default_resolution, moments, muon_shifts
+from mucal.templates.response import MOMENTS, acting, bin_shifts, default_resolution, muon_shifts
 from mucal.templates.table import Templates
 from mucal.templates.variations import (
     by_pt_and_y,

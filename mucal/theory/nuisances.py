@@ -16,7 +16,8 @@ from typing import Final
 from mucal.errors import ConfigError, nearest
 from mucal.theory.coefficient_scales import scale_variations, shower_kt
 from mucal.theory.electroweak import constant_variations, electroweak_variations
-from mucal.theory.pdf_variations import pdf_variations
+from mucal.theory.pdf_grid import PdfSet
+from mucal.theory.pdf_variations import GROUP, pdf_variations
 from mucal.theory.resummation import pt_variations
 from mucal.theory.variation import Variation
 
@@ -36,11 +37,14 @@ def theory_variations() -> Mapping[str, Variation]:
     return {variation.name: variation for variation in found}
 
 
-def select(*, samples: Iterable[str], without: Iterable[str] = ()) -> tuple[Variation, ...]:
+def select(
+    *, samples: Iterable[str], without: Iterable[str] = (), partons: PdfSet | None = None
+) -> tuple[Variation, ...]:
     """The variations that act on any of some samples.
 
     samples : of `production.SAMPLES`
     without : variations to leave out, as "mass_z" in a fit of m_Z
+    partons : a set whose members take the place of the 29 pairs in the group "pdf"; alpha_s and the masses stay
 
     Raises ConfigError that names the nearest variations for an unknown one in `without`.
     """
@@ -48,7 +52,10 @@ def select(*, samples: Iterable[str], without: Iterable[str] = ()) -> tuple[Vari
     for name in left_out - known.keys():
         near = ", ".join(nearest(name, known)) or "none"
         raise ConfigError(f"no theory variation '{name}'; the nearest are {near}", kind="config.unknown_variation")
-    return tuple(v for v in known.values() if wanted & set(v.samples) and v.name not in left_out)
+    found = known.values() if partons is None else (
+        *partons.variations(), *(v for v in known.values() if v.group != GROUP)
+    )  # fmt: skip
+    return tuple(v for v in found if wanted & set(v.samples) and v.name not in left_out)
 
 
 def counts(variations: Iterable[Variation]) -> dict[str, int]:

@@ -60,13 +60,18 @@ def varied_density(direction: FloatArray) -> Density:
     return density
 
 
-def ratios(sample: str, density: Density) -> tuple[FloatArray, FloatArray]:
+def ratios(sample: str, density: Density, nominal: Density = partons.momentum_density) -> tuple[FloatArray, FloatArray]:
     """Rate and A_4 on the pole over those of the nominal densities, at |y| of `_Y`."""
     mass = np.full(_Y.size, POLES[sample][0])
     coupling = couplings(sample)
-    rate, forward = kernels.rates(mass, coupling, luminosities(sample, mass, _Y))
+    rate, forward = kernels.rates(mass, coupling, luminosities(sample, mass, _Y, nominal))
     rate_varied, forward_varied = kernels.rates(mass, coupling, luminosities(sample, mass, _Y, density))
     return rate_varied / rate, forward_varied / forward
+
+
+def density_ratios(sample: str, density: Density, nominal: Density) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """|y|, and there rate and A_4 on the pole of some densities over those of others."""
+    return _Y, *ratios(sample, density, nominal)
 
 
 @lru_cache(maxsize=1)

@@ -93,13 +93,15 @@ def check_sample(sample: str) -> None:
 
 @lru_cache(maxsize=8)
 def production(
-    sample: str, mass: float | None = None, width: float | None = None, sin2_theta: float = SIN2_THETA
-) -> Production:
+    sample: str, mass: float | None = None, width: float | None = None, sin2_theta: float = SIN2_THETA,
+    density: Density = partons.momentum_density,
+) -> Production:  # fmt: skip
     """The tables of one boson.
 
     sample      : of `SAMPLES`
     mass, width : GeV; None: those of `POLES`
     sin2_theta  : effective leptonic mixing, for the Z
+    density     : of the partons
 
     Raises ConfigError for an unknown sample.
     """
@@ -109,7 +111,7 @@ def production(
     pole = float(coupling[0, 0])
     log_mass = np.linspace(np.log(low), np.log(high), MASS_STEPS)
     y = np.linspace(0.0, MAX_RAPIDITY, RAPIDITY_STEPS)
-    table = luminosities(sample, np.exp(log_mass)[:, None], y[None, :])
+    table = luminosities(sample, np.exp(log_mass)[:, None], y[None, :], density)
     grid = np.array([log_mass[0], log_mass[1] - log_mass[0], MAX_RAPIDITY])
     steps = boson_pt.Z_STEPS if sample == "z" else boson_pt.W_STEPS
     made = Production(

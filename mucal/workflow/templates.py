@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Final
 
@@ -36,14 +37,21 @@ def load_templates(path: str | Path | None, settings: tuple[str, ...] = (), **gi
 
 
 def fill_templates(
-    config: TemplatesConfig, calibration: str | Path | None, *, jobs: int = 1, tell: Callable[[str], None]
-) -> Templates:
-    """Templates with the nuisances of a calibration (bundle or file), if one is given."""
-    if calibration is None:
-        return build(config, n_threads=jobs, tell=tell)
-    made = build(config, calibration=mucal.load(bundle_of(Path(calibration))), n_threads=jobs, tell=tell)
-    file = bundle_of(Path(calibration)) / "calibration.h5" if Path(calibration).is_dir() else Path(calibration)
-    inputs = {str(calibration): sha256(file)}
+    config: TemplatesConfig, calibration: str | Path | None = None, partons: str | Path | None = None, *,
+    jobs: int = 1, tell: Callable[[str], None],
+) -> Templates:  # fmt: skip
+    """Templates with the nuisances of a calibration (bundle or file) and the partons of an LHAPDF set, if given."""
+    inputs: dict[str, str] = {}
+    given: dict[str, Any] = {}
+    if calibration is not None:
+        given["calibration"] = mucal.load(bundle_of(Path(calibration)))
+        is_folder = Path(calibration).is_dir()
+        file = bundle_of(Path(calibration)) / "calibration.h5" if is_folder else Path(calibration)
+        inputs[str(calibration)] = sha256(file)
+    if partons is not None:
+        given["partons"] = import_module("mucal.io.lhapdf").read_lhapdf(partons)
+        inputs |= given["partons"].provenance.inputs
+    made = build(config, n_threads=jobs, tell=tell, **given)
     return made.with_provenance(replace(made.provenance, inputs=inputs))
 
 

@@ -2,10 +2,14 @@
 
 import json
 
+import numpy as np
 import pytest
 
 from mucal.cli.program import main
+from mucal.io.lhapdf import write_member
 from mucal.templates import Templates
+from mucal.theory.partons import momentum_density
+from mucal.theory.pdf_grid import FLAVOURS, PdfGrid, Subgrid
 
 
 @pytest.fixture(scope="module")
@@ -45,3 +49,21 @@ def test_calibration_adds_its_nuisances(folder, calibration, capsys):
     arguments = ["templates", "--channel", "wlike", "-n", "2048", "--set", "templates.theory=false", "-o", str(out)]
     assert main([*arguments, "--calibration", str(bundle)]) == 0
     assert Templates.load(out).nuisances == calibration.names
+
+
+def test_partons_of_a_set_take_the_place_of_the_built_in_ones(folder, capsys):
+    # seven members of a set: a central one and three pairs
+    x, q = np.geomspace(1e-6, 1.0, 40), np.array([50.0, 100.0, 200.0])
+    numbers = np.array(list(FLAVOURS.values()))
+    made = folder / "set"
+    made.mkdir()
+    (made / "set.info").write_text("NumMembers: 7\nErrorType: hessian\nErrorConfLevel: 90\n")
+    for i in range(7):
+        columns = [momentum_density(name, x) * (1 + 0.01 * i * ("bar" in name)) for name in FLAVOURS]
+        values = np.repeat(np.stack(columns, axis=-1)[:, None], q.size, axis=1)
+        write_member(made / f"set_{i:04d}.dat", PdfGrid(subgrids=(Subgrid(x=x, q=q, flavours=numbers, values=values),)))
+    out = folder / "grid.h5"
+    assert main(["templates", "--channel", "boson_z", "-n", "4096", "--pdf", str(made), "-o", str(out)]) == 0
+    found = Templates.load(out)
+    assert found.groups.count("pdf") == 6
+    assert str(made / "set.info") in found.provenance.inputs

@@ -21,6 +21,7 @@ EXACT = FitConfig(mc_stat="none")
         ("pdf", "PDF"), ("alpha_s", "PDF"), ("muon_eff_stat", "muon reco efficiency"),
         ("jpsi_stat", "muon momentum scale"),
         ("muon_eff_syst_veto", "muon reco efficiency"), ("nonprompt_smoothing", "nonprompt"), ("mine", "mine"),
+        ("zclosure_lep", "muon momentum scale"), ("pixel_mult", "muon momentum scale"),
         ("reference_mass", "muon momentum scale"), ("resolution_stat", "muon momentum scale"),
     ],
 )  # fmt: skip
