@@ -29,8 +29,8 @@ from mucal.cli.console import finish
 @options.output("Result file, as templates.h5.")
 def command(
     channel: str | None, events: int | None, calibration: str | None, pdf: str | None, helicity: bool | None,
-    model: str | None, flat: float, config: str | None, settings: tuple[str, ...], seed: int | None, jobs: int | None, as_json: bool,
-    out: str, overwrite: bool,
+    model: str | None, flat: float, config: str | None, settings: tuple[str, ...], seed: int | None,
+    jobs: int | None, as_json: bool, out: str, overwrite: bool,
 ) -> None:  # fmt: skip
     """Fill histograms of W or Z events with all variations: eta, pT (GeV) and charge, or the pair's mass (GeV).
 

@@ -27,7 +27,7 @@ from mucal.templates.reconstruction import (
     selected_w,
     transverse_mass,
 )  # fmt: skip
-from mucal.templates.response import MOMENTS, acting, bin_shifts, default_resolution, muon_shifts
+from mucal.templates.response import MOMENTS, bin_shifts, default_resolution, muon_shifts
 from mucal.templates.table import Templates
 from mucal.templates.variations import (
     by_pt_and_y,
@@ -260,7 +260,7 @@ def _pair_chunk(recipe: _Recipe, events: BosonEvents, measured: Measured) -> Chu
     extra: FloatArray | None = None
     names: tuple[str, ...] = ()
     if recipe.calibration is not None:
-        names, _ = acting(recipe.calibration)
+        names = recipe.calibration.names
         extra = sum(
             (muon_shifts(recipe.calibration, *(a[inside, m] for a in (
                 measured.pt_true, measured.eta, measured.charge, measured.pull, measured.sigma, measured.d)))
@@ -350,12 +350,11 @@ def _all_effects(recipe: _Recipe, sums: Mapping[str, Sums]) -> tuple[FloatArray,
         names, groups, kappa = found.names, found.groups, found.kappa
         if recipe.calibration is not None:
             parts = [sums[s] for s in samples]
+            more, more_groups = recipe.calibration.names, recipe.calibration.groups
             if recipe.config.channel in PAIRS:
-                more, more_groups = acting(recipe.calibration)
                 extra = column_effects(parts, more)
             else:
-                more, more_groups, shifts = bin_shifts(recipe.calibration, recipe.binning)
-                extra = response_effects(parts, shifts)
+                extra = response_effects(parts, bin_shifts(recipe.calibration, recipe.binning))
             names, groups, kappa = (*names, *more), (*groups, *more_groups), np.concatenate([kappa, extra])
         rows.append(kappa)
     return np.array(rows), names, groups

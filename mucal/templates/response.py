@@ -16,10 +16,15 @@ import numpy as np
 
 from mucal.arrays import FloatArray, IntArray
 from mucal.calibration import Calibration
+from mucal.calibration.response import moments
+from mucal.scale.pixels import TRIGGERED
 from mucal.scale.table import ResolutionTable
 from mucal.templates.binning import Binning
 
 MOMENTS: Final = ("response_A", "response_e", "response_M", "response_a", "response_b", "response_c")
+
+WITHOUT_PIXELS: Final = 1.5
+"""Resolution of muons without a pixel hit over that of the others: an ansatz."""
 
 
 def default_resolution() -> ResolutionTable:
@@ -40,50 +45,28 @@ def relative_resolution(table: ResolutionTable, pt: FloatArray, eta: FloatArray)
     return result
 
 
-def moments(pt: FloatArray, charge: FloatArray, z: FloatArray, sigma: FloatArray, d: FloatArray) -> FloatArray:
-    """What each muon adds to the six sums `MOMENTS` of its bin.
+def bin_shifts(calibration: Calibration, binning: Binning) -> FloatArray:
+    """What +1 of each nuisance of a calibration adds to the six parameters in every flat bin, (S, 6, B).
 
-    pt     : (N,) GeV    true
-    charge : (N,)
-    z      : (N,)        pull of the measured curvature
-    sigma  : (N,)        relative resolution
-    d      : (N,) GeV^2  parameter of the resolution
-
-    Returns (N, 6).
-    """
-    first, second = z / sigma, (z * z - 1.0) / (2.0 * sigma**2)
-    return np.stack(
-        [first, -first / pt, first * charge * pt, second, second / (1.0 + d / pt**2), second * pt**2], axis=1
-    )
-
-
-def acting(calibration: Calibration) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Names and groups of the nuisances that act on a muon's momentum.
-
-    Those of the weight by pixel hits do not: averaged over the hits, which the generated muons do not have, it is 1.
-    """
-    kept = [i for i, kind in enumerate(calibration.kinds) if kind != "pixel"]
-    return tuple(calibration.names[i] for i in kept), tuple(calibration.groups[i] for i in kept)
-
-
-def bin_shifts(calibration: Calibration, binning: Binning) -> tuple[tuple[str, ...], tuple[str, ...], FloatArray]:
-    """Names and groups of the nuisances, and what +1 of each adds to the six parameters in every flat bin.
-
-    Returns names (S,), groups (S,), shifts (S, 6, B).
     Raises ValueError if a bin of eta lies in two bins of the calibration.
     """
     eta = np.array(binning.edges[binning.axes.index("eta")])
     along = binning.along("eta")
     scale_bin = _containing(calibration.scale.eta_edges, eta)[along]
     table = calibration.resolution_data
-    resolution_bin = scale_bin if table is None else _containing(table.eta_edges, eta)[along]
-    names, groups = acting(calibration)
-    shifts = np.zeros((len(names), 6, binning.n_bins))
-    n = calibration.scale_variations.shape[0]
+    shifts = np.zeros((len(calibration.names), 6, binning.n_bins))
+    n, m = calibration.scale_variations.shape[0], calibration.resolution_variations.shape[0]
     shifts[:n, :3] = calibration.scale_variations[:, :, scale_bin]
-    if table is not None:
-        shifts[n:, 3:] = calibration.resolution_variations[:, :, resolution_bin]
-    return names, groups, shifts
+    if table is None:
+        return shifts
+    resolution_bin = _containing(table.eta_edges, eta)[along]
+    shifts[n : n + m, 3:] = calibration.resolution_variations[:, :, resolution_bin]
+    if calibration.pixels is not None:
+        at = _containing(calibration.pixels.eta_edges, eta)[along]
+        widened = pixel_widening(calibration)[:, (binning.centres("charge") > 0).astype(np.int64), at]
+        nominal = np.stack([table.a, table.b, table.c])[:, resolution_bin]
+        shifts[n + m :, 3:] = widened[:, None] * nominal
+    return shifts
 
 
 def muon_shifts(
@@ -99,7 +82,39 @@ def muon_shifts(
     shift = [_gather(calibration.scale_variations, calibration.scale.eta_edges, eta, basis[:, :3])]
     if table is not None:
         shift.append(_gather(calibration.resolution_variations, table.eta_edges, eta, basis[:, 3:]))
+    if calibration.pixels is not None:
+        edges = calibration.pixels.eta_edges
+        at = np.clip(np.searchsorted(edges, eta, side="right") - 1, 0, edges.size - 2)
+        widened = pixel_widening(calibration)[:, (charge > 0).astype(np.int64), at] * float(table is not None)
+        shift.append((0.5 * (z * z - 1.0) * widened).T)
     return np.concatenate(shift, axis=1)
+
+
+def pixel_widening(calibration: Calibration) -> FloatArray:
+    """(H, 2, B) relative change of sigma^2 by +1 of each nuisance of the weight by pixel hits; charges -, +.
+
+    The generated muons have no hits: theirs is the resolution of the mixture.  The weight changes the share f of muons
+    without a pixel hit, whose sigma is `WITHOUT_PIXELS` times that of the others, to f', and leaves the rate alone:
+    sigma^2 grows by (f' - f) (r^2 - 1) / [1 + f (r^2 - 1)].
+
+    Derived in docs/physics/templates.md.
+    """
+    assert calibration.pixels is not None
+    table = calibration.pixels
+    share = (table.mc_zero / table.mc)[TRIGGERED]
+    zero, some = table.ln_weights[:, TRIGGERED]
+    at = float(calibration.pixels_in_nominal)
+
+    def weighted(exponent: FloatArray) -> FloatArray:
+        without, with_hits = share * np.exp(exponent * zero), (1.0 - share) * np.exp(exponent * some)
+        result: FloatArray = without / (without + with_hits)
+        return result
+
+    nominal = weighted(np.full(share.shape, at))
+    more = WITHOUT_PIXELS**2 - 1.0
+    changes = [weighted(at + one[None, :]) - nominal for one in calibration.pixel_variations]
+    result: FloatArray = np.array(changes).reshape(-1, *share.shape) * more / (1.0 + nominal * more)
+    return result
 
 
 def _gather(variations: FloatArray, edges: FloatArray, eta: FloatArray, basis: FloatArray) -> FloatArray:

@@ -6,9 +6,17 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy.special import ndtri
 
 from mucal.calibration import Calibration
+from mucal.calibration.response import moments
 from mucal.templates import CHANNELS, Binning, Chunk, Sums, Templates, TemplatesConfig, accumulate, build
 from mucal.templates.binning import CELLS
-from mucal.templates.response import bin_shifts, default_resolution, moments, muon_shifts, relative_resolution
+from mucal.templates.response import (
+    WITHOUT_PIXELS,
+    bin_shifts,
+    default_resolution,
+    muon_shifts,
+    pixel_widening,
+    relative_resolution,
+)
 from mucal.templates.variations import by_pt_and_y, response_effects, theory_effects
 from mucal.theory import generator, nuisances, production
 from mucal.theory.variation import UP
@@ -119,18 +127,38 @@ def _moved(binning, k, sigma, z, pt, weight):
     return np.bincount(bins[bins >= 0], weight[bins >= 0], minlength=binning.n_bins)
 
 
-def test_bins_and_muons_give_the_same_shift(events, calibration: Calibration):
-    # a histogram in eta may sum moments by bin; otherwise each muon looks its own bin up
-    binning = Binning(axes=("eta", "pt"), edges=(tuple(np.round(np.linspace(-2.4, 2.4, 13), 9)), (26.0, 56.0)))
+def test_bins_and_muons_give_the_same_shift(events, cms_like: Calibration):
+    # a histogram in charge and eta may sum moments by bin; otherwise each muon looks its own bin up
+    edges = ((-2.0, 0.0, 2.0), tuple(np.round(np.linspace(-2.4, 2.4, 49), 9)), (26.0, 56.0))
+    binning = Binning(axes=("charge", "eta", "pt"), edges=edges)
     few = events.select(np.flatnonzero(np.abs(events.leptons[:, 0, 1]) < 2.4)[:500])
     pt, eta = few.leptons[:, 0, 0], few.leptons[:, 0, 1]
     z = np.random.default_rng(3).normal(size=500)
-    sigma, d, charge = np.full(500, 0.01), np.full(500, 370.0), np.ones(500)
-    names, groups, shifts = bin_shifts(calibration, binning)
-    assert len(names) == len(groups) == len(calibration.names)
-    bins = binning.index((eta, np.full(500, 40.0)))
+    charge = np.where(np.arange(500) % 2, 1.0, -1.0)
+    table = cms_like.resolution_data
+    assert table is not None
+    sigma, d = relative_resolution(table, pt, eta), np.full(500, 370.0)
+    shifts = bin_shifts(cms_like, binning)
+    assert len(shifts) == 314
+    assert np.all(np.abs(shifts).max(axis=(1, 2)) > 0)
+    bins = binning.index((charge, eta, np.full(500, 40.0)))
     by_bin = np.einsum("np,spn->ns", moments(pt, charge, z, sigma, d), shifts[:, :, bins])
-    assert_allclose(muon_shifts(calibration, pt, eta, charge, z, sigma, d), by_bin, rtol=1e-10, atol=1e-15)
+    assert_allclose(muon_shifts(cms_like, pt, eta, charge, z, sigma, d), by_bin, rtol=1e-10, atol=1e-14)
+
+
+def test_pixel_weight_widens_as_the_mixture_of_muons_does(cms_like: Calibration):
+    # two kinds of muons with their own widths, weighted one by one: the mean square of the pulls by hand
+    table = cms_like.pixels
+    assert table is not None
+    f = float(table.mc_zero[1, 1, 7] / table.mc[1, 1, 7])
+    zero, some = np.exp(table.ln_weights[:, 1, 1, 7])
+    variance = np.array([WITHOUT_PIXELS**2, 1.0])
+    before = float(np.average(variance, weights=[f, 1 - f]))
+    after = float(np.average(variance, weights=[f * zero, (1 - f) * some]))
+    found = pixel_widening(cms_like)
+    assert_allclose(found[7, 1, 7], after / before - 1, rtol=1e-12)
+    assert_allclose(f * zero + (1 - f) * some, 1.0, rtol=1e-12)  # the rate stays
+    assert_allclose(found[48], found[:48].sum(axis=0), rtol=1e-12)
 
 
 def test_bins_across_the_calibration_are_refused(calibration: Calibration):
