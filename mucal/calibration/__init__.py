@@ -22,12 +22,15 @@ from mucal.calibration.product import Calibration
 if TYPE_CHECKING:
     from mucal.calibration.assembly import CalibrationConfig, assemble
     from mucal.calibration.certification import certify
+    from mucal.calibration.weights import response_weights, vary_all
 
-# Needed to make a calibration, not to apply one: imported on first use.
+# Needed to make a calibration, or to weigh with all nuisances at once: imported on first use.
 _LAZY = {
     "CalibrationConfig": "mucal.calibration.assembly",
     "assemble": "mucal.calibration.assembly",
     "certify": "mucal.calibration.certification",
+    "response_weights": "mucal.calibration.weights",
+    "vary_all": "mucal.calibration.weights",
 }
 
 __all__ = [
@@ -38,6 +41,8 @@ __all__ = [
     "assemble",
     "certify",
     "load",
+    "response_weights",
+    "vary_all",
     "verify_bundle",
 ]
 

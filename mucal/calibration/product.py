@@ -22,6 +22,8 @@ from mucal.store import Result
 
 Sample = Literal["data", "mc"]
 KINDS: Final = ("scale", "resolution", "pixel")
+COMPILED: Final = 200_000
+"""Muons from which the compiled loop is worth its start (a second, once)."""
 VARIES: Final = {
     "scale": "varies the scale; use vary",
     "resolution": "varies the resolution; use vary_smearing on simulation",
@@ -126,8 +128,7 @@ class Calibration(Result):
         Raises ValueError, with counts by reason, for muons outside the validity range.
         Source: arXiv:2412.13872; derived in docs/physics/calibration.md.
         """
-        muons = prepare({"pt": pt, "eta": eta, "phi": phi, "charge": charge}, self.validity, outside)
-        return muons.finish(self._scaled(muons, self._nominal(sample)))
+        return self._momenta({"pt": pt, "eta": eta, "phi": phi, "charge": charge}, outside, (self.nominal(sample),))[0]
 
     def vary(
         self,
@@ -150,9 +151,9 @@ class Calibration(Result):
         The other arguments and what is raised are those of `correct`.  Returns (up, down).
         """
         shift = self._variation_of(nuisance, "scale")
-        muons = prepare({"pt": pt, "eta": eta, "phi": phi, "charge": charge}, self.validity, outside)
-        nominal = self._nominal(sample)
-        up, down = (muons.finish(self._scaled(muons, nominal + sign * shift)) for sign in (1.0, -1.0))
+        nominal = self.nominal(sample)
+        columns = {"pt": pt, "eta": eta, "phi": phi, "charge": charge}
+        up, down = self._momenta(columns, outside, (nominal + shift, nominal - shift))
         return up, down
 
     def smear(
@@ -322,12 +323,36 @@ class Calibration(Result):
         keys["muon"] = local_index(pt) if muon is None else muon
         return prepare({"pt": pt, "eta": eta, "phi": phi}, self.validity, outside, keys)
 
-    def _nominal(self, sample: Sample) -> FloatArray:
+    def nominal(self, sample: str) -> FloatArray:
         """(3, B) A, e, M as applied to a sample."""
         if sample not in ("data", "mc"):
             raise ValueError(f"sample = {sample!r}, expected 'data' or 'mc'")
         nominal: FloatArray = np.stack([self.scale.A, self.scale.e, self.scale.M])
         return nominal if sample == "data" else np.zeros_like(nominal)
+
+    def _momenta(self, columns: Mapping[str, Any], outside: Outside, parameters: Sequence[FloatArray]) -> list[Any]:
+        """Momenta with each of some (3, B) parameters, in the user's container; compiled for many muons."""
+        flat, restore = flatten(columns)
+        if flat["pt"].size >= COMPILED:
+            found = self._compiled(flat, outside, parameters)
+            if found is not None:
+                return [restore(values) for values in found]
+        muons = prepare(columns, self.validity, outside)
+        return [muons.finish(self._scaled(muons, values)) for values in parameters]
+
+    def _compiled(
+        self, flat: Mapping[str, npt.NDArray[Any]], outside: Outside, parameters: Sequence[FloatArray]
+    ) -> list[FloatArray] | None:
+        """One pass for each set of parameters; None where a muon has to be refused."""
+        from mucal.calibration import kernels
+
+        limits = np.array([*self.pt_range, *self.eta_range])
+        found = [np.empty(flat["pt"].size) for _ in parameters]
+        for values, out in zip(parameters, found, strict=True):
+            muons = (flat["pt"], flat["eta"], flat["phi"], flat["charge"])
+            if kernels.scaled(*muons, self.scale.eta_edges, values, limits, out) and outside != "nan":
+                return None
+        return found
 
     def _scaled(self, muons: Muons, parameters: FloatArray) -> FloatArray:
         A, e, M = parameters[:, self.scale.bin_index(muons.eta)]

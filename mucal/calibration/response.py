@@ -1,4 +1,4 @@
-"""The two formulas of the product, for arrays of muons."""
+"""The formulas of the product, for arrays of muons."""
 
 import numpy as np
 
@@ -36,3 +36,22 @@ def relative_variance(pt: FloatArray, a: FloatArray, b: FloatArray, c: FloatArra
     pt_squared = pt * pt
     result: FloatArray = a + c * pt_squared + b / (1.0 + d / pt_squared)
     return result
+
+
+def moments(pt: FloatArray, charge: FloatArray, z: FloatArray, sigma: FloatArray, d: FloatArray) -> FloatArray:
+    """Moments of the response: the relative change of a muon's weight by a unit of A, e, M, a, b and c.
+
+    z/sigma times 1, -1/pT, q pT; (z^2 - 1)/(2 sigma^2) times 1, 1/(1 + d/pT^2), pT^2 (docs/physics/templates.md).
+
+    pt     : (N,) GeV    true
+    charge : (N,)
+    z      : (N,)        pull of the measured curvature
+    sigma  : (N,)        relative resolution
+    d      : (N,) GeV^2  parameter of the resolution
+
+    Returns (N, 6).
+    """
+    first, second = z / sigma, (z * z - 1.0) / (2.0 * sigma**2)
+    return np.stack(
+        [first, -first / pt, first * charge * pt, second, second / (1.0 + d / pt**2), second * pt**2], axis=1
+    )

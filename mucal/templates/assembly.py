@@ -28,6 +28,7 @@ from mucal.templates.reconstruction import (
     transverse_mass,
 )  # fmt: skip
 from mucal.templates.response import MOMENTS, bin_shifts, default_resolution, muon_shifts
+from mucal.templates.smoothing import ETA_DEGREE, PT_DEGREE, polynomials
 from mucal.templates.table import Templates
 from mucal.templates.variations import (
     by_pt_and_y,
@@ -81,6 +82,8 @@ class TemplatesConfig:
     theory     : with the theory nuisances
     helicity   : keep the sums by helicity that a fit of the cross sections needs
     radiation  : off, muons keep their momentum
+    smooth_response : the moments of the response that calibration nuisances multiply are polynomials in eta and pT, so
+                 that the noise of few events does not look like information; not for pairs
     """
 
     channel: ChannelName = "w"
@@ -93,6 +96,7 @@ class TemplatesConfig:
     theory: bool = True
     helicity: bool = False
     radiation: bool = True
+    smooth_response: bool = True
 
     def __post_init__(self) -> None:
         if self.channel not in get_args(ChannelName) or self.pairing not in get_args(Pairing):
@@ -354,10 +358,19 @@ def _all_effects(recipe: _Recipe, sums: Mapping[str, Sums]) -> tuple[FloatArray,
             if recipe.config.channel in PAIRS:
                 extra = column_effects(parts, more)
             else:
-                extra = response_effects(parts, bin_shifts(recipe.calibration, recipe.binning))
+                basis = _response_basis(recipe)
+                extra = response_effects(parts, bin_shifts(recipe.calibration, recipe.binning), basis)
             names, groups, kappa = (*names, *more), (*groups, *more_groups), np.concatenate([kappa, extra])
         rows.append(kappa)
     return np.array(rows), names, groups
+
+
+def _response_basis(recipe: _Recipe) -> FloatArray | None:
+    """Polynomials for the moments of the response, if they are to be smooth."""
+    if not recipe.config.smooth_response:
+        return None
+    _, n_eta, n_pt = recipe.binning.shape
+    return polynomials(n_eta, n_pt, ETA_DEGREE, PT_DEGREE)
 
 
 def _provenance(config: TemplatesConfig, sums: Mapping[str, Sums]) -> Provenance:

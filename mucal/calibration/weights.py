@@ -1,0 +1,116 @@
+"""All nuisances of simulated muons at once: as weights of the response, and as momenta.
+
+The response of a muon is taken as normal: the measured curvature is k (1 + sigma z), k the generated one.  A nuisance
+that shifts it by d (relative) or changes sigma^2 by v changes the density at the measured value by the factors
+
+    1 +- z d / sigma,    1 +- (z^2 - 1) v / (2 sigma^2),
+
+to first order (docs/physics/templates.md).  An event's weight is the product over its muons.
+"""
+
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from mucal.arrays import FloatArray
+from mucal.calibration import kernels
+from mucal.calibration.columns import flatten
+from mucal.calibration.product import Calibration
+from mucal.calibration.response import moments, relative_variance
+
+LARGEST: Final = 10.0
+"""Weights beyond this, of either sign, are set to it (arXiv:2412.13872 does the same)."""
+
+
+def response_weights(
+    calibration: Calibration, pt: Any, eta: Any, charge: Any, pt_gen: Any, *, smeared: bool = False,
+    triggered: Any = None, n_pixel: Any = None,
+) -> npt.NDArray[np.float32]:  # fmt: skip
+    """Weights of N simulated muons for +1 and -1 of each of the S nuisances, relative to the nominal weight.
+
+    pt        : GeV   measured; smeared if `smeared`
+    eta       :       measured
+    charge    :       +1 or -1
+    pt_gen    : GeV   generated
+    smeared   :       the momenta were smeared to the resolution of data
+    triggered : whether the muon fired the trigger, for nuisances of the pixel hits
+    n_pixel   : its valid pixel hits; without both, those nuisances have weights of 1
+
+    Returns (N, S, 2) in the order of `calibration.names`, up then down; 1 for muons outside the range of eta.
+    Raises ValueError if the calibration does not know the resolution of simulation.
+    """
+    mc = calibration.resolution_mc
+    if mc is None or calibration.resolution_data is None:
+        raise ValueError("this calibration holds no resolution of simulation; its response is not known")
+    flat, _ = flatten({"pt": pt, "eta": eta, "charge": charge, "pt_gen": pt_gen})
+    p, h, q, true = (np.ascontiguousarray(flat[name], dtype=np.float64) for name in ("pt", "eta", "charge", "pt_gen"))
+    low, high = calibration.eta_range
+    inside = (h >= low) & (h < high) & (p > 0) & (true > 0) & (np.abs(q) == 1)
+    where = np.flatnonzero(inside)
+    p, h, q, true = p[where], h[where], q[where], true[where]
+    index = np.searchsorted(mc.eta_edges, h, side="right") - 1
+    variance = relative_variance(true, mc.a[index], mc.b[index], mc.c[index], mc.d[index])
+    if smeared:
+        data = calibration.resolution_data
+        in_data = relative_variance(true, data.a[index], data.b[index], data.c[index], data.d[index])
+        variance = np.maximum(variance, in_data)
+    sigma = np.sqrt(variance)
+    basis = moments(true, q, (true / p - 1.0) / sigma, sigma, calibration.resolution_data.d[index])
+    out = np.ones((where.size, len(calibration.names), 2), dtype=np.float32)
+    scale_index = calibration.scale.bin_index(h)
+    n_scale = calibration.scale_variations.shape[0]
+    first = np.ascontiguousarray(basis[:, :3])
+    second = np.ascontiguousarray(basis[:, 3:])
+    kernels.weighted(first, scale_index, _by_bin(calibration.scale_variations), LARGEST, out, 0)
+    resolutions = _by_bin(calibration.resolution_variations)
+    kernels.weighted(second, index.astype(np.int64), resolutions, LARGEST, out, n_scale)
+    if triggered is not None and n_pixel is not None:
+        hits, _ = flatten({"pt": pt, "triggered": 1 * np.asarray(triggered), "n_pixel": n_pixel})
+        _weigh_pixels(calibration, h, q, hits["triggered"][where], hits["n_pixel"][where], out)
+    if where.size == inside.size:
+        return out
+    every = np.ones((inside.size, *out.shape[1:]), dtype=np.float32)
+    every[where] = out
+    return every
+
+
+def vary_all(calibration: Calibration, pt: Any, eta: Any, charge: Any, *, sample: str = "mc") -> FloatArray:
+    """Momenta of N muons with each of the S scale nuisances up and down: `Calibration.vary` of all of them.
+
+    pt, eta, charge : inside the validity range, in GeV
+    sample          : "data" or "mc"
+
+    Returns (N, S, 2) in GeV, up then down.  Raises ValueError for muons outside the range.
+    """
+    flat, _ = flatten({"pt": pt, "eta": eta, "charge": charge})
+    p, h, q = (np.ascontiguousarray(flat[name], dtype=np.float64) for name in ("pt", "eta", "charge"))
+    reasons = calibration.validity.rejected(p, h, np.zeros_like(p), q)
+    calibration.validity.refuse(reasons, {"pt": p, "eta": h, "charge": q})
+    shifts = _by_bin(calibration.scale_variations)
+    out = np.empty((p.size, shifts.shape[1], 2))
+    kernels.varied(p, q, calibration.scale.bin_index(h), calibration.nominal(sample), shifts, out)
+    return out
+
+
+def _by_bin(variations: FloatArray) -> FloatArray:
+    """(S, 3, B) -> (B, S, 3)"""
+    return np.ascontiguousarray(np.moveaxis(variations, 2, 0))
+
+
+def _weigh_pixels(
+    calibration: Calibration, eta: FloatArray, charge: FloatArray, triggered: npt.NDArray[Any],
+    n_pixel: npt.NDArray[Any], out: npt.NDArray[np.float32],
+) -> None:  # fmt: skip
+    table = calibration.pixels
+    if table is None:
+        return
+    index = np.searchsorted(table.eta_edges, eta, side="right") - 1
+    log = table.ln_weights[np.minimum(n_pixel, 1).astype(np.int64), triggered.astype(np.int64),
+                           (charge > 0).astype(np.int64), index]  # fmt: skip
+    first = len(calibration.names) - calibration.pixel_variations.shape[0]
+    for s, exponents in enumerate(calibration.pixel_variations):
+        touched = np.flatnonzero(exponents[index])
+        change = exponents[index[touched]] * log[touched]
+        out[touched, first + s, 0] = np.exp(change)
+        out[touched, first + s, 1] = np.exp(-change)
