@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from mucal.io.pyhf_writer import write_pyhf
     from mucal.io.rabbit import read_rabbit
     from mucal.io.rabbit_writer import write_rabbit
+    from mucal.io.roccor import RoccorTable, read_roccor, write_roccor
     from mucal.io.root_tables import RootTables, read_root_tables, write_root_tables
 
 # Imported on first use: who reads one format does not wait for the libraries of the others.
@@ -46,6 +47,7 @@ _PLACES: Final = {
     "HitsInput": "mucal.io.hits_input",
     "HitsSource": "mucal.io.hits_source",
     "MuonColumns": "mucal.io.dimuon_input",
+    "RoccorTable": "mucal.io.roccor",
     "RootTables": "mucal.io.root_tables",
     "check_dimuons": "mucal.io.dimuon_check",
     "open_dimuons": "mucal.io.dimuon_source",
@@ -58,6 +60,7 @@ _PLACES: Final = {
     "read_json_text": "mucal.io.json_file",
     "read_pyhf": "mucal.io.pyhf",
     "read_rabbit": "mucal.io.rabbit",
+    "read_roccor": "mucal.io.roccor",
     "read_root_tables": "mucal.io.root_tables",
     "stream_hits": "mucal.io.hits_source",
     "verify_bundle": "mucal.calibration",
@@ -69,6 +72,7 @@ _PLACES: Final = {
     "write_json": "mucal.io.json_file",
     "write_pyhf": "mucal.io.pyhf_writer",
     "write_rabbit": "mucal.io.rabbit_writer",
+    "write_roccor": "mucal.io.roccor",
     "write_root_tables": "mucal.io.root_tables",
 }
 
@@ -84,6 +88,7 @@ __all__ = [
     "HitsInput",
     "HitsSource",
     "MuonColumns",
+    "RoccorTable",
     "RootTables",
     "check_dimuons",
     "open_dimuons",
@@ -96,6 +101,7 @@ __all__ = [
     "read_json_text",
     "read_pyhf",
     "read_rabbit",
+    "read_roccor",
     "read_root_tables",
     "stream_hits",
     "verify_bundle",
@@ -107,6 +113,7 @@ __all__ = [
     "write_json",
     "write_pyhf",
     "write_rabbit",
+    "write_roccor",
     "write_root_tables",
 ]
 

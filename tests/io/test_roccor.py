@@ -1,0 +1,141 @@
+"""Rochester tables: official values, what is written comes back, damaged text.
+
+`golden/roccor2018_nominal.txt` holds the nominal set of the public RoccoR2018 table (arXiv:1208.3710);
+`golden/roccor2018_official.json` muons and what the official program returns for them.  With the whole table, too large to
+stand here, the errors of the 84 data and 16 simulated muons agree as well (one-off, to 4e-16).
+"""
+
+import gzip
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose
+
+from mucal.calibration import Calibration
+from mucal.errors import InputError
+from mucal.io.roccor import RoccorTable, read_roccor, write_roccor
+from mucal.scale import conventions, correct_pt
+
+GOLDEN = Path(__file__).parents[1] / "golden"
+
+
+@pytest.fixture(scope="module")
+def table() -> RoccorTable:
+    return read_roccor(GOLDEN / "roccor2018_nominal.txt")
+
+
+@pytest.fixture(scope="module")
+def official() -> dict[str, dict[str, np.ndarray]]:
+    found = json.loads((GOLDEN / "roccor2018_official.json").read_text())
+    return {sample: {name: np.array(v) for name, v in found[sample].items()} for sample in ("data", "mc")}
+
+
+def test_the_official_scales_of_84_data_muons(table: RoccorTable, official: dict[str, dict[str, np.ndarray]]):
+    muons = official["data"]
+    found = table.scale(muons["pt"], muons["eta"], muons["phi"], muons["charge"])
+    assert found.size == 84
+    assert found.mean() == pytest.approx(1.0022664, abs=5e-8)
+    assert_allclose(found, muons["scale"], rtol=1e-15)
+
+
+def test_the_official_spread_of_16_simulated_muons(table: RoccorTable, official: dict[str, dict[str, np.ndarray]]):
+    muons = official["mc"]
+    found = table.spread_scale(muons["pt"], muons["eta"], muons["phi"], muons["charge"], muons["pt_gen"])
+    assert_allclose(found, muons["spread"], rtol=1e-15)
+
+
+def test_a_single_member_has_no_error(table: RoccorTable):
+    assert table.scale_error(np.array([40.0]), np.zeros(1), np.zeros(1), np.ones(1)).tolist() == [0.0]
+
+
+def test_ours_and_theirs_agree_at_the_pt_of_the_translation(table: RoccorTable):
+    ours = table.to_ours(45.0)
+    eta = 0.5 * (table.eta_edges[1:] + table.eta_edges[:-1])
+    pt, charge = np.full(eta.size, 45.0), np.ones(eta.size)
+    found = correct_pt(ours, pt, eta, charge) / 45.0
+    expected = 1.0 / (table.M_R[0, 1].mean(axis=1) + 45.0 * table.A_R[0, 1].mean(axis=1))
+    assert_allclose(found, expected, rtol=1e-15)
+
+
+def test_what_is_written_corrects_like_the_calibration(tmp_path: Path, cms_like: Calibration):
+    back = read_roccor(write_roccor(cms_like, tmp_path / "roccor.txt", pt=40.0))
+    rng = np.random.default_rng(1)
+    n = 500
+    eta, phi, charge = rng.uniform(-2.4, 2.4, n), rng.uniform(-np.pi, np.pi, n), rng.choice([-1, 1], n)
+    pt = np.full(n, 40.0)
+    found = back.scale(pt, eta, phi, charge)
+    assert_allclose(found, cms_like.correct(pt, eta, phi, charge) / pt, rtol=1e-11)  # twelve digits of the percentages
+    assert_allclose(back.scale(pt, eta, phi, charge, "mc"), 1.0, rtol=0)
+    # away from 40 GeV e/pT is frozen
+    far = np.full(n, 26.0)
+    frozen = back.scale(far, eta, phi, charge) - cms_like.correct(far, eta, phi, charge) / far
+    assert 1e-6 < np.abs(frozen).max() < np.max(np.abs(cms_like.scale.e)) * (1 / 26 - 1 / 40) * 1.01
+
+
+def test_its_error_is_that_of_all_scale_nuisances(tmp_path: Path, cms_like: Calibration):
+    back = read_roccor(write_roccor(cms_like, tmp_path / "roccor.txt"))
+    eta, charge, pt = np.array([-2.0, 0.3]), np.array([1, -1]), np.full(2, 40.0)
+    nominal = cms_like.correct(pt, eta, 0 * pt, charge) / pt
+    shifts = [cms_like.vary(pt, eta, 0 * pt, charge, n)[0] / pt - nominal for n in cms_like.nuisances("scale")]
+    # the members are moved by sqrt(193) deviations, where 1/(1 + x) is not quite linear
+    assert_allclose(back.scale_error(pt, eta, 0 * pt, charge), np.sqrt(np.sum(np.square(shifts), axis=0)), rtol=1e-2)
+
+
+def test_the_covariance_of_the_members_comes_back(tmp_path: Path, cms_like: Calibration):
+    ours = read_roccor(write_roccor(cms_like, tmp_path / "roccor.txt", pt=40.0)).to_ours(40.0)
+    A, e, M = np.moveaxis(cms_like.scale_variations, 1, 0)
+    rows = np.concatenate([A - e / 40.0, 0 * A, M], axis=1)
+    error = np.sqrt(np.diag(rows.T @ rows))
+    kept = error > 0
+    assert_allclose(np.sqrt(np.diag(ours.cov))[kept], error[kept], rtol=1e-6)
+    assert_allclose(ours.M, cms_like.scale.M, atol=1e-16)
+
+
+def test_letters_are_swapped():
+    ours = conventions.Ours(np.array([1e-4]), np.array([1e-3]), np.array([1e-5]))
+    theirs = conventions.to_roccor(ours, np.array([40.0]))
+    assert theirs.A_R[0] == 1e-5
+    assert theirs.M_R[0] == pytest.approx(1 + 1e-4 - 2.5e-5, rel=1e-15)
+
+
+def test_a_compressed_table_is_the_same(tmp_path: Path, table: RoccorTable):
+    path = tmp_path / "table.txt.gz"
+    path.write_bytes(gzip.compress((GOLDEN / "roccor2018_nominal.txt").read_bytes()))
+    assert np.array_equal(read_roccor(path).M_R, table.M_R)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("NSET 1", "", "the line NSET is missing"),
+        ("NSET 1", "NSET 2", "NSET states 2 sets, NMEM 1"),
+        ("CPHI 16", "CPHI 15", "a line has 16 values"),
+        ("0 0 C 0 0 3 ", "0 0 C 0 0 33 ", "a line has 16 values"),
+        ("0 0 C 0 0 3 ", "0 4 C 0 0 3 ", "set 0, member 4 is not among those"),
+        ("0 0 C 0 0 3 ", "0 0 X 0 0 3 ", "not of a Rochester table"),
+        ("0 0 C 0 0 3 -0.0751494", "0 0 C 0 0 3 abc", "not of a Rochester table"),
+    ],
+)
+def test_damaged_text_is_refused(tmp_path: Path, old: str, new: str, message: str):
+    text = (GOLDEN / "roccor2018_nominal.txt").read_text()
+    assert old in text
+    path = tmp_path / "table.txt"
+    path.write_text(text.replace(old, new, 1))
+    with pytest.raises(InputError, match=message):
+        read_roccor(path)
+
+
+def test_missing_values_are_named(tmp_path: Path):
+    lines = (GOLDEN / "roccor2018_nominal.txt").read_text().splitlines()
+    path = tmp_path / "table.txt"
+    path.write_text("\n".join(line for line in lines if not line.startswith("0 0 C 1 1 13 ")))
+    with pytest.raises(InputError, match="first of member 0, eta bin 13"):
+        read_roccor(path)
+
+
+def test_nothing_is_overwritten_unasked(tmp_path: Path, cms_like: Calibration):
+    path = write_roccor(cms_like, tmp_path / "roccor.txt")
+    with pytest.raises(FileExistsError):
+        write_roccor(cms_like, path)
