@@ -1,8 +1,8 @@
 """Rochester tables: official values, what is written comes back, damaged text.
 
 `golden/roccor2018_nominal.txt` holds the nominal set of the public RoccoR2018 table (arXiv:1208.3710);
-`golden/roccor2018_official.json` muons and what the official program returns for them.  With the whole table, too large to
-stand here, the errors of the 84 data and 16 simulated muons agree as well (one-off, to 4e-16).
+`golden/roccor2018_official.json` muons and what the official program returns for them.  With the whole table, too large
+to stand here, the errors of the 84 data and 16 simulated muons agree as well (one-off, to 4e-16).
 """
 
 import gzip
