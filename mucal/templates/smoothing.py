@@ -3,7 +3,8 @@
 A fit with many nuisances takes every accident of a template's variation for a feature that the data can tell: errors
 come out too small (arXiv:2401.10542).  Each log-ratio of a charge is replaced by its weighted least-squares polynomial,
 Chebyshev in eta and pT, the weights being the expected events.  Only for variations that are smooth by nature: a
-calibration's steps from bin to bin of eta are not.
+calibration's steps from bin to bin of eta are not, but the moments of the response that they multiply are, and are
+smoothed by themselves (`variations.response_effects`).
 """
 
 from collections.abc import Sequence
@@ -41,16 +42,16 @@ def smoothed(
     if not (0 <= pt_degree < n_pt and 0 <= eta_degree < n_eta):
         raise ConfigError(f"degrees {eta_degree} in eta and {pt_degree} in pT, for {n_eta} and {n_pt} bins")
     chosen = np.flatnonzero(np.isin(templates.groups, groups))
-    basis = _basis(n_eta, n_pt, eta_degree, pt_degree)
+    basis = polynomials(n_eta, n_pt, eta_degree, pt_degree)
     kappa, shifted = templates.kappa.copy(), templates.shifted.copy()
     for p, nominal in enumerate(templates.nominal):
-        kappa[p, chosen] = _smooth(kappa[p, chosen], nominal, basis)
+        kappa[p, chosen] = smooth_rows(kappa[p, chosen], nominal, basis)
         ratio = log_ratio(shifted[:, p], np.broadcast_to(nominal, shifted[:, p].shape))
-        shifted[:, p] = nominal * np.exp(_smooth(ratio, nominal, basis))
+        shifted[:, p] = nominal * np.exp(smooth_rows(ratio, nominal, basis))
     return replace(templates, kappa=kappa, shifted=shifted)
 
 
-def _basis(n_eta: int, n_pt: int, eta_degree: int, pt_degree: int) -> FloatArray:
+def polynomials(n_eta: int, n_pt: int, eta_degree: int, pt_degree: int) -> FloatArray:
     """(E T, C) products of Chebyshev polynomials at the bins' centres, for one charge."""
     eta = chebyshev.chebvander((np.arange(n_eta) + 0.5) / n_eta * 2 - 1, eta_degree)
     pt = chebyshev.chebvander((np.arange(n_pt) + 0.5) / n_pt * 2 - 1, pt_degree)
@@ -58,7 +59,7 @@ def _basis(n_eta: int, n_pt: int, eta_degree: int, pt_degree: int) -> FloatArray
     return result
 
 
-def _smooth(rows: FloatArray, nominal: FloatArray, basis: FloatArray) -> FloatArray:
+def smooth_rows(rows: FloatArray, nominal: FloatArray, basis: FloatArray) -> FloatArray:
     """The projection of each row (S, B) on the basis, charge by charge; bins without events keep a smooth value."""
     result = np.empty_like(rows)
     for bins in np.split(np.arange(nominal.size), nominal.size // basis.shape[0]):

@@ -10,6 +10,7 @@ from mucal.arrays import FloatArray, IntArray
 from mucal.templates.binning import CELLS
 from mucal.templates.filling import Sums
 from mucal.templates.response import MOMENTS
+from mucal.templates.smoothing import smooth_rows
 from mucal.theory.production import production
 from mucal.theory.variation import DOWN, UP, Variation, log_ratio, symmetrised
 
@@ -99,15 +100,18 @@ def total(parts: Sequence[FloatArray]) -> FloatArray:
     return result
 
 
-def response_effects(sums: Sequence[Sums], shifts: FloatArray) -> FloatArray:
+def response_effects(sums: Sequence[Sums], shifts: FloatArray, basis: FloatArray | None = None) -> FloatArray:
     """(S, B) log-ratios of calibration nuisances, half the difference of +1 and -1.
 
     shifts : (S, 6, B) of the parameters, from `response.bin_shifts`
+    basis  : (E T, C) polynomials by which the six moments over the nominal are made smooth; None: as they are
     """
     nominal = total([s.nominal for s in sums])
-    moment = total([s.columns[:, [s.names.index(m) for m in MOMENTS]] for s in sums])
-    change = np.einsum("spb,bp->sb", shifts, moment)
-    return _odd_part(change, nominal)
+    moment = total([s.columns[:, [s.names.index(m) for m in MOMENTS]] for s in sums]).T
+    if basis is not None:
+        ratio = np.divide(moment, nominal, out=np.zeros_like(moment), where=nominal > 0)
+        moment = smooth_rows(ratio, nominal, basis) * nominal
+    return _odd_part(np.einsum("spb,pb->sb", shifts, moment), nominal)
 
 
 def column_effects(sums: Sequence[Sums], names: Sequence[str]) -> FloatArray:

@@ -213,3 +213,30 @@ def test_calibration_nuisances_are_added_to_the_theory(calibration: Calibration)
 def test_sums_of_other_weights_do_not_add():
     with pytest.raises(ValueError, match="do not add"):
         Sums.zero(4, ("a",)) + Sums.zero(4, ("b",))
+
+
+def test_smooth_moments_carry_less_noise_and_the_same_shift(cms_like: Calibration):
+    # two samples of points: what differs is noise; means over eta, where noise averages out, agree with and without
+    found = {}
+    for smooth in (True, False):
+        kappas = [
+            build(
+                TemplatesConfig(channel="wlike", events=1 << 16, chunk=1 << 15, theory=False, seed=seed,
+                                smooth_response=smooth),
+                calibration=cms_like,
+            )
+            for seed in (1, 2)
+        ]  # fmt: skip
+        at = kappas[0].index(["zclosure_lep"])[0]
+        weight = kappas[0].nominal[0]
+        one, two = (k.kappa[0, at] for k in kappas)
+        noise = float(np.sqrt(np.average((one - two) ** 2, weights=weight)))
+        found[smooth] = (
+            noise,
+            (one * weight).reshape(2, 48, 34).sum(axis=(0, 1)) / weight.reshape(2, 48, 34).sum((0, 1)),
+        )
+    # 7 x 15 coefficients stand for 48 x 34 bins
+    assert found[True][0] < 0.5 * found[False][0]
+    # the mean over 96 slices keeps a 96th of the variance of a bin, which is half that of a difference
+    off = (found[True][1] - found[False][1])[4:24]
+    assert np.sqrt(np.mean(off**2)) < 2.0 * found[False][0] / np.sqrt(2 * 96)
