@@ -6,7 +6,7 @@ from typing import Self
 import numpy as np
 import numpy.typing as npt
 
-from mucal.arrays import FloatArray, IntArray
+from mucal.arrays import BoolArray, FloatArray, IntArray
 from mucal.detector import Detector
 from mucal.detector.field import MagneticField
 from mucal.propagation import Surfaces
@@ -107,26 +107,24 @@ def fit_batch(
     rows = ((places >= 0) * (1 + two)).sum(axis=1)
     bound = label_bounds(batch, routes, places) if batch.want else np.zeros(n, dtype=np.int64)
     bound = np.where(status == FitStatus.OK, bound, 0)
-    capacity = np.concatenate([[0], np.cumsum(bound)]).astype(np.int64)
-    factor_capacity = np.concatenate([[0], np.cumsum(bound * np.maximum(rows - 5, 0))]).astype(np.int64)
+    most_labels = int(bound.sum())
     free, status = starts.copy(), status.copy()
     report, cov = np.zeros((n, 5)), np.full((n, 5, 5), np.nan)
     traces = np.full((n, min(LONGEST_TRACE, int(settings[3])) if trace else 0, 3), np.nan)
     n_rows, n_labels = np.zeros(n, dtype=np.int64), np.zeros(n, dtype=np.int64)
-    label, gradient = np.empty(capacity[-1], dtype=np.int64), np.empty(capacity[-1])
-    j_ref = np.empty((capacity[-1], 5), dtype=np.float32)
-    factor = np.empty(factor_capacity[-1], dtype=np.float32)
+    label, gradient = np.empty(most_labels, dtype=np.int64), np.empty(most_labels)
+    j_ref = np.empty((most_labels, 5), dtype=np.float32)
+    factor = np.empty(int((bound * np.maximum(rows - 5, 0)).sum()), dtype=np.float32)
     kernels.fit_all(
         batch.field, batch.surfaces, batch.media, batch.modules, batch.offsets, batch.ln_loss, routes, places,
         batch.hits, free, settings, batch.maps, int(rows.max(initial=1)), int(bound.max(initial=1)), batch.n_modes,
-        status, report, cov, traces, batch.want, capacity, n_rows, n_labels, label, gradient, j_ref, factor,
-        factor_capacity,
+        status, report, cov, traces, batch.want, n_rows, n_labels, label, gradient, j_ref, factor,
     )  # fmt: skip
-    kept = leading(capacity[:-1], n_labels)
+    filled = int(n_labels.sum())
     return Outcome(
         free=free, cov=cov, report=report, trace=traces, status=status, n_rows=n_rows, n_labels=n_labels,
-        label=label[kept], gradient=gradient[kept], j_ref=j_ref[kept],
-        factor=factor[leading(factor_capacity[:-1], n_rows * n_labels)],
+        label=label[:filled], gradient=gradient[:filled], j_ref=j_ref[:filled],
+        factor=factor[: int((n_rows * n_labels).sum())],
     )  # fmt: skip
 
 
@@ -143,26 +141,48 @@ def label_bounds(batch: Batch, routes: IntArray, places: IntArray) -> IntArray:
 
 
 def joined_blocks(
-    outcomes: list[Outcome], parameters: ParameterMap, chi2: FloatArray, ndof: IntArray
+    outcomes: list[Outcome], parameters: ParameterMap, chi2: FloatArray, ndof: IntArray, ok: BoolArray
 ) -> ProfiledBlocks:
-    """The profiled information of all tracks that are OK, numbered by their rows."""
-    status = np.concatenate([o.status for o in outcomes])
-    rows = np.flatnonzero(status == FitStatus.OK)
-    n_labels = np.concatenate([o.n_labels for o in outcomes])[rows]
-    n_rows = np.concatenate([o.n_rows for o in outcomes])[rows]
+    """The profiled information of the candidates that are OK (N,), numbered by their rows."""
+    parts: dict[str, list[np.ndarray]] = {"label": [], "gradient": [], "factor": []}
+    counts, at = [], 0
+    for o in outcomes:
+        keep = ok[at : at + o.status.size] & (o.status == FitStatus.OK)
+        at += o.status.size
+        counts.append(np.stack([o.n_labels[keep], o.n_rows[keep]]))
+        labels = _ends(o.n_labels)
+        cells = _ends(o.n_labels * o.n_rows)
+        for start, stop in _runs(keep):
+            parts["label"].append(o.label[labels[start] : labels[stop]])
+            parts["gradient"].append(o.gradient[labels[start] : labels[stop]])
+            parts["factor"].append(o.factor[cells[start] : cells[stop]])
+    n_labels, n_rows = np.concatenate([*counts, np.zeros((2, 0), dtype=np.int64)], axis=1)
+    rows = np.flatnonzero(ok & np.concatenate([*(o.status == FitStatus.OK for o in outcomes), np.zeros(0, dtype=bool)]))
     return ProfiledBlocks(
         digest=parameters.digest,
         candidate=rows.astype(np.int64),
-        label_offsets=np.concatenate([[0], np.cumsum(n_labels)]).astype(np.int64),
-        label=np.concatenate([o.label for o in outcomes]),
-        gradient=np.concatenate([o.gradient for o in outcomes]),
+        label_offsets=_ends(n_labels),
+        label=np.concatenate([*parts["label"], np.zeros(0, dtype=np.int64)]),
+        gradient=np.concatenate([*parts["gradient"], np.zeros(0)]),
         n_rows=n_rows,
-        factor_offsets=np.concatenate([[0], np.cumsum(n_labels * n_rows)]).astype(np.int64),
-        factor=np.concatenate([o.factor for o in outcomes]),
+        factor_offsets=_ends(n_labels * n_rows),
+        factor=np.concatenate([*parts["factor"], np.zeros(0, dtype=np.float32)]),
         chi2=chi2[rows],
         weight=np.ones(rows.size),
         ndof=ndof[rows],
     )
+
+
+def _ends(counts: IntArray) -> IntArray:
+    """(N+1,) 0, then the sums of the first counts."""
+    ends: IntArray = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+    return ends
+
+
+def _runs(keep: BoolArray) -> list[tuple[int, int]]:
+    """First and one past the last row of each run of rows that are kept."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[0], keep.astype(np.int8), [0]])))
+    return [(int(a), int(b)) for a, b in edges.reshape(-1, 2)]
 
 
 def _per_element(name: str, values: FloatArray | None, shape: tuple[int, ...]) -> FloatArray:

@@ -3,7 +3,7 @@
 import numpy as np
 
 from mucal.arrays import FloatArray, IntArray
-from mucal.refit.batches import Batch, Outcome, label_bounds, leading
+from mucal.refit.batches import Batch, Outcome, label_bounds
 from mucal.refit.kernels import pair as kernels
 from mucal.refit.pair_status import PairStatus
 
@@ -35,24 +35,23 @@ def fit_pair_batch(
     # legs and tie without the 9 unknowns, at most three rows of a beam line and one of the mass
     most_rows = np.maximum(rows.sum(axis=1) - 9 + 4, 0)
     labels = bound.sum(axis=1) + (good & (mass_label >= 0))
-    capacity = np.concatenate([[0], np.cumsum(labels)]).astype(np.int64)
-    factor_capacity = np.concatenate([[0], np.cumsum(labels * most_rows)]).astype(np.int64)
+    most_labels = int(labels.sum())
     free, status = starts.copy(), status.copy()
     report = np.zeros((n, kernels.SUMMARY))
     covs = np.full((n, 9, 9), np.nan) if cov is None else cov.copy()
     n_rows, n_labels = np.zeros(n, dtype=np.int64), np.zeros(n, dtype=np.int64)
-    label, gradient = np.empty(capacity[-1], dtype=np.int64), np.empty(capacity[-1])
-    j_ref = np.empty((capacity[-1], kernels.SIZE + 1), dtype=np.float32)
-    factor = np.empty(factor_capacity[-1], dtype=np.float32)
+    label, gradient = np.empty(most_labels, dtype=np.int64), np.empty(most_labels)
+    j_ref = np.empty((most_labels, kernels.SIZE + 1), dtype=np.float32)
+    factor = np.empty(int((labels * most_rows).sum()), dtype=np.float32)
     kernels.fit_pairs(
         batch.field, batch.surfaces, batch.media, batch.modules, batch.offsets, batch.ln_loss, routes, places,
         batch.hits, free, settings, constraints, cov is not None, batch.maps, mass_label,
         int(rows.max(initial=5)), int(bound.max(initial=1)), batch.n_modes, status, covs, report,
-        batch.want, capacity, n_rows, n_labels, label, gradient, j_ref, factor, factor_capacity,
+        batch.want, n_rows, n_labels, label, gradient, j_ref, factor,
     )  # fmt: skip
-    kept = leading(capacity[:-1], n_labels)
+    filled = int(n_labels.sum())
     return Outcome(
         free=free, cov=covs, report=report, trace=np.zeros((n, 0, 3)), status=status, n_rows=n_rows, n_labels=n_labels,
-        label=label[kept], gradient=gradient[kept], j_ref=j_ref[kept],
-        factor=factor[leading(factor_capacity[:-1], n_rows * n_labels)],
+        label=label[:filled], gradient=gradient[:filled], j_ref=j_ref[:filled],
+        factor=factor[: int((n_rows * n_labels).sum())],
     )  # fmt: skip

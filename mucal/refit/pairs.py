@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from mucal.arrays import BoolArray, FloatArray, IntArray, check_shapes
+from mucal.arrays import FloatArray, IntArray, check_shapes
 from mucal.detector import PIXEL, Detector
 from mucal.detector.field import MagneticField, evaluate
 from mucal.propagation import Surfaces, free_states, surfaces_of
@@ -117,7 +117,7 @@ def fit_pairs(
     )  # fmt: skip
     if parameters is None:
         return fits, None
-    return fits, _kept_blocks(joined_blocks(outcomes, parameters, last.chi2, last.ndof), last.ok)
+    return fits, joined_blocks(outcomes, parameters, last.chi2, last.ndof, last.ok)
 
 
 def pairs_of(hits: Hits) -> tuple[IntArray, IntArray, IntArray]:
@@ -282,18 +282,3 @@ def _weaker_counts(detector: Detector, hits: Hits, legs: IntArray) -> IntArray:
 def _joined(outcomes: list[Outcome], name: str, empty: tuple[int, ...], kind: type) -> Any:
     """One array of all pieces, one after the other."""
     return np.concatenate([getattr(o, name) for o in outcomes]) if outcomes else np.zeros(empty, dtype=kind)
-
-
-def _kept_blocks(blocks: ProfiledBlocks, ok: BoolArray) -> ProfiledBlocks:
-    """The blocks of the pairs that are OK after all."""
-    keep = ok[blocks.candidate]
-    if np.all(keep):
-        return blocks
-    sizes = np.diff(blocks.label_offsets)
-    labels, cells = np.repeat(keep, sizes), np.repeat(keep, sizes * blocks.n_rows)
-    return replace(
-        blocks, candidate=blocks.candidate[keep], label=blocks.label[labels], gradient=blocks.gradient[labels],
-        label_offsets=np.concatenate([[0], np.cumsum(sizes[keep])]).astype(np.int64), n_rows=blocks.n_rows[keep],
-        factor_offsets=np.concatenate([[0], np.cumsum((sizes * blocks.n_rows)[keep])]).astype(np.int64),
-        factor=blocks.factor[cells], chi2=blocks.chi2[keep], weight=blocks.weight[keep], ndof=blocks.ndof[keep],
-    )  # fmt: skip

@@ -223,7 +223,7 @@ def fit_tracks(
         with ThreadPoolExecutor(config.n_threads) as pool:
             outcomes = list(pool.map(run, pieces))
     fits = _assemble(hits, magnet, outcomes)
-    return fits, None if parameters is None else joined_blocks(outcomes, parameters, fits.chi2, fits.ndof)
+    return fits, None if parameters is None else joined_blocks(outcomes, parameters, fits.chi2, fits.ndof, fits.ok)
 
 
 def routes_of_hits(

@@ -105,6 +105,15 @@ def in_bins(bias, eta, charge, slope, edges, sign: int):
     return np.array(values), np.array(rows)
 
 
+def bias_in_bins(truth: Detector, refit: Refit, edges: FloatArray, n: int = 6000) -> tuple[FloatArray, FloatArray]:
+    """Charge-even bias at 10 GeV, then the odd one at 40 GeV, in eta bins; and their derivatives (m, P)."""
+    found = []
+    for pt, sign in ((10.0, 1), (40.0, -1)):
+        bias, eta, _, charge, slope = probe_bias(truth, refit, pt, n)
+        found.append(in_bins(bias, eta, charge, slope, edges, sign))
+    return np.concatenate([value for value, _ in found]), np.concatenate([rows for _, rows in found])
+
+
 def chi2_of(values: FloatArray, cov: FloatArray) -> float:
     return float(values @ np.linalg.solve(cov, values))
 

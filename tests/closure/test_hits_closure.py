@@ -4,6 +4,7 @@ The quick tests take the small barrel; the slow one the whole tracker (docs/stud
 """
 
 import importlib.util
+import os
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -170,3 +171,60 @@ def test_closure_of_the_whole_tracker(capsys):
                   f"{1e5 * np.sqrt(cov.mean()):.2f} e-5, before {1e5 * before[i][0].mean():+.1f}")  # fmt: skip
             assert stats.chi2.sf(chi2, values.size) > 0.01
     assert abs(distance - 1.0) < 3.0 * np.sqrt(2.0 / away.size)
+
+
+COARSE = [Family(kind="modes", by="mode", min_entries=1), Family(kind="eloss", by="group", min_entries=1)]
+FINE = [
+    Family(kind="bfield", by="module", components=("z",), passive=False, min_entries=1),
+    Family(kind="eloss", by="module", passive=False, min_entries=1),
+]
+AROUND = [
+    Family(kind="alignment", by="module", components=("u",), prior=(5e-3,), min_entries=1),
+    Family(kind="mass", by="whole", min_entries=1),
+]
+
+
+@pytest.mark.slow
+def test_field_and_material_of_every_leg_beside_modes_and_groups(capsys):
+    """One distorted tracker, its field and material sought as a few modes and groups, and module by module."""
+    detector, modes = cms_like(), harmonic_modes(4, 2)
+    coarse, fine = build_registry(detector, [*AROUND, *COARSE], modes), build_registry(detector, [*AROUND, *FINE])
+    theta = np.random.default_rng(3).normal(size=len(coarse)) * coarse.prior
+    theta[coarse.of_kind("alignment")] *= 0.2
+    theta[coarse.of_kind("mass")] = 0.0
+    theta[coarse.of_kind("modes")] *= 0.1
+    for name, share in (("l1m0c", 1e-3), ("l2m0c", 5e-4), ("l3m0c", 1e-3)):
+        theta[coarse.index(f"bfield/{name}")] = 3.81 * share
+    n = int(os.environ.get("MUCAL_CLOSURE_EVENTS", "80_000"))
+    made = from_hits.SimulatedBlocks(
+        truth=from_hits.true_detector(detector, coarse, theta), muons=MuonGeneration(process="jpsi", seed=5),
+        hits=HitSimulation(seed=2, straggling="gaussian"),
+        refit=from_hits.refit_of(detector, coarse, MassReference.constant(3.0924, 0.02)),
+    )  # fmt: skip
+    reference = from_hits.reference_mass(made, n)
+    edges = np.linspace(-2.3, 2.3, 13)
+    for name, registry in (("modes and groups", coarse), ("every module", fine)):
+        registry = registry.with_mass_error(reference.common_error)
+        start = from_hits.refit_of(detector, registry, reference)
+        before, rows = from_hits.bias_in_bins(made.truth, start, edges)
+        refit, applied = start, None
+        for _ in range(2):
+            found = from_hits.corrections(
+                replace(made, refit=refit), n, rows, SolveConfig(method="iterative"), applied=applied
+            )
+            applied, refit = found.theta, replace(start, theta=found.theta)
+        after, _ = from_hits.bias_in_bins(made.truth, refit, edges)
+        with capsys.disabled():
+            print(f"\n{name}: {found.n_candidates} pairs, {found.free.sum()} parameters, {found.iterations} steps, "
+                  f"chi2/ndof {found.chi2 / found.ndof:.4f}")  # fmt: skip
+            for part, label in enumerate(("even, 10 GeV", "odd, 40 GeV")):
+                cells = slice(part * (edges.size - 1), (part + 1) * (edges.size - 1))
+                values, cov = after[cells], found.probes[cells, cells]
+                p = stats.chi2.sf(from_hits.chi2_of(values, cov), values.size)
+                mean, error = 1e5 * values.mean(), 1e5 * np.sqrt(cov.mean())
+                print(
+                    f"  {label}: mean {mean:+.1f} +- {error:.1f} e-5, largest {1e5 * np.abs(values).max():.0f} "
+                    f"(errors {1e5 * np.sqrt(np.diag(cov)).min():.0f} to {1e5 * np.sqrt(np.diag(cov)).max():.0f}), "
+                    f"before {1e5 * before[cells].mean():+.0f}, {1e5 * np.abs(before[cells]).max():.0f}; p = {p:.2f}"
+                )
+                assert p > 1e-3 or name == "every module"

@@ -130,6 +130,44 @@ def _strip(b: FloatArray, n_rows: int, first: int, n: int, strip: FloatArray) ->
             r += 1
 
 
+@njit(cache=True, nogil=True)
+def divide_rows(
+    label_offsets: IntArray, n_rows: IntArray, factor_offsets: IntArray, factor: FloatArray, column: Int32Array, c: int,
+    size: int, last: IntArray, place: Int32Array, touched: BoolArray,
+) -> int:  # fmt: skip
+    """The rows of B of candidate c in runs that touch the same blocks of rows of the matrix; returns how many runs.
+
+    The two tracks of a pair touch different blocks, and few rows touch both.  A row that touches no other block than
+    those of its run so far belongs to it.
+
+    size    :         blocks of the candidate
+    last    : (R,)    the row after the last of each run, filled
+    place   : (R, m)  place of each of the m blocks among those of the run, -1 if it is not touched; filled
+    touched : (m,)    scratch
+    """
+    t0, labels = label_offsets[c], label_offsets[c + 1] - label_offsets[c]
+    runs = 0
+    for r in range(n_rows[c]):
+        at = factor_offsets[c] + r * labels
+        for i in range(size):
+            touched[i] = False
+        for t in range(labels):
+            if factor[at + t] != 0.0:
+                touched[column[t0 + t] // BLOCK] = True
+        new = runs == 0
+        if not new:
+            for i in range(size):
+                new = new or (touched[i] and place[runs - 1, i] < 0)
+        if new:
+            n = 0
+            for i in range(size):
+                place[runs, i] = n if touched[i] else -1
+                n += 1 if touched[i] else 0
+            runs += 1
+        last[runs - 1] = r + 1
+    return runs
+
+
 @njit(cache=True, nogil=True, error_model="numpy")
 def scatter(
     start: int, stop: int, offsets: IntArray, group: Int32Array, column: Int32Array, used: BoolArray,
@@ -141,31 +179,50 @@ def scatter(
     A thread owns the blocks of rows whose number leaves `thread` by division through `n_threads`: no two threads write
     to the same block, and each block is summed in the order of the candidates, whatever their number.
 
-    scratch : (R, n)      room for the B of one candidate, its columns sorted by block
+    scratch : (R, n)      room for the B of one candidate, its columns sorted by block, those of each run side by side
     strip   : (BLOCK, n)  room for BLOCK rows of B^T B
     values  : (K, BLOCK, BLOCK)
     """
     filled = 0
+    most_rows, most = scratch.shape[0], scratch.shape[1] // BLOCK
+    last, touched = np.empty(most_rows, dtype=np.int64), np.empty(most, dtype=np.bool_)
+    place = np.empty((most_rows, most), dtype=np.int32)
     for c in range(start, stop):
         if not used[c]:
             continue
         first, size = offsets[c], offsets[c + 1] - offsets[c]
-        t0, labels, rows = label_offsets[c], label_offsets[c + 1] - label_offsets[c], n_rows[c]
+        t0, labels = label_offsets[c], label_offsets[c + 1] - label_offsets[c]
+        runs = divide_rows(label_offsets, n_rows, factor_offsets, factor, column, c, size, last, place, touched)
         root = np.sqrt(weight[c])
-        for r in range(rows):
-            row, at = scratch[r], factor_offsets[c] + r * labels
-            for k in range(size * BLOCK):
-                row[k] = 0.0
-            for t in range(labels):
-                row[column[t0 + t]] = root * factor[at + t]
+        r = 0
+        for k in range(runs):
+            while r < last[k]:
+                row, at = scratch[r], factor_offsets[c] + r * labels
+                for t in range(size * BLOCK):
+                    row[t] = 0.0
+                for t in range(labels):
+                    to = place[k, column[t0 + t] // BLOCK]
+                    if to >= 0:
+                        row[to * BLOCK + column[t0 + t] % BLOCK] = root * factor[at + t]
+                r += 1
         for i in range(size):
             if group[first + i] % n_threads == thread:
-                _strip(scratch, rows, i * BLOCK, (size - i) * BLOCK, strip)
-                for j in range(size - i):
-                    block = values[positions[filled + j]]
-                    for a in range(BLOCK):
-                        for b in range(BLOCK):
-                            block[a, b] += strip[a, j * BLOCK + b]
+                begin = 0
+                for k in range(runs):
+                    own = place[k, i]
+                    if own >= 0:
+                        n = 0
+                        for j in range(i, size):
+                            n += 1 if place[k, j] >= 0 else 0
+                        rows = scratch[begin : last[k]]
+                        _strip(rows, last[k] - begin, own * BLOCK, n * BLOCK, strip)
+                        for j in range(i, size):
+                            if place[k, j] >= 0:
+                                block, at = values[positions[filled + j - i]], (place[k, j] - own) * BLOCK
+                                for a in range(BLOCK):
+                                    for b in range(BLOCK):
+                                        block[a, b] += strip[a, at + b]
+                    begin = last[k]
             filled += size - i
 
 

@@ -193,15 +193,14 @@ def fit_all(
     field: FloatArray, surfaces: FloatArray, media: FloatArray, modules: FloatArray, offsets: FloatArray,
     ln_loss: FloatArray, routes: IntArray, hit_of: IntArray, hits: FloatArray, starts: FloatArray,
     settings: FloatArray, maps: tuple[IntArray, ...], most_rows: int, most_labels: int, n_modes: int,
-    status: IntArray, reports: FloatArray, cov: FloatArray, traces: FloatArray, want: bool, capacity: IntArray,
-    n_rows: IntArray, n_labels: IntArray, labels: IntArray, gradients: FloatArray, j_refs: FloatArray,
-    factors: FloatArray, factor_capacity: IntArray,
+    status: IntArray, reports: FloatArray, cov: FloatArray, traces: FloatArray, want: bool, n_rows: IntArray,
+    n_labels: IntArray, labels: IntArray, gradients: FloatArray, j_refs: FloatArray, factors: FloatArray,
 ) -> None:  # fmt: skip
     """`fit_track` for N tracks whose status is OK before; starts (N, 7) become the fitted ones.
 
-    offsets                   : (E, 3) T  added to the field on the leg that ends on each element; (0, 3) for none
-    ln_loss                   : (E,)      ln of the scale of the mean loss in each element; (0,) for none
-    capacity, factor_capacity : (N+1,)    where each track may write its labels and its factor B
+    offsets         : (E, 3) T  added to the field on the leg that ends on each element; (0, 3) for none
+    ln_loss         : (E,)      ln of the scale of the mean loss in each element; (0,) for none
+    labels, factors :           of one track after the other, with room for all that they may write
     """
     n_tracks, n_legs = routes.shape
     room = scratch(n_legs, most_rows, most_labels, n_modes, int(field[DEGREE]))
@@ -214,6 +213,7 @@ def fit_all(
     integers = np.empty((2, max(most_rows, most_labels)), dtype=np.int64)
     ends, j_ref = np.zeros((3, 7)), np.empty((most_labels, 5))
     residual, columns = room[9], room[14]
+    first, place = 0, 0
     for i in range(n_tracks):
         n_rows[i], n_labels[i] = 0, 0
         if status[i] != OK:
@@ -226,7 +226,6 @@ def fit_all(
         if status[i] != OK or not want:
             continue
         n_rows[i], n_labels[i] = n - 5, k
-        first, place = capacity[i], factor_capacity[i]
         for j in range(k):
             labels[first + j] = integers[1, j]
             slope = 0.0
@@ -239,3 +238,4 @@ def fit_all(
             for j in range(k):
                 factors[place] = sqrt(2.0) * columns[r, j]
                 place += 1
+        first += k

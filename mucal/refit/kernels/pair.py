@@ -451,8 +451,8 @@ def fit_pairs(
     ln_loss: FloatArray, routes: IntArray, hit_of: IntArray, hits: FloatArray, free: FloatArray, settings: FloatArray,
     constraints: FloatArray, use_mass: bool, maps: tuple[IntArray, ...], mass_label: int, most_rows: int,
     most_labels: int, n_modes: int, status: IntArray, covs: FloatArray, reports: FloatArray, want: bool,
-    capacity: IntArray, n_rows: IntArray, n_labels: IntArray, labels: IntArray, gradients: FloatArray,
-    j_refs: FloatArray, factors: FloatArray, factor_capacity: IntArray,
+    n_rows: IntArray, n_labels: IntArray, labels: IntArray, gradients: FloatArray, j_refs: FloatArray,
+    factors: FloatArray,
 ) -> None:  # fmt: skip
     """`fit_pair` for C pairs whose status is OK before; both muons free (C, 2, 7) become the fitted ones.
 
@@ -461,6 +461,7 @@ def fit_pairs(
     mass_label     :                    see `profile_pair`
     covs           : (C, 9, 9)          those of the fit without the mass if `use_mass`; filled
     reports        : (C, SUMMARY)
+    labels, factors :                   of one pair after the other, with room for all that they may write
     """
     n_pairs, n_legs = routes.shape[0], routes.shape[2]
     degree = int(field[DEGREE])
@@ -473,6 +474,7 @@ def fit_pairs(
     integers = np.empty((7, max(most_rows, most_labels, 2)), dtype=np.int64)
     own, j_ref = np.empty(2 * most_labels + 1, dtype=np.int64), np.empty((2 * most_labels + 1, SIZE + 1))
     counts = np.empty(4, dtype=np.int64)
+    first, place = 0, 0
     for i in range(n_pairs):
         n_rows[i], n_labels[i] = 0, 0
         if status[i] != OK:
@@ -493,15 +495,17 @@ def fit_pairs(
             if k < 0:
                 status[i] = UNCONSTRAINED
                 continue
-            n_labels[i], first = k, capacity[i]
+            n_labels[i] = k
             n_rows[i] = write_profile(
                 rooms, room, integers, counts, rows, k, use_mass, mass_label >= 0, left, s, j_ref,
-                gradients[first : first + k], factors[factor_capacity[i] :],
+                gradients[first : first + k], factors[place:],
             )  # fmt: skip
             for j in range(k):
                 labels[first + j] = own[j]
                 for c in range(SIZE + 1):
                     j_refs[first + j, c] = j_ref[j, c]
+            first += k
+            place += n_rows[i] * k
         if status[i] == OK:
             finish_pair(free[i], room, covs[i], reports[i])
 

@@ -1,0 +1,90 @@
+"""The mass of the Z from pairs with the nuisances of the calibration: what a scale does to it, pulls, stat and syst.
+
+The slow part prints what docs/physics/calibration.md quotes: pytest -m slow -s tests/closure/test_dilepton_mass.py
+"""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from mucal.calibration import Calibration
+from mucal.likelihood import FitConfig, Model, asimov, expected_events, fit, global_impacts, linear_toys, toy
+from mucal.likelihood.blinding import blind
+from mucal.templates import TemplatesConfig, build
+from mucal.wmass import MASS, mass_model
+
+EXACT = FitConfig(mc_stat="none")
+MEV = 100.0
+"""MASS is in units of 100 MeV."""
+
+
+def pairs(events: int) -> TemplatesConfig:
+    return TemplatesConfig(channel="dilepton", events=events, chunk=events >> 2, theory=False)
+
+
+@pytest.fixture(scope="module")
+def uniform(cms_like: Calibration) -> Model:
+    """One nuisance: A = 1e-4 in every bin."""
+    v = np.zeros((1, 3, cms_like.scale.n_bins))
+    v[0, 0] = 1e-4
+    calibration = replace(
+        cms_like, names=("all_A",), groups=("field",), kinds=("scale",), sources=("",), scale_variations=v,
+        resolution_variations=cms_like.resolution_variations[:0], pixel_variations=np.zeros((0, 0)), pixels=None,
+    )  # fmt: skip
+    templates = build(pairs(1 << 16), calibration=calibration)
+    return mass_model(templates, luminosity_error=0.0, rates={"rate": ["Zmumu"]})
+
+
+def test_a_uniform_scale_moves_the_mass_by_itself(uniform: Model):
+    # A = 1e-4 added to the curvature of simulation lowers its momenta: the fitted mass is 1e-4 m_Z = 9.1 MeV lower
+    values = uniform.centre.copy()
+    values[uniform.index(["all_A"])] = 1.0
+    data = expected_events(uniform, values)
+    tight = replace(
+        uniform, precision=np.where(uniform.precision > 0, 1e6, 0.0)
+    )  # the scale is known: it cannot follow
+    result = fit(tight, data, EXACT)
+    assert MEV * result.value(MASS) == pytest.approx(-9.1, abs=0.25)
+
+
+def test_the_mass_and_a_uniform_scale_are_one_direction(uniform: Model):
+    result = fit(uniform, asimov(uniform), EXACT)
+    at = [uniform.parameters.index(name) for name in (MASS, "all_A")]
+    cov = result.cov[np.ix_(at, at)]
+    assert MEV * np.sqrt(cov[0, 0]) == pytest.approx(9.1, abs=0.5)  # a scale of 1e-4, beside 1 MeV of statistics
+    assert cov[0, 1] / np.sqrt(cov[0, 0] * cov[1, 1]) > 0.98
+
+
+def test_the_fit_is_blinded_unless_asked(uniform: Model):
+    result = fit(uniform, asimov(uniform), EXACT)
+    hidden = blind(result, key="data")
+    assert hidden.value(MASS) != result.value(MASS)
+    assert hidden.error(MASS) == result.error(MASS)
+    assert blind(result, unblind=[MASS], key="data").value(MASS) == result.value(MASS)
+
+
+@pytest.mark.slow
+def test_pulls_and_the_split_with_all_nuisances(cms_like: Calibration):
+    # the mass of the Z is measured, so that it is no nuisance of the calibration
+    model = mass_model(build(pairs(1 << 18), calibration=cms_like, n_threads=2), without=("zclosure_lep",))
+    data = asimov(model)
+    result = fit(model, data, EXACT)
+    impacts = global_impacts(model, data, result, MASS)
+    syst = np.sqrt(sum(value**2 for value in impacts.groups.values()))
+    total = np.hypot(impacts.data_stat, syst)
+    print(f"\nm_Z: {MEV * result.error(MASS):.2f} = {MEV * impacts.data_stat:.2f} (stat) + {MEV * syst:.2f} (syst) MeV")
+    print({name: round(MEV * value, 3) for name, value in impacts.groups.items()})
+    assert total == pytest.approx(result.error(MASS), rel=1e-3)
+    rng = np.random.default_rng(5)
+    fast = linear_toys(model, data, result, 1000, rng, [MASS])
+    pulls = fast.values[:, 0] / fast.errors[0]
+    assert abs(pulls.std() - 1.0) < 4 / np.sqrt(2 * 1000)
+    full = []
+    for seed in range(20):
+        seen = toy(model, np.random.default_rng(seed), simulation=False)
+        one = fit(model, seen, EXACT)
+        full.append(one.value(MASS) / one.error(MASS))
+    print(f"20 full fits: mean pull {np.mean(full):.2f}, width {np.std(full, ddof=1):.2f}; linear {pulls.std():.3f}")
+    assert abs(np.mean(full)) < 4 / np.sqrt(20)
+    assert abs(np.std(full, ddof=1) - 1.0) < 4 / np.sqrt(2 * 19)
