@@ -20,7 +20,7 @@ MEV = 100.0
 
 
 def pairs(events: int) -> TemplatesConfig:
-    return TemplatesConfig(channel="dilepton", events=events, chunk=events >> 2, theory=False)
+    return TemplatesConfig(channel="dilepton", events=events, chunk=min(events >> 2, 1 << 15), theory=False)
 
 
 @pytest.fixture(scope="module")
@@ -40,20 +40,10 @@ def test_a_uniform_scale_moves_the_mass_by_itself(uniform: Model):
     # A = 1e-4 added to the curvature of simulation lowers its momenta: the fitted mass is 1e-4 m_Z = 9.1 MeV lower
     values = uniform.centre.copy()
     values[uniform.index(["all_A"])] = 1.0
-    data = expected_events(uniform, values)
-    tight = replace(
-        uniform, precision=np.where(uniform.precision > 0, 1e6, 0.0)
-    )  # the scale is known: it cannot follow
-    result = fit(tight, data, EXACT)
-    assert MEV * result.value(MASS) == pytest.approx(-9.1, abs=0.25)
-
-
-def test_the_mass_and_a_uniform_scale_are_one_direction(uniform: Model):
-    result = fit(uniform, asimov(uniform), EXACT)
-    at = [uniform.parameters.index(name) for name in (MASS, "all_A")]
-    cov = result.cov[np.ix_(at, at)]
-    assert MEV * np.sqrt(cov[0, 0]) == pytest.approx(9.1, abs=0.5)  # a scale of 1e-4, beside 1 MeV of statistics
-    assert cov[0, 1] / np.sqrt(cov[0, 0] * cov[1, 1]) > 0.98
+    known = replace(uniform, precision=np.where(uniform.precision > 0, 1e6, 0.0))  # the scale: it cannot follow
+    result = fit(known, expected_events(uniform, values), EXACT)
+    # 3e4 pairs tell a mass to 16 MeV; their weights, of 1 %, are as noisy: 0.16 MeV
+    assert MEV * result.value(MASS) == pytest.approx(-9.1, abs=4 * 0.16)
 
 
 def test_the_fit_is_blinded_unless_asked(uniform: Model):
@@ -66,14 +56,20 @@ def test_the_fit_is_blinded_unless_asked(uniform: Model):
 
 @pytest.mark.slow
 def test_pulls_and_the_split_with_all_nuisances(cms_like: Calibration):
+    # 2^21 events: with fewer, the noise of the weights looks like information on the calibration
+    templates = build(pairs(1 << 21), calibration=cms_like)
+    whole = mass_model(templates)
+    lep = global_impacts(whole, asimov(whole), fit(whole, asimov(whole), EXACT), MASS).groups["zclosure_lep"]
+    print(f"\nthe mass of the Z in the closure, if it were a nuisance: {MEV * lep:.2f} MeV")
+    assert MEV * lep == pytest.approx(2.1, rel=0.2)
     # the mass of the Z is measured, so that it is no nuisance of the calibration
-    model = mass_model(build(pairs(1 << 18), calibration=cms_like, n_threads=2), without=("zclosure_lep",))
+    model = mass_model(templates, without=("zclosure_lep",))
     data = asimov(model)
     result = fit(model, data, EXACT)
     impacts = global_impacts(model, data, result, MASS)
     syst = np.sqrt(sum(value**2 for value in impacts.groups.values()))
     total = np.hypot(impacts.data_stat, syst)
-    print(f"\nm_Z: {MEV * result.error(MASS):.2f} = {MEV * impacts.data_stat:.2f} (stat) + {MEV * syst:.2f} (syst) MeV")
+    print(f"m_Z: {MEV * result.error(MASS):.2f} = {MEV * impacts.data_stat:.2f} (stat) + {MEV * syst:.2f} (syst) MeV")
     print({name: round(MEV * value, 3) for name, value in impacts.groups.items()})
     assert total == pytest.approx(result.error(MASS), rel=1e-3)
     rng = np.random.default_rng(5)
