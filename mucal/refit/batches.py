@@ -1,7 +1,7 @@
 """One piece of work of the refit: arrays in, arrays out."""
 
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -113,8 +113,8 @@ def fit_batch(
     traces = np.full((n, min(LONGEST_TRACE, int(settings[3])) if trace else 0, 3), np.nan)
     n_rows, n_labels = np.zeros(n, dtype=np.int64), np.zeros(n, dtype=np.int64)
     label, gradient = np.empty(most_labels, dtype=np.int64), np.empty(most_labels)
-    j_ref = np.empty((most_labels, 5), dtype=np.float32)
-    factor = np.empty(int((bound * np.maximum(rows - 5, 0)).sum()), dtype=np.float32)
+    j_ref: npt.NDArray[Any] = np.empty((most_labels, 5), dtype=np.float32)
+    factor: npt.NDArray[Any] = np.empty(int((bound * np.maximum(rows - 5, 0)).sum()), dtype=np.float32)
     kernels.fit_all(
         batch.field, batch.surfaces, batch.media, batch.modules, batch.offsets, batch.ln_loss, routes, places,
         batch.hits, free, settings, batch.maps, int(rows.max(initial=1)), int(bound.max(initial=1)), batch.n_modes,

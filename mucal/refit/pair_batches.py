@@ -1,6 +1,9 @@
 """One piece of work of the fit of pairs: arrays in, arrays out."""
 
+from typing import Any
+
 import numpy as np
+import numpy.typing as npt
 
 from mucal.arrays import FloatArray, IntArray
 from mucal.refit.batches import Batch, Outcome, label_bounds
@@ -41,8 +44,8 @@ def fit_pair_batch(
     covs = np.full((n, 9, 9), np.nan) if cov is None else cov.copy()
     n_rows, n_labels = np.zeros(n, dtype=np.int64), np.zeros(n, dtype=np.int64)
     label, gradient = np.empty(most_labels, dtype=np.int64), np.empty(most_labels)
-    j_ref = np.empty((most_labels, kernels.SIZE + 1), dtype=np.float32)
-    factor = np.empty(int((labels * most_rows).sum()), dtype=np.float32)
+    j_ref: npt.NDArray[Any] = np.empty((most_labels, kernels.SIZE + 1), dtype=np.float32)
+    factor: npt.NDArray[Any] = np.empty(int((labels * most_rows).sum()), dtype=np.float32)
     kernels.fit_pairs(
         batch.field, batch.surfaces, batch.media, batch.modules, batch.offsets, batch.ln_loss, routes, places,
         batch.hits, free, settings, constraints, cov is not None, batch.maps, mass_label,
