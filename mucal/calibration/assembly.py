@@ -133,6 +133,7 @@ def assemble(
         resolution_data=resolution_data,
         resolution_mc=resolution_mc,
         pixels=pixels,
+        closure=next((closure for closure in closures if closure.resonance == "z"), None),
         parameter_names=parameter_names(scale.n_bins),
         names=tuple(n for group in found for n in group.names),
         groups=tuple(group.name for group in found for _ in group.names),

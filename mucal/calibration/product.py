@@ -16,6 +16,7 @@ from mucal.calibration.validity import Outside, Validity
 from mucal.errors import nearest
 from mucal.ledger import Ledger
 from mucal.numerics.keyed import normal
+from mucal.scale.closure import Closure
 from mucal.scale.pixels import PixelMultiplicity
 from mucal.scale.table import ResolutionTable, ScaleTable
 from mucal.store import Result
@@ -41,6 +42,7 @@ class Calibration(Result):
     scale                 : A, e, M in B bins of eta
     resolution_data, _mc  : a, b, c, d of data and of simulation in the same eta bins, if known
     pixels                : muons with and without pixel hits, if known
+    closure               : residual of the Z after the correction, whose errors are nuisances, if known
     parameter_names       : (3B)          order of the covariance of `scale`, as "A_00" … "M_47"
     names                 : (S+R+H)       unique, as "jpsi_stat_000"; scale, then resolution, then pixel nuisances
     groups, kinds, sources: (S+R+H)       group of each; "scale", "resolution" or "pixel"; what it stands for
@@ -62,6 +64,7 @@ class Calibration(Result):
     resolution_data: ResolutionTable | None = None
     resolution_mc: ResolutionTable | None = None
     pixels: PixelMultiplicity | None = None
+    closure: Closure | None = None
     parameter_names: tuple[str, ...]
     names: tuple[str, ...]
     groups: tuple[str, ...]

@@ -4,6 +4,7 @@
     covariance_matrix                    TH2D, flattened eta-major: A, e, M of the first bin, A, e, M of the second, …
     covariance_order                     the names of its rows
     scale_variations                     TH2D, nuisance by parameter, flattened likewise
+    closure/                             AZ, MZ and covariance_matrix (A, M of each bin) of the residual of the Z
     resolution_data/, resolution_mc/     a, b, c, d and covariance_matrix (a, b, c of each bin)
     resolution_variations                as for the scale, of data
     manifest                             JSON text: names of the nuisances, validity, units, origin
@@ -40,13 +41,15 @@ from mucal.errors import InputError
 from mucal.io.file_magic import check_length
 from mucal.io.file_magic import identify as identify_file
 from mucal.io.root_dates import EPOCH, with_date
-from mucal.scale import ResolutionTable, ScaleTable
+from mucal.scale import Closure, ResolutionTable, ScaleTable
 from mucal.store import replace_file
 
 TITLES: Final = {
     "A": "A;#eta;A",
     "e": "e;#eta;e [GeV]",
     "M": "M;#eta;M [GeV^{-1}]",
+    "AZ": "AZ;#eta;A",
+    "MZ": "MZ;#eta;M [GeV^{-1}]",
     "a": "a;#eta;a",
     "b": "b;#eta;b",
     "c": "c;#eta;c [GeV^{-2}]",
@@ -61,12 +64,18 @@ class RootTables:
     """The tables of a calibration in ROOT form.
 
     scale                : A, e, M with their covariance
+    closure_A, closure_M : residual of the Z, if there, over closure_edges; M in 1/GeV
+    closure_cov          : (2C, 2C)  of both, A over all bins, then M
     resolution_data, _mc : a, b, c, d with their covariance, if there
     """
 
     scale: ScaleTable
     resolution_data: ResolutionTable | None = None
     resolution_mc: ResolutionTable | None = None
+    closure_edges: FloatArray | None = None
+    closure_A: FloatArray | None = None
+    closure_M: FloatArray | None = None
+    closure_cov: FloatArray | None = None
 
 
 # ------------------------------------------------------------------------------------------------ writing
@@ -107,6 +116,8 @@ def _objects(calibration: Calibration) -> dict[str, Any]:
     scale = calibration.scale
     objects = _table(scale, SCALE_PARAMETERS, ())
     objects["scale_variations"] = _matrix("scale_variations", _flat_variations(calibration.scale_variations))
+    if calibration.closure is not None:
+        objects |= {f"closure/{name}": histogram for name, histogram in _closure(calibration.closure).items()}
     for part, table in (("resolution_data", calibration.resolution_data), ("resolution_mc", calibration.resolution_mc)):
         if table is not None:
             found = _table(table, RESOLUTION_PARAMETERS, ("d",))
@@ -125,6 +136,16 @@ def _table(table: ScaleTable | ResolutionTable, symbols: tuple[str, ...], fixed:
     order = _eta_major(table.n_bins)
     found["covariance_matrix"] = _matrix("covariance_matrix", table.cov[np.ix_(order, order)])
     return found
+
+
+def _closure(closure: Closure) -> dict[str, Any]:
+    variance = np.diag(closure.cov).reshape(2, -1)
+    order = _eta_major(closure.n_bins, 2)
+    return {
+        "AZ": _curve("AZ", closure.eta_edges, closure.A, variance[0]),
+        "MZ": _curve("MZ", closure.eta_edges, closure.M, variance[1]),
+        "covariance_matrix": _matrix("covariance_matrix", closure.cov[np.ix_(order, order)]),
+    }
 
 
 def _curve(name: str, edges: FloatArray, values: FloatArray, variance: FloatArray) -> Any:
@@ -148,9 +169,9 @@ def _matrix(name: str, values: FloatArray) -> Any:
     return identify.to_TH2x(name, name, flat, float(values.size), *sums, np.zeros(0), *axes)
 
 
-def _eta_major(n_bins: int) -> Any:
+def _eta_major(n_bins: int, n_symbols: int = 3) -> Any:
     """Positions in (A, e, M each over all bins) of the elements of (all bins, each A, e, M)."""
-    return np.arange(3 * n_bins).reshape(3, n_bins).T.reshape(-1)
+    return np.arange(n_symbols * n_bins).reshape(n_symbols, n_bins).T.reshape(-1)
 
 
 def _minor(names: tuple[str, ...]) -> list[str]:
@@ -229,7 +250,7 @@ def read_root_tables(path: str | Path) -> RootTables:
         for part in ("resolution_data", "resolution_mc")
         if any(name.startswith(f"{part}/") for name in found)
     }
-    return RootTables(scale=scale, **resolutions)
+    return RootTables(scale=scale, **resolutions, **_read_closure(found, path))
 
 
 def _is_wanted(file: Any, name: str) -> bool:
@@ -263,38 +284,45 @@ def _parts(
             where={"file": path, "known": ", ".join(found) or "none of this layout"},
         )
     edges = found[wanted[0]][0]
-    for name in wanted[1:3]:
+    for name in wanted[1:-1]:
         if not np.array_equal(found[name][0], edges):
             raise InputError(
                 f"'{name}' and '{wanted[0]}' have different eta axes", kind="input.axes", where={"file": path}
             )
-    b = edges.size - 1
-    matrix = found[wanted[3]][1]
-    if matrix.shape != (3 * b, 3 * b):
+    b, n, of_matrix = edges.size - 1, len(symbols), wanted[-1]
+    matrix = found[of_matrix][1]
+    if matrix.shape != (n * b, n * b):
         raise InputError(
-            f"'{wanted[3]}' has shape {matrix.shape}, expected {(3 * b, 3 * b)}",
+            f"'{of_matrix}' has shape {matrix.shape}, expected {(n * b, n * b)}",
             kind="input.covariance",
             where={"file": path},
         )
     cov = np.empty_like(matrix)
-    cov[np.ix_(_eta_major(b), _eta_major(b))] = matrix
-    check_covariance(cov, dataset=wanted[3], file=str(path), units=block_units(cov))
-    _check_variances(np.concatenate([found[name][2] for name in wanted[:3]]), np.diag(cov), wanted[3], path)
-    return edges, np.stack([found[name][1] for name in wanted[:3]]), cov
+    cov[np.ix_(_eta_major(b, n), _eta_major(b, n))] = matrix
+    check_covariance(cov, dataset=of_matrix, file=str(path), units=block_units(cov, n))
+    variances = np.concatenate([found[name][2] for name in wanted[:-1]])
+    _check_variances(variances, np.diag(cov), parameter_names(b, symbols), of_matrix, path)
+    return edges, np.stack([found[name][1] for name in wanted[:-1]]), cov
 
 
-def _check_variances(variances: FloatArray, diagonal: FloatArray, name: str, path: Path) -> None:
+def _check_variances(variances: FloatArray, diagonal: FloatArray, rows: tuple[str, ...], name: str, path: Path) -> None:
     wrong = np.abs(variances - diagonal) > VARIANCE_TOLERANCE * np.abs(diagonal)
     if np.any(wrong):
         i = int(np.argmax(wrong))
-        row = parameter_names(diagonal.size // 3)[i]
         raise InputError(
-            f"the errors of the histograms are not those of '{name}': the variance of row '{row}' is "
+            f"the errors of the histograms are not those of '{name}': the variance of row '{rows[i]}' is "
             f"{variances[i]:.6g}, on the diagonal stands {diagonal[i]:.6g}",
             kind="input.covariance",
             where={"file": path},
             do="the matrix may be ordered differently: it must be eta-major",
         )
+
+
+def _read_closure(found: Mapping[str, tuple[FloatArray, FloatArray, FloatArray]], path: Path) -> dict[str, FloatArray]:
+    if not any(name.startswith("closure/") for name in found):
+        return {}
+    edges, values, cov = _parts(found, "closure/", ("AZ", "MZ"), path)
+    return {"closure_edges": edges, "closure_A": values[0], "closure_M": values[1], "closure_cov": cov}
 
 
 def _resolution(

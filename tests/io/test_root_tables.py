@@ -163,3 +163,20 @@ def test_a_scale_without_resolution_is_written_and_read(calibration: Calibration
     found = read_root_tables(write_root_tables(alone, tmp_path / "scale.root"))
     assert found.resolution_data is None
     assert_array_equal(found.scale.cov, calibration.scale.cov)
+
+
+def test_the_closure_comes_back_with_its_covariance(tmp_path, cms_like: Calibration):
+    path = write_root_tables(cms_like, tmp_path / "c.root")
+    back, closure = read_root_tables(path), cms_like.closure
+    assert closure is not None
+    assert back.closure_cov is not None
+    np.testing.assert_array_equal(back.closure_A, closure.A)
+    np.testing.assert_array_equal(back.closure_M, closure.M)
+    np.testing.assert_array_equal(back.closure_cov, closure.cov)
+
+
+def test_the_closure_is_ordered_a_m_of_each_bin(tmp_path, cms_like: Calibration):
+    with uproot.open(write_root_tables(cms_like, tmp_path / "c.root")) as file:
+        matrix = file["closure/covariance_matrix"].values()
+        errors = [file[f"closure/{name}"].variances() for name in ("AZ", "MZ")]
+    np.testing.assert_allclose(np.diag(matrix), np.stack(errors, axis=1).ravel(), rtol=1e-12)
