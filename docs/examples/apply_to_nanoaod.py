@@ -1,0 +1,106 @@
+"""Apply a mucal calibration with all its variations to the muons of a NanoAOD file, by columns and without mucal.
+
+    python apply_to_nanoaod.py corrections.json.gz nano.root data muon_pt.npz
+    python apply_to_nanoaod.py corrections.json.gz nano.root mc muon_pt.npz
+
+The jagged columns are flattened, corrected by correctionlib, and put back in shape, as a processor of coffea does it.
+Data get the momentum scale; simulation is smeared to the resolution of data and carries every variation: 193 of the
+scale and 72 of the resolution in the CMS model, each up and down.  No variation is kept as a collection of muons: each
+fills its histogram and is forgotten.  (Nuisances of the pixel hits are weights, `pixel_weight`; NanoAOD does not hold
+the hits.)
+
+The momenta corrected must be those the calibration was made for, `muon_pt_definition` of its manifest.json: not
+NanoAOD's own, for a calibration of refitted tracks.
+"""
+
+import gzip
+import json
+import sys
+
+import awkward as ak
+import correctionlib
+import numpy as np
+import uproot
+
+EDGES = np.linspace(25.0, 60.0, 36)
+PT, ETA = (26.0, 60.0), 2.4
+
+
+def keys(document, name):
+    """The values of syst of one correction, without "nom"."""
+    (found,) = (c for c in document["corrections"] if c["name"] == name)
+    node = found["data"]
+    while node["nodetype"] != "category" or node["input"] != "syst":
+        node = node["content"][0]
+        node = node.get("value", node)
+    return [entry["key"] for entry in node["content"] if entry["key"] != "nom"]
+
+
+def valid(document):
+    """The range of pt in which the file gives numbers; elsewhere correctionlib raises."""
+    (found,) = (c for c in document["corrections"] if c["name"] == "pt_scale")
+    return found["data"]["edges"]
+
+
+def muons(path, pt_range):
+    """The muons of a file inside the validity range, with the columns that corrections ask for."""
+    tree = uproot.open(path)["Events"]
+    names = {name: f"Muon_{name}" for name in ("pt", "eta", "phi", "charge")}
+    events = tree.arrays([*names.values(), "run", "luminosityBlock", "event"])
+    found = ak.zip({name: events[branch] for name, branch in names.items()})
+    low, high = pt_range
+    keep = (found.pt >= low) & (found.pt < high) & (abs(found.eta) < ETA) & (abs(found.charge) == 1)
+    return found[keep], events
+
+
+def histogram(pt):
+    """Muons of all events that pass the selection; pt is jagged."""
+    flat = ak.to_numpy(ak.flatten(pt))
+    flat = flat[(flat >= PT[0]) & (flat < PT[1])]
+    return np.histogram(flat, EDGES)[0]
+
+
+def main(path, nano, sample, out):
+    with gzip.open(path) as file:
+        document = json.load(file)
+    corrections = correctionlib.CorrectionSet.from_file(path)
+    found, events = muons(nano, valid(document))
+    counts = ak.num(found.pt)
+    pt, eta, phi = (np.asarray(ak.flatten(found[name]), dtype=np.float64) for name in ("pt", "eta", "phi"))
+    charge = np.asarray(ak.flatten(found.charge), dtype=np.int32)
+
+    def jagged(values):
+        return ak.unflatten(values, counts)
+
+    def scaled(syst):
+        return pt * corrections["pt_scale"].evaluate(pt, eta, charge, syst)
+
+    if sample == "data":
+        filled = {"nominal": histogram(jagged(scaled("nom")))}
+        filled |= {syst: histogram(jagged(scaled(syst))) for syst in keys(document, "pt_scale")}
+    else:
+        run, lumi, event = (
+            np.asarray(ak.flatten(ak.broadcast_arrays(events[name], found.pt)[0]), dtype=np.int64)
+            for name in ("run", "luminosityBlock", "event")
+        )
+        number = corrections["rng"].evaluate(run, lumi, event, phi)
+
+        def smeared(syst):
+            return pt / (1.0 + number * corrections["sigma_extra"].evaluate(pt, eta, syst))
+
+        # variations of the scale start from the smeared momenta: clipped, for smearing may leave the validity range
+        nominal = smeared("nom")
+        low, high = valid(document)
+        inside = np.clip(nominal, low, np.nextafter(high, low))
+        filled = {"nominal": histogram(jagged(nominal))}
+        for syst in keys(document, "pt_scale_mc"):
+            factor = corrections["pt_scale_mc"].evaluate(inside, eta, charge, syst)
+            filled[syst] = histogram(jagged(nominal * factor))
+        filled |= {syst: histogram(jagged(smeared(syst))) for syst in keys(document, "sigma_extra")}
+    np.savez(out, edges=EDGES, **filled)
+    total = filled["nominal"].sum()
+    print(f"{len(pt)} muons, {total:g} in the histogram; {len(filled) - 1} variations in {out}")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:5])
