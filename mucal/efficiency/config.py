@@ -52,6 +52,7 @@ class FitConfig:
     intervals       : also the 68 % interval of the profile likelihood
     tolerance       : estimated distance to the minimum, in -2 ln L, at which a fit has converged
     max_steps       : of one start
+    neighbours      : a fit that fails is tried again from the shapes of the nearest bins that did not
     min_p_value     : a fit with a smaller goodness-of-fit probability is marked BAD_GOF (its numbers are kept)
     """
 
@@ -64,6 +65,7 @@ class FitConfig:
     intervals: bool = False
     tolerance: float = 1e-6
     max_steps: int = 200
+    neighbours: bool = True
     min_p_value: float = 1e-6
 
     def __post_init__(self) -> None:

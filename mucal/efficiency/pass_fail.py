@@ -23,6 +23,9 @@ CHUNK: Final = 64
 CORE: Final = (81.0, 101.0)
 """GeV; counts inside and outside give the starting values."""
 CORE_SHARE: Final = 0.85
+RETRIED: Final = (Status.NOT_CONVERGED, Status.HESSIAN_NOT_PD)
+SHAPES: Final = np.array([name not in ("eff", "ln_n") and not name.startswith("n_b_") for name in PARAMETERS])
+"""Parameters that a neighbour may lend; efficiency and yields are the bin's own."""
 
 
 def measure(
@@ -39,7 +42,8 @@ def measure(
     templates  : signal before smearing; needed if the signal is "template"
     n_threads  : default numba's number; the result does not depend on it
 
-    The covariance is the inverse of the second derivatives at the minimum, the constraints included.  A yield or a
+    A fit that fails starts again from the shapes of its nearest neighbours; where that fails, too, it is flagged.  The
+    covariance is the inverse of the second derivatives at the minimum, the constraints included.  A yield or a
     width that ends at its limit is held there.  Raises ValueError if templates are missing or do not fit the bins.
     Derived in docs/physics/efficiency.md.
     """
@@ -65,9 +69,11 @@ def measure(
 
     results = (values, cov, bounds, fitted, deviance, ndf, edm, n_steps, status)
 
-    def work(rows: IntArray) -> None:
+    def work(rows: IntArray, nearby: FloatArray | None = None) -> None:
         counts = np.ascontiguousarray(histograms.counts[rows], dtype=np.float64)
         starts, low, high = _starts(counts, histograms.mass_edges, config)
+        if nearby is not None:
+            starts = np.clip(np.where(SHAPES, nearby, starts[:, :1]), low[:, None, :], high[:, None, :])
         own = np.ascontiguousarray(shapes[rows] if shapes.shape[0] > 1 else shapes)
         own_spread = np.ascontiguousarray(spread[rows] if spread.shape[0] > 1 else spread)
         parts: list[Any] = [whole[rows] for whole in results]
@@ -81,6 +87,11 @@ def measure(
     tried = np.flatnonzero(status == Status.OK)
     with ThreadPoolExecutor(n_threads or numba.get_num_threads()) as pool:
         list(pool.map(work, [tried[i : i + CHUNK] for i in range(0, tried.size, CHUNK)]))
+    failed = tried[np.isin(status[tried], RETRIED)]
+    good = np.flatnonzero(np.isin(status, (Status.OK, Status.AT_BOUNDARY)))
+    if config.neighbours and failed.size and good.size:
+        status[failed] = Status.OK
+        work(failed, values[_nearest(histograms, failed, good)])
     with np.errstate(invalid="ignore"):
         p_value = np.where(ndf > 0, gammaincc(0.5 * np.where(ndf > 0, ndf, 1.0), 0.5 * deviance), np.nan)
         status[(status == Status.OK) & (p_value < config.min_p_value)] = Status.BAD_GOF
@@ -104,6 +115,15 @@ def _status_before(histograms: ProbeHistograms, config: FitConfig, shapes: Float
     status[np.any(sums <= 0, axis=1) & (status == Status.OK)] = Status.TEMPLATE_EMPTY
     status[~(usable & finite)] = Status.NON_FINITE
     return status
+
+
+def _nearest(histograms: ProbeHistograms, rows: IntArray, among: IntArray) -> IntArray:
+    """(R, 3) the bins of `among` that are nearest to each row, in steps of eta, pT, charge and u_T."""
+    place = np.stack(np.unravel_index(np.arange(histograms.n_bins), histograms.shape), axis=1)
+    steps = np.abs(place[rows][:, None] - place[among][None]).sum(axis=2)
+    order = np.argsort(steps, axis=1, kind="stable")[:, :3]
+    order = order[:, np.minimum(np.arange(3), order.shape[1] - 1)]
+    return among[order]
 
 
 def _prior(config: FitConfig) -> tuple[IntArray, FloatArray, FloatArray]:

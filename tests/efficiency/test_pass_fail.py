@@ -149,6 +149,21 @@ def test_every_fit_of_a_wide_range_converges():
     assert found.usable.sum() >= 119
 
 
+def test_a_fit_that_fails_starts_again_from_its_neighbours():
+    # too few steps for the usual starts, enough from the shapes of a neighbour of the same truth
+    counts = toys(0.9, 20_000, (500, 500), 40, 21)
+    whole = measure(histograms(counts), FitConfig(), LINE)
+    steps = int(np.quantile(whole.n_steps, 0.3))
+    alone, helped = (
+        measure(histograms(counts), FitConfig(max_steps=steps, neighbours=on), LINE) for on in (False, True)
+    )
+    assert 0 < alone.usable.sum() < 40
+    assert helped.usable.sum() > alone.usable.sum()
+    again = helped.usable & ~alone.usable
+    assert_allclose(helped.eff[again], whole.eff[again], atol=0.01 * whole.error.max())
+    assert np.all(np.isnan(helped.eff[~helped.usable]))
+
+
 def test_analytic_signal_finds_the_efficiency_of_a_gaussian_truth():
     counts = toys(0.9, 20_000, (500, 500), 100, 14)
     found = measure(histograms(counts), FitConfig(signal="analytic"))
