@@ -18,12 +18,14 @@ from typing import TYPE_CHECKING, Any
 
 from mucal.massfit.bins import Binning, MassHistograms, fill
 from mucal.massfit.fits import MassFits
+from mucal.massfit.occupancy import Merging, merge_thin
 from mucal.massfit.status import Status
 from mucal.massfit.window import window_warnings
 
 if TYPE_CHECKING:
     from mucal.massfit.batch import fit_bins
     from mucal.massfit.config import BatchConfig
+    from mucal.massfit.retries import Remedy, Retried, fit_with_retries
     from mucal.massfit.spectrum import SpectrumFit, fit_spectrum
     from mucal.massfit.spectrum_config import SpectrumConfig
     from mucal.massfit.template import Template
@@ -31,11 +33,14 @@ if TYPE_CHECKING:
 # Compiled fits are imported on first use: who only reads a table of results must not wait for them.
 _LAZY = {
     "BatchConfig": "config",
+    "Remedy": "retries",
+    "Retried": "retries",
     "SpectrumConfig": "spectrum_config",
     "SpectrumFit": "spectrum",
     "Template": "template",
     "fit_bins": "batch",
     "fit_spectrum": "spectrum",
+    "fit_with_retries": "retries",
 }
 
 __all__ = [
@@ -43,6 +48,9 @@ __all__ = [
     "Binning",
     "MassFits",
     "MassHistograms",
+    "Merging",
+    "Remedy",
+    "Retried",
     "SpectrumConfig",
     "SpectrumFit",
     "Status",
@@ -50,6 +58,8 @@ __all__ = [
     "fill",
     "fit_bins",
     "fit_spectrum",
+    "fit_with_retries",
+    "merge_thin",
     "window_warnings",
 ]
 

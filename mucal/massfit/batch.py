@@ -174,6 +174,8 @@ def _start_and_prior(config: BatchConfig) -> tuple[FloatArray, Prior]:
         elif constraint is not None:
             mean[j], precision[j] = constraint[0], 1.0 / constraint[1] ** 2
             start[j] = mean[j] if name in config.constraints else math.nan
+        if name in config.start and name not in config.fixed:
+            start[j] = config.start[name]
     return start, Prior(free, mean, precision)
 
 

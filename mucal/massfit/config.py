@@ -34,6 +34,7 @@ class BatchConfig:
     fixed        : parameter -> value at which it is held in every bin
     constraints  : parameter -> (mean, sigma) of a Gaussian constraint, added to those of `DEFAULT_CONSTRAINTS`, which
                    it replaces name by name; sigma = inf removes one
+    start        : parameter -> value where the fit of every bin begins; the others begin at what the spectrum says
     n_l, n_r     : powers of the Crystal Ball tails, above 1
     min_events   : a bin with fewer is not fitted (LOW_STATS)
     tolerance    : estimated distance to the minimum at which a fit has converged, in units of -2 ln L
@@ -46,6 +47,7 @@ class BatchConfig:
     model: Literal["template", "dscb"] = "template"
     fixed: Mapping[str, float] = field(default_factory=dict)
     constraints: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    start: Mapping[str, float] = field(default_factory=dict)
     n_l: float = 3.0
     n_r: float = 3.0
     min_events: int = 500
@@ -59,14 +61,15 @@ class BatchConfig:
         if self.model not in PARAMETERS:
             raise _wrong("model", f"'{self.model}'", " or ".join(f"'{name}'" for name in PARAMETERS))
         known = PARAMETERS[self.model]
-        for key, names in (("fixed", self.fixed), ("constraints", self.constraints)):
+        for key, names in (("fixed", self.fixed), ("constraints", self.constraints), ("start", self.start)):
             for name in names:
                 if name not in known:
                     near = ", ".join(nearest(name, known) or known)
                     raise _wrong(key, f"names '{name}'", f"a parameter of the model '{self.model}', as {near}")
-        for name, value in self.fixed.items():
-            if not abs(value) <= LARGEST_FIXED:
-                raise _wrong(f"fixed.{name}", f"= {value}", f"at most {LARGEST_FIXED:g} up or down")
+        for key, values in (("fixed", self.fixed), ("start", self.start)):
+            for name, value in values.items():
+                if not abs(value) <= LARGEST_FIXED:
+                    raise _wrong(f"{key}.{name}", f"= {value}", f"at most {LARGEST_FIXED:g} up or down")
         for name, (mean, sigma) in self.constraints.items():
             if not (math.isfinite(mean) and sigma > 0):
                 raise _wrong(f"constraints.{name}", f"= ({mean}, {sigma})", "a finite mean and a sigma above 0")

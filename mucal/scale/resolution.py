@@ -127,6 +127,7 @@ def _equations(fits: MassFits, config: ResolutionConfig) -> _Equations:
     n = histograms.n_events
     reasons = np.array([Status(int(s)).name.lower() for s in fits.status], dtype="<U32")
     reasons[fits.good] = np.where(n[fits.good] < config.min_events, "too few events", "")
+    reasons[fits.good & ~(fits.error("ln_sigma") > 0)] = "width fixed"
     rows = np.flatnonzero(reasons == "")
     ln_sigma = fits.value("ln_sigma")[rows]
     w2, w2_pt2 = histograms.mean("w2")[rows], histograms.mean("w2_pt2")[rows]
