@@ -107,7 +107,7 @@ def draw(found: Breakdown, path: str) -> None:
             one.tick_params(axis="y", which="both", length=0)
         axes[0].set_yticks(rows, found.sources)
         axes[0].set_ylim(rows.size - 0.4, -0.6)
-        axes[1].legend(loc="lower right")
+        axes[1].legend(loc="center right", bbox_to_anchor=(1.0, 0.3))
     save(figure, path)
 
 
