@@ -11,24 +11,27 @@ from mucal.cli.console import finish
 @click.command("nonprompt")
 @click.argument("data", nargs=-1, required=True)
 @click.option("--prompt", multiple=True, metavar="FILE", help="Simulation of prompt muons, with weights; repeatable.")
+@click.option("--control", is_flag=True, help="Only muons of secondary vertices, and compare with region D.")
 @click.option("--figure", metavar="FILE.png", help="Draw regions and prediction of one slice.")
 @options.configuration
 @options.as_json
 @options.output("Result file, as nonprompt.h5.")
 def command(
-    data: tuple[str, ...], prompt: tuple[str, ...], figure: str | None, config: str | None, settings: tuple[str, ...],
-    as_json: bool, out: str, overwrite: bool,
+    data: tuple[str, ...], prompt: tuple[str, ...], control: bool, figure: str | None, config: str | None,
+    settings: tuple[str, ...], as_json: bool, out: str, overwrite: bool,
 ) -> None:  # fmt: skip
     """Estimate nonprompt muons in DATA from regions of isolation and transverse mass (GeV).
 
-    One row a muon, with pt, eta, charge, mt, isolation; [nonprompt] maps own columns.
+    One row a muon, with pt, eta, charge, mt, isolation; [nonprompt] maps own columns.  With --control also sip3d
+    and flight_significance of the vertex, of which muons above 4 are kept: prompt ones hardly are among them.
     """
     stages = import_module("mucal.workflow.measured_inputs")
     asked = stages.load_nonprompt(config, settings)
-    counts, rejected = stages.count_regions(data, prompt, asked)
+    counts, rejected = stages.count_regions(data, prompt, asked, control=control)
     found = stages.estimate_nonprompt(counts, asked, figure)
     found.save(out, overwrite=overwrite)
     plain = {"output": out, "events": float(found.nominal.sum()), "nuisances": len(found.nuisances),
              "chi2": float(found.chi2.sum()), "ndf": float(found.ndf.sum()), "rejected": rejected}  # fmt: skip
-    lines = [f"rejected of {sample}: {reasons or 'none'}" for sample, reasons in rejected.items()]
+    tested = [stages.closure_line(found, counts)] if control else []
+    lines = [*tested, *(f"rejected of {sample}: {reasons or 'none'}" for sample, reasons in rejected.items())]
     finish(plain, [*found.summary(), *lines, f"written: {out}"], as_json=as_json)

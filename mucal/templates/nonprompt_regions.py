@@ -11,6 +11,8 @@ from mucal.errors import ConfigError, InputError
 from mucal.templates.nonprompt import RegionCounts
 
 COLUMNS: Final = ("pt", "eta", "charge", "mt", "isolation")
+VERTEX_COLUMNS: Final = ("sip3d", "flight_significance")
+"""Of a muon matched to a secondary vertex; 0 or NaN where there is none."""
 
 
 def _uniform(low: float, high: float, n: int) -> tuple[float, ...]:
@@ -24,12 +26,16 @@ class RegionConfig:
     eta_edges, pt_edges : of the muon; GeV
     mt_edges            : GeV: 0, between Ax and A, between A and C; C and D have no upper end
     isolation           : muons below pass
+    sip3d, flight       : a muon is of the control region of secondary vertices if the significance of its impact
+                          parameter, and that of the flight of its vertex, lie above
     """
 
     eta_edges: tuple[float, ...] = _uniform(-2.4, 2.4, 48)
     pt_edges: tuple[float, ...] = _uniform(26.0, 56.0, 30)
     mt_edges: tuple[float, float, float] = (0.0, 20.0, 40.0)
     isolation: float = 0.15
+    sip3d: float = 4.0
+    flight: float = 4.0
 
     def __post_init__(self) -> None:
         if not (self.mt_edges[0] < self.mt_edges[1] < self.mt_edges[2] and self.isolation > 0):
@@ -70,6 +76,22 @@ def fill_regions(
         return replace(onto, data=onto.data + counts), rejected
     squares = np.bincount(index, weight[keep] ** 2, minlength=int(np.prod(shape))).reshape(shape)
     return replace(onto, prompt=onto.prompt + counts, prompt_sumw2=onto.prompt_sumw2 + squares), rejected
+
+
+def of_secondary_vertices(
+    columns: Mapping[str, FloatArray], config: RegionConfig
+) -> tuple[dict[str, FloatArray], int]:  # fmt: skip
+    """The muons of decays in flight that a secondary vertex shows, and how many are none.
+
+    Hardly any prompt muon is left, so that region D may be looked at.
+
+    columns : as for `fill_regions`, and "sip3d", "flight_significance"
+
+    Source: the control region of arXiv:2412.13872.
+    """
+    with np.errstate(invalid="ignore"):
+        keep = (columns["sip3d"] > config.sip3d) & (columns["flight_significance"] > config.flight)
+    return {name: np.asarray(values)[keep] for name, values in columns.items()}, int((~keep).sum())
 
 
 def _places(

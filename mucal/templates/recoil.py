@@ -13,7 +13,7 @@ For a W, q is the generated transverse momentum of the boson; mT follows from u 
 docs/physics/recoil.md.  Any missing momentum is a recoil: `recoil_of_met`.
 """
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Final
 
 import numpy as np
@@ -42,6 +42,13 @@ class RecoilSample:
 
     def __post_init__(self) -> None:
         check_shapes(self, **{f.name: (self.pt.size,) for f in fields(self)})
+
+    def without(self, background: "RecoilSample") -> "RecoilSample":
+        """The sample with a background subtracted: its events with the opposite weight."""
+        opposite = replace(background, weight=-background.weight)
+        return RecoilSample(
+            **{f.name: np.concatenate([getattr(s, f.name) for s in (self, opposite)]) for f in fields(self)}
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -268,9 +275,14 @@ def _quantiles(
 
 
 def _weighted_quantiles(values: FloatArray, weight: FloatArray, probabilities: FloatArray) -> FloatArray:
-    """Values below which the probabilities lie, each event in the middle of its own weight."""
+    """Values below which the probabilities lie, each event in the middle of its own weight.
+
+    Where negative weights make the cumulative sum fall, its running maximum counts.
+    """
     order = np.argsort(values, kind="stable")
     below = np.cumsum(weight[order]) - 0.5 * weight[order]
+    if np.any(weight < 0):
+        below = np.maximum.accumulate(below)
     found: FloatArray = np.interp(probabilities, below / weight.sum(), values[order])
     return found
 

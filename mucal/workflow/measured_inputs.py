@@ -14,8 +14,15 @@ from mucal.plot.nonprompt import nonprompt_figure
 from mucal.plot.recoil import recoil_figure
 from mucal.plot.style import save
 from mucal.store import Provenance, sha256
-from mucal.templates.nonprompt import Nonprompt, NonpromptConfig, RegionCounts, estimate
-from mucal.templates.nonprompt_regions import COLUMNS, RegionConfig, empty_regions, fill_regions
+from mucal.templates.nonprompt import Nonprompt, NonpromptConfig, RegionCounts, closure, estimate
+from mucal.templates.nonprompt_regions import (
+    COLUMNS,
+    VERTEX_COLUMNS,
+    RegionConfig,
+    empty_regions,
+    fill_regions,
+    of_secondary_vertices,
+)
 from mucal.templates.recoil import (
     RecoilCalibration,
     RecoilConfig,
@@ -44,19 +51,20 @@ def _check(columns: Mapping[str, str], known: Sequence[str]) -> None:
 class NonpromptInput:
     """Section ``[nonprompt]``.
 
-    columns  : what ("pt", "eta", "charge", "mt", "isolation", "weight") -> column; one row a muon; GeV
+    columns  : what ("pt", "eta", "charge", "mt", "isolation", "weight", and for the control region "sip3d",
+               "flight_significance") -> column; one row a muon; GeV
     tree     : of ROOT files that hold several
     regions  : ``[nonprompt.regions]``
     estimate : ``[nonprompt.estimate]``
     """
 
-    columns: Mapping[str, str] = field(default_factory=lambda: _same((*COLUMNS, "weight")))
+    columns: Mapping[str, str] = field(default_factory=lambda: _same((*COLUMNS, "weight", *VERTEX_COLUMNS)))
     tree: str | None = None
     regions: RegionConfig = field(default_factory=RegionConfig)
     estimate: NonpromptConfig = field(default_factory=NonpromptConfig)
 
     def __post_init__(self) -> None:
-        _check(self.columns, (*COLUMNS, "weight"))
+        _check(self.columns, (*COLUMNS, "weight", *VERTEX_COLUMNS))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,19 +98,25 @@ def load_recoil(path: str | Path | None, settings: tuple[str, ...] = ()) -> Reco
 
 
 def count_regions(
-    data: Sequence[str], prompt: Sequence[str], config: NonpromptInput
+    data: Sequence[str], prompt: Sequence[str], config: NonpromptInput, *, control: bool = False
 ) -> tuple[RegionCounts, dict[str, dict[str, int]]]:
-    """The six regions from files of data and of prompt simulation; what was rejected, by sample and reason."""
+    """The six regions from files of data and of prompt simulation; what was rejected, by sample and reason.
+
+    control : muons of secondary vertices only, to test the estimate in region D
+    """
+    wanted = {n: c for n, c in config.columns.items() if control or n not in VERTEX_COLUMNS}
     counts = empty_regions(config.regions)
     rejected: dict[str, dict[str, int]] = {}
     for sample, files in (("data", data), ("prompt", prompt)):
         total: dict[str, int] = {}
-        streamed = stream_columns(
-            files, config.columns, optional=("weight",), tree=config.tree, asked="nonprompt.columns"
-        )
+        streamed = stream_columns(files, wanted, optional=("weight",), tree=config.tree, asked="nonprompt.columns")
         for columns, _ in streamed:
-            counts, lost = fill_regions(counts, columns, config.regions, prompt=sample == "prompt")
-            total = {key: total.get(key, 0) + n for key, n in lost.items()}
+            chosen: Mapping[str, FloatArray] = columns
+            if control:
+                chosen, without = of_secondary_vertices(columns, config.regions)
+                total["no secondary vertex"] = total.get("no secondary vertex", 0) + without
+            counts, lost = fill_regions(counts, chosen, config.regions, prompt=sample == "prompt")
+            total |= {key: total.get(key, 0) + n for key, n in lost.items()}
         rejected[sample] = {key: n for key, n in total.items() if n}
     inputs = {str(path): sha256(path) for path in (*data, *prompt)}
     return counts.with_provenance(Provenance(inputs=inputs)), rejected
@@ -114,6 +128,15 @@ def estimate_nonprompt(counts: RegionCounts, config: NonpromptInput, figure: str
     if figure is not None:
         save(nonprompt_figure(found, counts), figure)
     return found
+
+
+def closure_line(found: Nonprompt, counts: RegionCounts) -> str:
+    """The estimate against region D of a control region."""
+    closed = closure(found, counts)
+    return (
+        f"closure in D: ln(observed/predicted) = {closed.ratio:+.3f} +- {closed.error:.3f}, chi2/ndf "
+        f"{closed.chi2:.0f}/{closed.ndf}, p = {closed.p_value:.3g}"
+    )
 
 
 def read_recoil(files: Sequence[str], config: RecoilInput) -> RecoilSample:
@@ -133,10 +156,18 @@ def read_recoil(files: Sequence[str], config: RecoilInput) -> RecoilSample:
 
 
 def calibrate_recoil(
-    data: Sequence[str], simulation: Sequence[str], config: RecoilInput, figure: str | None
-) -> RecoilCalibration:
-    """The calibration of files of data and simulation, drawn if a figure is asked for."""
-    found = calibrate(read_recoil(data, config), read_recoil(simulation, config), config.calibrate)
+    data: Sequence[str], simulation: Sequence[str], config: RecoilInput, figure: str | None,
+    background: Sequence[str] = (),
+) -> RecoilCalibration:  # fmt: skip
+    """The calibration of files of data and simulation, drawn if a figure is asked for.
+
+    background : files of simulated pairs that are no Z, weighted to the data; subtracted from them
+    """
+    seen = read_recoil(data, config)
+    if background:
+        seen = seen.without(read_recoil(background, config))
+    found = calibrate(seen, read_recoil(simulation, config), config.calibrate)
     if figure is not None:
         save(recoil_figure(found), figure)
-    return found.with_provenance(Provenance(inputs={str(path): sha256(path) for path in (*data, *simulation)}))
+    inputs = {str(path): sha256(path) for path in (*data, *simulation, *background)}
+    return found.with_provenance(Provenance(inputs=inputs))

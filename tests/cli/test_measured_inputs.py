@@ -47,6 +47,32 @@ def test_nonprompt_from_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     assert (tmp_path / "n.png").stat().st_size > 20_000
 
 
+def test_control_region_of_secondary_vertices_closes(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    # displaced muons of a log-linear truth, and prompt ones that no vertex shows: five times as many, all in D
+    regions, truth = generate_nonprompt(NonpromptSimulation(n=3000, n_eta=2, prompt=0.0), np.random.default_rng(5))
+    displaced = muons_of(regions.data).assign(sip3d=9.0, flight_significance=6.0)
+    prompt = np.zeros((6, 2, 2, 30))
+    prompt[5] = np.round(5 * truth)
+    near = muons_of(prompt).assign(sip3d=1.0, flight_significance=np.nan)
+    pd.concat([displaced, near]).to_parquet(tmp_path / "data.parquet")
+    muons_of(np.full((6, 2, 2, 30), 1.0)).assign(weight=1e-6, sip3d=9.0, flight_significance=6.0).to_parquet(
+        tmp_path / "prompt.parquet"
+    )
+    files = [str(tmp_path / "data.parquet"), "--prompt", str(tmp_path / "prompt.parquet")]
+    columns = ("pt", "eta", "charge", "mt", "isolation", "weight", "sip3d", "flight_significance")
+    mapped = "nonprompt.columns={" + ", ".join(f'{n}="{n}"' for n in columns) + "}"
+    command = ["nonprompt", *files, "--set", ETA, "--set", mapped, "--control"]
+    assert main([*command, "-o", str(tmp_path / "c.h5")]) == 0
+    out = capsys.readouterr().out
+    line = next(one for one in out.splitlines() if one.startswith("closure in D"))
+    ratio, error = (float(word) for word in line.split("= ")[1].split(",")[0].split(" +- "))
+    assert abs(ratio) < 4 * error < 0.2
+    assert "no secondary vertex" in out
+    # without the selection prompt muons in D are five times what is predicted; nothing is compared then
+    assert main([*[c for c in command if c != "--control"], "-o", str(tmp_path / "d.h5")]) == 0
+    assert "closure in D" not in capsys.readouterr().out
+
+
 def test_rejected_muons_are_counted_and_the_rest_is_where_it_belongs():
     config = RegionConfig(eta_edges=(-2.4, 2.4), pt_edges=(26.0, 56.0))
     columns = {"pt": [30, 30, 20, 30, 30], "eta": [0, 0, 0, 9, 0], "charge": [1, -1, 1, 1, 0],

@@ -13,6 +13,7 @@ from mucal.simulation.recoil import RecoilTruth, WRecoil, generate_w_recoil, gen
 from mucal.templates.recoil import (
     RecoilCalibration,
     RecoilConfig,
+    RecoilSample,
     calibrate,
     project,
     recoil_of_met,
@@ -21,6 +22,7 @@ from mucal.templates.recoil import (
 )
 
 DATA, MC = RecoilTruth(response=0.80, sigma=10.5, growth=1.8, tail=0.13), RecoilTruth()
+FIELDS = ("pt", "u_par", "u_perp", "weight")
 ONE = RecoilConfig(pt_edges=(0.0, 120.0))
 
 
@@ -168,3 +170,26 @@ def test_outside_all_quantiles_the_outermost_shift_holds(calibration: RecoilCali
     assert np.all(np.abs(perp - far) < 10.0)
     with pytest.raises(ValueError, match="not finite"):
         calibration.correct(np.array([np.nan]), np.zeros(1), np.zeros(1))
+
+
+def test_subtracted_background_leaves_the_signal():
+    # 10 % of pairs from decays of top, with twice the width and half the response; as many simulated ones, weighted
+    signal = generate_z_recoil(DATA, 200_000, 11)
+    other = RecoilTruth(response=0.4, sigma=20.0)
+    mixed = generate_z_recoil(other, 20_000, 12)
+    seen = RecoilSample(**{n: np.concatenate([getattr(signal, n), getattr(mixed, n)]) for n in FIELDS})
+    simulated = generate_z_recoil(other, 80_000, 13)
+    background = replace(simulated, weight=np.full(80_000, 0.25))
+    config = RecoilConfig(pt_edges=(0.0, 10.0, 20.0, 120.0))
+    reference = generate_z_recoil(MC, 50_000, 14)
+    pure, spoilt, cleaned = (calibrate(s, reference, config) for s in (signal, seen, seen.without(background)))
+    error = np.sqrt(np.einsum("cbkk->cbk", cleaned.cov))
+    middle = slice(3, -3)
+
+    def off(found: RecoilCalibration) -> np.ndarray:
+        return np.abs((found.data - pure.data) / error)[..., middle]
+
+    assert off(spoilt).max() > 6.0
+    # the signal itself is the same: what is left is the noise of the background, less than the errors
+    assert off(cleaned).max() < 1.5
+    assert_allclose(cleaned.response[0], pure.response[0], rtol=0.01)
