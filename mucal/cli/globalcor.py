@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from importlib import import_module
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -81,13 +82,11 @@ def reference(
     finish(plain, [*lines, f"written: {out}"], as_json=as_json)
 
 
-def _numbers(text: str | None) -> tuple[float, ...]:
+def _numbers(text: str | None, option: str = "--pt-edges") -> tuple[float, ...]:
     try:
         return tuple(float(part) for part in text.split(",")) if text else ()
     except ValueError:
-        raise click.BadParameter(
-            f"'{text}', expected numbers with commas between them", param_hint="--pt-edges"
-        ) from None
+        raise click.BadParameter(f"'{text}', expected numbers with commas between them", param_hint=option) from None
 
 
 @command.command("accumulate")
@@ -170,20 +169,32 @@ def apply(
 @click.argument("sums", nargs=-1, required=True)
 @_registry
 @click.option("-n", "--modes", "n_modes", type=click.IntRange(min=1), default=50, show_default=True)
-@click.option("--figures", metavar="FOLDER", help="Draw the spectrum and the overlaps here.")
+@click.option("--figures", metavar="FOLDER", help="Draw the spectrum, the overlaps and the bias of momenta here.")
+@click.option(
+    "--bias", metavar="PT,PT,...", help="GeV, rising: what modes and templates do to muons of these pT, beside OUT."
+)
 @options.configuration
 @options.as_json
 @options.output("Result file, as modes.h5.")
 def modes(
-    sums: tuple[str, ...], registry: str, n_modes: int, figures: str | None, config: str | None,
+    sums: tuple[str, ...], registry: str, n_modes: int, figures: str | None, bias: str | None, config: str | None,
     settings: tuple[str, ...], as_json: bool, out: str, overwrite: bool,
 ) -> None:  # fmt: skip
     """The softest modes of SUMS, what they are like, and how well each known weak mode is determined."""
     asked = stages().load_globalcor(config, settings)
-    found, lines = stages().find_modes(
-        stages().added(sums), stages().Registry.load(registry), asked.solve, asked.detector, n_modes, figures
+    momenta = _numbers(bias, "--bias")
+    if any(low >= high for low, high in pairwise((0.0, *momenta))):
+        raise click.BadParameter(f"'{bias}', expected rising momenta above 0", param_hint="--bias")
+    beside = Path(out).with_name(f"{Path(out).stem}_bias.h5")
+    if momenta and beside.exists() and not overwrite:
+        raise FileExistsError(f"{beside} exists; choose another name, or --overwrite")
+    found, maps, lines = stages().find_modes(
+        stages().added(sums), stages().Registry.load(registry), asked.solve, asked.detector, n_modes, figures, momenta
     )
     found.save(out, overwrite=overwrite)
+    if maps is not None:
+        maps.save(beside, overwrite=overwrite)
+        lines = [*lines, f"written: {beside}"]
     plain = {"output": out, "eigenvalues": found.eigenvalues.tolist(), "names": found.names(),
              "templates": dict(zip(found.templates, found.error.tolist(), strict=True))}  # fmt: skip
     finish(plain, [*lines, f"written: {out}"], as_json=as_json)

@@ -19,6 +19,7 @@ from mucal.globalcor import (
     CMS_2016,
     REDUCED,
     AccumulateConfig,
+    BiasMap,
     Chunk,
     Constraint,
     Family,
@@ -51,6 +52,7 @@ from mucal.store import is_result, read_header, sha256
 from mucal.workflow.hit_sums import accumulate_hits, reference_of_hits
 from mucal.workflow.hits import OTHERS as OF_OTHERS
 from mucal.workflow.hits import SECTIONS as OF_HITS
+from mucal.workflow.mode_maps import bias_lines, mode_bias, save_bias_figures
 from mucal.workflow.progress import Event, Tell, silent
 from mucal.workflow.toml_text import overlay, parse_toml, read_toml
 from mucal.workflow.validate import build
@@ -344,9 +346,14 @@ def find_modes(
     detector: str,
     n_modes: int,
     folder: str | Path | None,
-) -> tuple[WeakModes, list[str]]:
-    """The soft modes of sums, and lines for people; figures go into a folder if one is named."""
-    patterns = templates(registry, detector_of(detector))
+    momenta: tuple[float, ...] = (),
+) -> tuple[WeakModes, BiasMap | None, list[str]]:
+    """The soft modes of sums, the bias that they give to muons of some pT (GeV), and lines for people.
+
+    folder : of figures, if they are wanted
+    """
+    there = detector_of(detector)
+    patterns = templates(registry, there)
     modes = weak_modes(sums, registry, patterns, n_modes, config)
     lines = [f"{'mode':>4} {'eigenvalue':>11} {'of priors':>9}  most like"]
     for i, name in enumerate(modes.names()[:10]):
@@ -358,7 +365,12 @@ def find_modes(
         Path(folder).mkdir(parents=True, exist_ok=True)
         save(spectrum_figure(modes), Path(folder) / "modes_spectrum.svg")
         save(overlap_figure(modes), Path(folder) / "modes_overlaps.svg")
-    return modes, lines
+    if not momenta:
+        return modes, None, lines
+    bias = mode_bias(modes, patterns, Refit(detector=there, registry=registry), momenta)
+    if folder is not None:
+        save_bias_figures(bias, folder)
+    return modes, bias, lines + bias_lines(bias, momenta)
 
 
 def write_mille_of(

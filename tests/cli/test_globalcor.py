@@ -6,9 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.testing import assert_allclose
 
 from mucal.detector import Detector, barrel
-from mucal.globalcor import GlobalCorrections, NormalEquations, Registry, WeakModes
+from mucal.globalcor import BiasMap, GlobalCorrections, NormalEquations, Registry, WeakModes
 from mucal.io.mille_text import read_labels
 
 SPEC = importlib.util.spec_from_file_location("made_up", Path(__file__).parents[1] / "globalcor" / "conftest.py")
@@ -141,6 +142,25 @@ def test_an_unknown_key_names_the_nearest_and_its_line(mucal, tmp_path):
     assert "did you mean 'detector'" in ended.err
 
 
+def modes_are_shown(mucal, folder, common):
+    ended = mucal("globalcor", "modes", folder / "sums.h5", "--registry", folder / "registry.h5", *common, "-n", 3,
+                  "--bias", "5,40", "--figures", folder / "figures", "-o", folder / "modes.h5")  # fmt: skip
+    assert ended.code == 0, ended.err
+    found = BiasMap.load(folder / "modes_bias.h5")
+    assert found.bias.shape == (len(found.names), 12, 8, 2, 2)
+    assert {"bias_mode_0.svg", "bias_curl.svg"} <= {p.name for p in (folder / "figures").iterdir()}
+    curl = found.names.index("curl")
+    barrel = np.abs(found.eta_edges[:-1] + found.eta_edges[1:]) < 1.4
+    mean = np.nanmean(found.bias[curl][barrel], axis=(0, 1))
+    # a curl is odd in the charge, and proportional to pT
+    assert_allclose(mean[0], -mean[1], rtol=0.1)
+    assert_allclose(mean[1, 1] / mean[1, 0], 8.0, rtol=0.1)
+    ended = mucal("globalcor", "modes", folder / "sums.h5", "--registry", folder / "registry.h5", *common, "--bias",
+                  "40,5", "-o", folder / "no.h5")  # fmt: skip
+    assert ended.code == 2
+    assert "rising" in ended.err
+
+
 def test_hits_to_corrections(mucal, tmp_path):
     config = tmp_path / "c.toml"
     config.write_text("""[muons]
@@ -174,6 +194,7 @@ min_entries = 1
         assert ended.code == 0, ended.err
     found = GlobalCorrections.load(tmp_path / "g.h5")
     assert found.n_candidates > 100
+    modes_are_shown(mucal, tmp_path, common)
     assert np.abs(found.theta / found.error).max() < 4.5
     # both kinds of files in one command
     ended = mucal(
