@@ -60,22 +60,28 @@ VARIANCE_TOLERANCE: Final = 1e-5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ClosureTable:
+    """The residual of a closure: A (C,) and M (C,) in 1/GeV over eta_edges (C+1,), cov (2C, 2C) of A, then M."""
+
+    eta_edges: FloatArray
+    A: FloatArray
+    M: FloatArray
+    cov: FloatArray
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RootTables:
     """The tables of a calibration in ROOT form.
 
     scale                : A, e, M with their covariance
-    closure_A, closure_M : residual of the Z, if there, over closure_edges; M in 1/GeV
-    closure_cov          : (2C, 2C)  of both, A over all bins, then M
+    closure              : residual of the Z, if there
     resolution_data, _mc : a, b, c, d with their covariance, if there
     """
 
     scale: ScaleTable
     resolution_data: ResolutionTable | None = None
     resolution_mc: ResolutionTable | None = None
-    closure_edges: FloatArray | None = None
-    closure_A: FloatArray | None = None
-    closure_M: FloatArray | None = None
-    closure_cov: FloatArray | None = None
+    closure: ClosureTable | None = None
 
 
 # ------------------------------------------------------------------------------------------------ writing
@@ -250,7 +256,7 @@ def read_root_tables(path: str | Path) -> RootTables:
         for part in ("resolution_data", "resolution_mc")
         if any(name.startswith(f"{part}/") for name in found)
     }
-    return RootTables(scale=scale, **resolutions, **_read_closure(found, path))
+    return RootTables(scale=scale, closure=_read_closure(found, path), **resolutions)
 
 
 def _is_wanted(file: Any, name: str) -> bool:
@@ -318,11 +324,11 @@ def _check_variances(variances: FloatArray, diagonal: FloatArray, rows: tuple[st
         )
 
 
-def _read_closure(found: Mapping[str, tuple[FloatArray, FloatArray, FloatArray]], path: Path) -> dict[str, FloatArray]:
+def _read_closure(found: Mapping[str, tuple[FloatArray, FloatArray, FloatArray]], path: Path) -> ClosureTable | None:
     if not any(name.startswith("closure/") for name in found):
-        return {}
+        return None
     edges, values, cov = _parts(found, "closure/", ("AZ", "MZ"), path)
-    return {"closure_edges": edges, "closure_A": values[0], "closure_M": values[1], "closure_cov": cov}
+    return ClosureTable(eta_edges=edges, A=values[0], M=values[1], cov=cov)
 
 
 def _resolution(

@@ -169,10 +169,9 @@ def test_the_closure_comes_back_with_its_covariance(tmp_path, cms_like: Calibrat
     path = write_root_tables(cms_like, tmp_path / "c.root")
     back, closure = read_root_tables(path), cms_like.closure
     assert closure is not None
-    assert back.closure_cov is not None
-    np.testing.assert_array_equal(back.closure_A, closure.A)
-    np.testing.assert_array_equal(back.closure_M, closure.M)
-    np.testing.assert_array_equal(back.closure_cov, closure.cov)
+    assert back.closure is not None
+    for name in ("eta_edges", "A", "M", "cov"):
+        np.testing.assert_array_equal(getattr(back.closure, name), getattr(closure, name))
 
 
 def test_the_closure_is_ordered_a_m_of_each_bin(tmp_path, cms_like: Calibration):
