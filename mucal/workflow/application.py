@@ -74,6 +74,13 @@ def expand(calibration: Calibration, wanted: tuple[str, ...]) -> tuple[str, ...]
                 kind="usage.unknown_nuisance",
                 where={"near": ", ".join(nearest(name, known) or known[:3])},
             )
+    weights = set(calibration.nuisances("pixel"))
+    if named := [name for name in found if name in weights]:
+        raise ConfigError(
+            f"nuisance '{named[0]}' is a weight by pixel hits, not a momentum",
+            kind="usage.weight",
+            do="leave it out here; Calibration.vary_pixel_weight and `pixel_weight` of corrections.json.gz give it",
+        )
     return tuple(dict.fromkeys(found))
 
 
@@ -122,8 +129,6 @@ def columns(
         nominal, varied = calibration.correct(*muons, sample, outside="nan"), muons
     momenta = {"ptcorr": nominal}
     for name in nuisances:
-        if calibration.kinds[calibration.names.index(name)] == "pixel":
-            continue  # a weight, not a momentum: `Calibration.vary_pixel_weight`
         if calibration.kinds[calibration.names.index(name)] == "scale":
             up, down = calibration.vary(*varied, name, sample, outside="nan")
         else:

@@ -10,7 +10,7 @@ from mucal.errors import ConfigError
 from mucal.scale import ResolutionTable, ScaleTable
 from mucal.simulation import DimuonSimulation, generate_dimuons
 from mucal.workflow import Event, apply, load_analysis
-from mucal.workflow.application import columns
+from mucal.workflow.application import columns, expand
 
 EDGES = np.array([-2.4, 0.0, 2.4])
 
@@ -59,7 +59,7 @@ def test_scale_variations_are_nan_where_smearing_left_the_range(calibration):
     np.testing.assert_array_equal(np.isnan(table[f"ptcorr1_{name}_up"]), outside)
 
 
-SMALL = load_analysis(settings=("generate.data=2000",))
+SMALL = load_analysis(settings=("generate.data=2000",), preset="dimuons")
 
 
 def test_a_resolution_nuisance_named_for_data_is_refused(calibration, tmp_path: Path):
@@ -75,3 +75,9 @@ def test_resolution_nuisances_of_a_group_are_left_out_for_data_and_told(calibrat
     n = len(calibration.nuisances("resolution"))
     apply(calibration, SMALL, tmp_path / "x.parquet", nuisances=("resolution",), tell=told.append)
     assert any(f"{n} nuisances of the resolution are left out" in event.text for event in told)
+
+
+def test_a_weight_is_no_momentum(cms_like):
+    with pytest.raises(ConfigError, match="is a weight by pixel hits"):
+        expand(cms_like, ("pixel_mult",))
+    assert len(expand(cms_like, ("scale",))) == 193
