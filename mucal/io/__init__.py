@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from mucal.io.hits_source import HitsSource, open_hits, read_hits, stream_hits
     from mucal.io.hits_writer import write_hits
     from mucal.io.json_file import read_json, read_json_text, write_json
+    from mucal.io.mass_fit_table import write_mass_fits
     from mucal.io.pyhf import read_pyhf
     from mucal.io.pyhf_writer import write_pyhf
     from mucal.io.rabbit import read_rabbit
@@ -70,6 +71,7 @@ _PLACES: Final = {
     "write_hepdata": "mucal.io.hepdata",
     "write_hits": "mucal.io.hits_writer",
     "write_json": "mucal.io.json_file",
+    "write_mass_fits": "mucal.io.mass_fit_table",
     "write_pyhf": "mucal.io.pyhf_writer",
     "write_rabbit": "mucal.io.rabbit_writer",
     "write_roccor": "mucal.io.roccor",
@@ -111,6 +113,7 @@ __all__ = [
     "write_hepdata",
     "write_hits",
     "write_json",
+    "write_mass_fits",
     "write_pyhf",
     "write_rabbit",
     "write_roccor",
