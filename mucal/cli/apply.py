@@ -30,7 +30,7 @@ def command(
     Columns are named by [input] of the configuration.  Muons outside the calibration's range get NaN and are counted.
     """
     analysis = mucal.workflow.load_analysis(
-        config, settings=options.settings_with(settings, on_bad_file), files=paths(files)
+        config, settings=options.settings_with(settings, on_bad_file), files=paths(files), preset="dimuons"
     )
     with listening(as_json=as_json) as tell:
         ledger = mucal.workflow.apply(

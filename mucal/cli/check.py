@@ -20,7 +20,7 @@ def command(
     Configuration and files are checked exactly as the run would; nothing is written.
     """
     analysis = mucal.workflow.load_analysis(
-        config, settings=options.settings_with(settings, on_bad_file), files=paths(files)
+        config, settings=options.settings_with(settings, on_bad_file), files=paths(files), preset="dimuons"
     )
     plain, lines = mucal.workflow.check(analysis)
     finish(plain, lines, as_json=as_json)

@@ -27,7 +27,7 @@ def command(
     Bins, window and model come from [bins] and [massfit]; all events are used, without a split.
     """
     analysis = mucal.workflow.load_analysis(
-        config, settings=options.settings_with(settings, on_bad_file), files=paths(files), seed=seed
+        config, settings=options.settings_with(settings, on_bad_file), files=paths(files), seed=seed, preset="dimuons"
     )
     with listening(as_json=as_json) as tell, mucal.workflow.at_most(jobs):
         fits = mucal.workflow.fit_masses(analysis, sample=sample, tell=tell)

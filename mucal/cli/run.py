@@ -10,6 +10,11 @@ from mucal.cli.console import finish, listening, paths
 @click.command("run")
 @click.argument("files", nargs=-1)
 @options.configuration
+@click.option(
+    "--quick", "preset", flag_value="quick", help="The built-in closure with few events: a minute instead of five."
+)
+@click.option("--full", "preset", flag_value="full", help="The built-in closure with ten times the events.")
+@click.option("--dimuons", "preset", flag_value="dimuons", help="A closure of generated dimuons, without hits.")
 @options.bad_files
 @click.option("--resume", is_flag=True, help="Go on where an interrupted run in OUT stopped.")
 @options.seed
@@ -17,20 +22,23 @@ from mucal.cli.console import finish, listening, paths
 @options.as_json
 @options.output("Folder for everything the run makes.")
 def command(
-    files: tuple[str, ...], config: str | None, settings: tuple[str, ...], on_bad_file: str | None, resume: bool,
-    seed: int | None, jobs: int | None, as_json: bool, out: str, overwrite: bool,
+    files: tuple[str, ...], config: str | None, settings: tuple[str, ...], preset: str | None,
+    on_bad_file: str | None, resume: bool, seed: int | None, jobs: int | None, as_json: bool, out: str, overwrite: bool,
 ) -> None:  # fmt: skip
     """The whole chain: masses, scale table, calibration, page.
 
-    FILES stand in for those of [input] in the configuration.  Without --config, a sample with a known distortion is
-    generated and the distortion recovered (about a minute).  Leaves in OUT: report.html, result.json, calibration/,
-    scale.h5, massfit.h5 and every intermediate stage.
+    FILES stand in for those of [input] in the configuration.  Without --config, the built-in closure: J/psi, Upsilon
+    and Z as hits of a distorted tracker, corrected and compared with what was injected.  Leaves in OUT: report.html,
+    result.json, calibration/, corrections.h5, scale.h5, massfit.h5 and every intermediate stage.
     """
     if files and config is None:
         raise click.UsageError("FILES need --config: their columns have to be named")
+    if preset is not None and config is not None:
+        raise click.UsageError(f"--{preset} is a size of the built-in closure, and --config names another analysis")
     analysis = mucal.workflow.load_analysis(
-        config, settings=options.settings_with(settings, on_bad_file), files=paths(files), seed=seed
-    )
+        config, settings=options.settings_with(settings, on_bad_file), files=paths(files), seed=seed,
+        preset=preset or "closure",
+    )  # fmt: skip
     with listening(as_json=as_json) as tell, mucal.workflow.at_most(jobs):
         outcome = mucal.workflow.run(analysis, out, resume=resume, overwrite=overwrite, tell=tell)
     finish(outcome.to_dict(), ["", *outcome.lines, f"report: {out}/report.html"], as_json=as_json)

@@ -18,7 +18,7 @@ def command(
     overwrite: bool,
 ) -> None:  # fmt: skip
     """Derive A, e (GeV) and M (1/GeV) per eta bin from the mass fits in MASSFIT, with their covariance."""
-    analysis = mucal.workflow.load_analysis(config, settings=settings)
+    analysis = mucal.workflow.load_analysis(config, settings=settings, preset="dimuons")
     table = mucal.workflow.derive_scale(massfit, simulation, analysis)
     table.save(out, overwrite=overwrite)
     plain, lines = mucal.workflow.describe(out)

@@ -41,7 +41,7 @@ def command(
 ) -> None:  # fmt: skip
     """Generate samples whose truth is known: dimuons, or the hits that muons leave in a distorted detector.
 
-    Dimuons are those of [generate] (default: the built-in closure).  Hits are made where the configuration has [muons],
+    Dimuons are those of [generate] (default: the built-in closure of dimuons).  Hits are made where the configuration has [muons],
     [hits] or [distortion], or with --hits; the true detector and a JSON file of what was done are written beside.
     Units are GeV, cm, rad, tesla.  The same seed gives the same bytes, whatever --jobs.
     """
@@ -49,7 +49,7 @@ def command(
         _hits(config, settings, events, seed, jobs or os.cpu_count() or 1, as_json, out, overwrite)
         return
     given = [f"generate.{'data' if sample == 'data' else 'simulation'}={events}"] if events is not None else []
-    analysis = mucal.workflow.load_analysis(config, settings=(*settings, *given), seed=seed)
+    analysis = mucal.workflow.load_analysis(config, settings=(*settings, *given), seed=seed, preset="dimuons")
     with listening(as_json=as_json) as tell, mucal.workflow.at_most(jobs):
         ledger = mucal.workflow.simulate(analysis, out, sample=sample, overwrite=overwrite, tell=tell)
     finish({"output": out, "ledger": ledger.to_dict()}, [f"simulate: {ledger.line()}"], as_json=as_json)
@@ -60,7 +60,7 @@ def _hits(
     out: str, overwrite: bool,
 ) -> None:  # fmt: skip
     given = (f"muons.events={events}",) if events is not None else ()
-    run = stages().load_hit_run(config, settings=(*settings, *given), seed=seed)
+    run = stages().load_hit_run(config, settings=(*settings, *given), seed=seed, preset="dimuons")
     with listening(as_json=as_json) as tell:
         ledgers = stages().simulate_hit_files(run, out, jobs=jobs, overwrite=overwrite, tell=tell)
     plain = {"output": out, "ledgers": {name: ledger.to_dict() for name, ledger in ledgers.items()}}

@@ -32,9 +32,10 @@ from mucal.globalcor.workers import Chunk, divide, joined
 
 __all__ = [
     "CMS_2016", "EVEN", "ODD", "REDUCED", "AccumulateConfig", "BiasMap", "Chunk", "Constraint", "Family",
-    "GlobalCorrections", "GuardConfig", "Influence", "InjectedParameters", "KindRecovery", "Measurement", "NormalEquations", "ParameterStatus",
+    "GlobalCorrections", "GuardConfig", "Influence", "InjectedParameters", "KindRecovery", "Measurement",
+    "NormalEquations", "ParameterStatus",
     "ProbeBias", "ProbeTracks", "ReferenceDerivatives", "Refit", "Registry", "SolveConfig", "Templates", "WeakModes",
     "accumulate", "apply", "beyond_linear", "bias_map", "build_registry", "divide", "gauges", "induced_bias",
-    "influences", "injected", "joined", "recovery_of_kind", "relative_curvature", "solve", "templates", "to_exclude", "uncertainty",
-    "weak_modes", "with_factor",
+    "influences", "injected", "joined", "recovery_of_kind", "relative_curvature", "solve", "templates", "to_exclude",
+    "uncertainty", "weak_modes", "with_factor",
 ]  # fmt: skip

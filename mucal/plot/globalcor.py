@@ -5,10 +5,12 @@ from typing import Final
 import numpy as np
 from matplotlib.figure import Figure
 
+from mucal.arrays import BoolArray, FloatArray
 from mucal.globalcor import EVEN, ODD, BiasMap, GlobalCorrections, ProbeBias, WeakModes
 from mucal.globalcor.families import KINDS
 from mucal.globalcor.weak_modes import PRIOR_ONLY
-from mucal.plot.style import AFTER, BACKGROUND, BEFORE, label, panels, style
+from mucal.plot.style import AFTER, BACKGROUND, BEFORE, TRUTH, label, panels, style
+from mucal.scale import ScaleTable, correct_pt
 
 COLOURS: Final = {-1: BEFORE, 1: AFTER}
 SIGNS: Final = {-1: r"$\mu^-$", 1: r"$\mu^+$"}
@@ -131,3 +133,73 @@ def probe_figure(found: ProbeBias, *, note: str = "") -> Figure:
         axes[1, 0].set_ylabel(r"charge-odd $\delta k/k$  [$10^{-5}$]")
         axes[0, 0].legend(loc="best")
     return figure
+
+
+STAGE_COLOURS: Final = {"assumed detector": BEFORE, "global corrections": AFTER, "and scale table": TRUTH}
+
+
+def bias_profiles(found: ProbeBias, table: ScaleTable, *, momenta: tuple[float, float] = (10.0, 40.0)) -> Figure:
+    """Bias of the curvature before, with the global corrections, and with the scale table: lines of each charge.
+
+    Panels are eta and phi at two momenta (the nearest of the probes), and all momenta.
+    """
+    inside = (found.eta >= table.eta_edges[0]) & (found.eta < table.eta_edges[-1])
+    biases = dict(zip(STAGE_COLOURS, (found.before, found.after, _with_table(found, table, inside)), strict=True))
+    low, high = (float(found.momenta[np.argmin(np.abs(found.momenta - pt))]) for pt in momenta)
+    everything = np.ones(found.pt.size, dtype=bool)
+    panels_of = [
+        (r"$\eta$", found.eta, found.eta_edges, found.pt == low, rf"$p_T$ = {low:g} GeV"),
+        (r"$\eta$", found.eta, found.eta_edges, found.pt == high, rf"$p_T$ = {high:g} GeV"),
+        (r"$\phi$  [rad]", found.phi, np.linspace(-np.pi, np.pi, 13), found.pt == high, rf"$p_T$ = {high:g} GeV"),
+        (r"$p_T$  [GeV]", found.pt, _around(found.momenta), everything, r"all $\eta$"),
+    ]
+    with style():
+        figure, axes = panels(2, 2, width=8.0, height=6.0, squeeze=False)
+        for here, (text, x, edges, chosen, note) in zip(axes.ravel(), panels_of, strict=True):
+            for name, bias in biases.items():
+                for charge, line in ((1, "-"), (-1, "--")):
+                    use = chosen & inside & (found.charge == charge)
+                    here.stairs(
+                        1e3 * _profile(x[use], bias[use], edges), edges, baseline=None, color=STAGE_COLOURS[name],
+                        linestyle=line, linewidth=1.3, label=f"{name}, {SIGNS[charge]}",
+                    )  # fmt: skip
+            here.axhline(0.0, color=BACKGROUND, linewidth=0.6)
+            here.set_xlim(edges[0], edges[-1])
+            here.set_xlabel(text)
+            label(here, note)
+        axes[1, 1].set_xscale("log")
+        axes[1, 1].minorticks_off()
+        axes[1, 1].set_xticks(found.momenta, [f"{value:g}" for value in found.momenta])
+        for here in axes[:, 0]:
+            here.set_ylabel(r"$\delta k/k$  [$10^{-3}$]")
+        handles, names = axes[0, 0].get_legend_handles_labels()
+        figure.legend(handles, names, loc="outside upper center", ncols=3, fontsize=8.5)
+    return figure
+
+
+def _with_table(found: ProbeBias, table: ScaleTable, inside: BoolArray) -> FloatArray:
+    """(N,) the bias that is left with the scale table on top of the corrections; NaN outside the table's eta."""
+    bias = np.full(found.pt.size, np.nan)
+    pt = found.pt / (1.0 + found.after)
+    corrected = correct_pt(table, pt[inside], found.eta[inside], found.charge[inside].astype(np.float64))
+    bias[inside] = found.pt[inside] / corrected - 1.0
+    return bias
+
+
+def _around(momenta: FloatArray) -> FloatArray:
+    """Edges between momenta, at equal ratios outside."""
+    if momenta.size < 2:
+        return np.array([momenta[0] / 1.2, momenta[0] * 1.2])
+    between = np.sqrt(momenta[1:] * momenta[:-1])
+    edges: FloatArray = np.concatenate([[momenta[0] ** 2 / between[0]], between, [momenta[-1] ** 2 / between[-1]]])
+    return edges
+
+
+def _profile(x: FloatArray, values: FloatArray, edges: FloatArray) -> FloatArray:
+    """Means in bins, NaN in an empty one."""
+    place = np.digitize(x, edges) - 1
+    inside = (place >= 0) & (place < edges.size - 1)
+    count = np.bincount(place[inside], minlength=edges.size - 1)
+    total = np.bincount(place[inside], values[inside], minlength=edges.size - 1)
+    mean: FloatArray = np.where(count > 0, total / np.maximum(count, 1), np.nan)
+    return mean

@@ -132,9 +132,10 @@ def whitened_figure(whitened: FloatArray) -> Figure:
     with style():
         figure, axis = panels(width=4.6, height=3.0)
         _pull_panel(axis, whitened, np.linspace(-4.0, 4.0, 17))
-        mean, width, n = whitened.mean(), whitened.std(ddof=1), whitened.size
+        mean, n = whitened.mean(), whitened.size
         minus = f"{mean:+.2f}".replace("-", "\u2212")
-        label(axis, f"mean {minus} ± {n**-0.5:.2f},  width {width:.2f} ± {(2 * (n - 1)) ** -0.5:.2f}")
+        width = f",  width {whitened.std(ddof=1):.2f} ± {(2 * (n - 1)) ** -0.5:.2f}" if n > 1 else ""
+        label(axis, f"mean {minus} ± {n**-0.5:.2f}{width}")
         axis.set_xlabel(r"whitened pull  $L^{-1}(p - p_{\mathrm{injected}})$")
         axis.set_ylabel("combinations / 0.5")
     return figure

@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from mucal.report.closure_section import front_lines, front_section
 from mucal.report.fit_sections import fits_section, ledger_section, provenance_section, spectra_section
 from mucal.report.page import Tone, render
 from mucal.report.run_results import RunResults, events_shown, p_text, variable_name
@@ -16,17 +17,18 @@ VERDICTS: Final = {
 
 def run_page(run: RunResults) -> str:
     """The page of a run as HTML."""
-    recovery = [] if run.recovery is None else [recovery_section(run.recovery)]
+    front = [] if run.tracks is None else [front_section(run.tracks, run.recovery, run.table)]
     tracks = [] if run.tracks is None else [bias_section(run.tracks), corrections_section(run.tracks)]
+    recovery = [] if run.recovery is None else [recovery_section(run.recovery, after_corrections=bool(tracks))]
     sections = [
-        *tracks[:1],
+        *front,
         *recovery,
         shift_section(run),
         scale_section(run),
         spectra_section(run),
         resolution_section(run),
         fits_section(run),
-        *tracks[1:],
+        *tracks,
         ledger_section(run.provenance.ledgers),
         provenance_section(run.provenance),
     ]
@@ -39,7 +41,8 @@ def headline(run: RunResults) -> list[str]:
     """What came out, in a few lines."""
     lines = [run.reason] if run.reason else []
     if run.tracks is not None:
-        lines += track_lines(run.tracks)
+        lines += [*track_lines(run.tracks), *front_lines(run.tracks)]
+        return [*lines, *(f"{note[:1].upper()}{note[1:]}." for note in run.notes)]
     if run.recovery is not None:
         r = run.recovery
         lines.append(f"Recovered against injected: χ² = {r.chi2:.1f} for {r.ndf} parameters, {p_text(r.p_value)}.")

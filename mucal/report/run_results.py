@@ -4,8 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from mucal.globalcor import GlobalCorrections, ProbeBias
+from mucal.globalcor import GlobalCorrections, InjectedParameters, ProbeBias
 from mucal.massfit import MassFits, SpectrumFit
+from mucal.plot.closing import ClosingMass, WShift
 from mucal.plot.masses import MassShifts
 from mucal.refit import MassReference
 from mucal.scale import ResolutionTable, ScaleResiduals, ScaleTable
@@ -37,11 +38,17 @@ class TrackResults:
     corrections : of the last refit
     probes      : bias of momenta before and after them
     reference   : the mass that the constraint assumed
+    injected    : what a perfect solve would find
+    closing     : resonances that took no part
+    w           : what the muons of W show, if there are any
     """
 
     corrections: GlobalCorrections
     probes: ProbeBias
     reference: MassReference
+    injected: InjectedParameters
+    closing: tuple[ClosingMass, ...] = ()
+    w: WShift | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,6 +1,7 @@
 """Sections about the scale: injected against recovered, mass shifts, the table, the resolution."""
 
 from itertools import pairwise
+from typing import Final
 
 import numpy as np
 
@@ -21,9 +22,14 @@ from mucal.scale import ScaleTable, coherent_shift
 from mucal.scale.recovery import Recovery
 from mucal.theory import RESONANCES
 
+LEFT: Final = "Injected is here what muons without noise still ask for after the global corrections. "
 
-def recovery_section(recovery: Recovery) -> Section:
-    """Injected against recovered, with pulls: the front of a closure test."""
+
+def recovery_section(recovery: Recovery, *, after_corrections: bool = False) -> Section:
+    """Injected against recovered, with pulls: the front of a closure test of dimuons.
+
+    after_corrections : what was injected is what global corrections left
+    """
     errors = standard_errors(recovery.recovered)
     rows = []
     for name, unit, factor, pulls in zip(
@@ -51,10 +57,11 @@ def recovery_section(recovery: Recovery) -> Section:
     ]  # fmt: skip
     free = [name for name, pulls in zip("AeM", recovery.pulls, strict=True) if np.isfinite(pulls).any()]
     return Section(
-        title="Injected against recovered",
+        title="Scale after the global corrections" if after_corrections else "Injected against recovered",
         items=(
             Text(
-                text=f"All parameters together: χ² = {recovery.chi2:.1f} for {recovery.ndf} parameters, "
+                text=(LEFT if after_corrections else "")
+                + f"All parameters together: χ² = {recovery.chi2:.1f} for {recovery.ndf} parameters, "
                 f"{p_text(recovery.p_value)}. A pull is (recovered − injected) / error. The parameters are correlated "
                 "between bins and with each other, so the pulls of one parameter scatter together and their mean and "
                 "width mean little; the whitened pulls, of independent combinations, should have mean 0 and width 1."

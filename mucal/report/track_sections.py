@@ -64,9 +64,11 @@ def corrections_section(tracks: TrackResults) -> Section:
 
 
 def track_lines(tracks: TrackResults) -> list[str]:
-    """For the head of the page."""
+    """For the head of the page: the momentum scale at the lowest and the highest momentum."""
     lines = []
     for i, pt in enumerate(tracks.probes.momenta):
+        if 0 < i < tracks.probes.momenta.size - 1:
+            continue
         mean, error = tracks.probes.common(i, EVEN)
         before = tracks.probes.mean_before[i, EVEN].mean()
         lines.append(

@@ -8,19 +8,22 @@ from typing import TypeVar
 
 from mucal.calibration import Calibration, CalibrationConfig, assemble, certify
 from mucal.errors import InputError, NotCertified
-from mucal.globalcor import GlobalCorrections, ProbeBias
+from mucal.globalcor import GlobalCorrections, InjectedParameters, ProbeBias
 from mucal.io import write_bundle
 from mucal.massfit import MassFits, SpectrumFit
+from mucal.plot.closing import ClosingMasses, WShift
 from mucal.plot.masses import MassShifts
 from mucal.refit import MassReference
 from mucal.report import RunResults, SpectrumFits, TrackResults, run_page
 from mucal.scale import ResolutionTable, ScaleResiduals, ScaleTable
-from mucal.scale.recovery import Recovery
+from mucal.scale.recovery import Recovery, compare
 from mucal.store import Provenance, Result, replace_file, sha256
 from mucal.workflow.chain import Chain, inputs_of, join, sources
+from mucal.workflow.closing import close_masses
 from mucal.workflow.config import Analysis
 from mucal.workflow.globalcor import BUILT_IN, detector_of
 from mucal.workflow.outcome import Outcome, failed, headline, objections, summary
+from mucal.workflow.probes import left_over
 from mucal.workflow.progress import Event, Tell, silent
 from mucal.workflow.refitted_pairs import RefittedSource
 from mucal.workflow.stages import (
@@ -35,7 +38,9 @@ from mucal.workflow.stages import (
     open_folder,
 )
 from mucal.workflow.tracked import TrackedChain, track
+from mucal.workflow.tracks_config import Tracked
 from mucal.workflow.verification import renew_digest, write_digests
+from mucal.workflow.w_muons import w_shift
 
 R = TypeVar("R", bound=Result)
 
@@ -84,9 +89,13 @@ def _run(analysis: Analysis, out: Path, folder: Folder, tell: Tell) -> Outcome:
         data, simulation = RefittedSource(tracked.after), RefittedSource(tracked.simulation)
     folder.base = replace(folder.base, inputs={**folder.base.inputs, **inputs_of(data), **inputs_of(simulation)})
     chain = join(analysis, folder, data, simulation, tell)
+    closure = None
+    if tracked is not None and analysis.tracks is not None:
+        chain = replace(chain, recovery=compare(chain.table, left_over(tracked.probes, chain.table)))
+        closure = closed(analysis.tracks, tracked, chain.table, tell)
     for note in chain.notes:
         tell(Event(stage="warning", text=note))
-    files = [*save(chain, folder), *save_tracks(tracked, folder)]
+    files = [*save(chain, folder), *save_tracks(closure, folder)]
     reasons = objections(chain, analysis.general)
     calibration = None
     if not reasons:
@@ -102,8 +111,8 @@ def _run(analysis: Analysis, out: Path, folder: Folder, tell: Tell) -> Outcome:
     outcome = Outcome(
         status="not_certified" if reasons else "ok",
         reason="; ".join(reasons),
-        headline=headline(chain),
-        lines=tuple(summary(chain)),
+        headline=headline(chain, closure),
+        lines=tuple(summary(chain, closure)),
         notes=chain.notes,
         files=(*files, *released, REPORT, RESULT, DIGESTS),
     )
@@ -126,17 +135,33 @@ def tracks_of(analysis: Analysis, folder: Folder, tell: Tell) -> TrackedChain | 
     return track(analysis.tracks, folder, detector_of(name), analysis.plain["tracks"], tell)
 
 
-def save_tracks(tracked: TrackedChain | None, folder: Folder) -> list[str]:
+def closed(config: Tracked, tracked: TrackedChain, table: ScaleTable, tell: Tell) -> TrackResults:
+    """What the stages from hits found, with the masses of other resonances and of W once there is a table."""
+    return TrackResults(
+        corrections=tracked.corrections, probes=tracked.probes, reference=tracked.reference, injected=tracked.injected,
+        closing=tuple(
+            close_masses(sample, pairs, table, tell)
+            for sample, pairs in zip(config.closing, tracked.closing, strict=True)
+        ),
+        w=None if tracked.w is None else w_shift(tracked.w, tracked.corrections, table),
+    )  # fmt: skip
+
+
+def save_tracks(found: TrackResults | None, folder: Folder) -> list[str]:
     """What the stages from hits found, as files people look for; those of an earlier run are taken away."""
     results: dict[str, Result | None] = dict.fromkeys(TRACK_TABLES)
-    if tracked is not None:
-        found = (tracked.corrections, tracked.probes, tracked.reference)
-        results = dict(zip(TRACK_TABLES, found, strict=True))
+    if found is not None:
+        made = (
+            found.corrections, found.probes, found.reference, found.injected, ClosingMasses(masses=found.closing),
+            found.w,
+        )  # fmt: skip
+        results = dict(zip(TRACK_TABLES, made, strict=True))
     for name, result in results.items():
         if result is None:
             (folder.path / name).unlink(missing_ok=True)
         else:
-            result.save(folder.path / name, overwrite=True)
+            kept = replace(folder.base, ledgers=result.provenance.ledgers)
+            result.with_provenance(kept).save(folder.path / name, overwrite=True)
     return [name for name, result in results.items() if result is not None]
 
 
@@ -233,12 +258,13 @@ def load_run(out: str | Path) -> RunResults:
 
 
 def _tracks(out: Path) -> TrackResults | None:
-    corrections, probes, reference = (out / name for name in TRACK_TABLES)
+    corrections, probes, reference, injected, closing, w = (out / name for name in TRACK_TABLES)
     if not corrections.exists():
         return None
     return TrackResults(
         corrections=GlobalCorrections.load(corrections), probes=ProbeBias.load(probes),
-        reference=MassReference.load(reference),
+        reference=MassReference.load(reference), injected=InjectedParameters.load(injected),
+        closing=ClosingMasses.load(closing).masses, w=_optional(WShift, w),
     )  # fmt: skip
 
 

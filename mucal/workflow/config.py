@@ -13,13 +13,12 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-import numpy as np
-
 from mucal.calibration import CalibrationConfig
 from mucal.errors import ConfigError, nearest
-from mucal.massfit import BatchConfig, Binning, SpectrumConfig
+from mucal.massfit import BatchConfig, SpectrumConfig
 from mucal.scale import ResolutionConfig, ScaleConfig
 from mucal.theory import resonance
+from mucal.workflow.bins import Bins
 from mucal.workflow.generated import Generate
 from mucal.workflow.samples import Sample, require_one_input, sample_of, table_of
 from mucal.workflow.toml_text import TomlText, overlay, parse_toml, read_toml
@@ -28,7 +27,25 @@ from mucal.workflow.validate import build, required
 
 T = TypeVar("T")
 
-BUILT_IN: Final = "closure.toml"
+_CLOSING_SIZES: Final = tuple(f"tracks.closing.{i}.{kind}" for i in (0, 1) for kind in ("data", "simulation"))
+PRESETS: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
+    "closure": ("closure.toml", ()),
+    "quick": (
+        "closure.toml",
+        (
+            "tracks.data=4000", "tracks.simulation=4000", "tracks.w_muons=1000", "tracks.momenta=[10.0, 40.0]",
+            *(f"{key}=1500" for key in _CLOSING_SIZES),
+            *(f"{where}bins.eta_edges=[-2.4, 0.0, 2.4]" for where in ("", "tracks.closing.0.", "tracks.closing.1.")),
+        ),
+    ),
+    "full": (
+        "closure.toml",
+        ("tracks.data=200_000", "tracks.simulation=200_000", "tracks.w_muons=40_000",
+         *(f"{key}=50_000" for key in _CLOSING_SIZES)),
+    ),
+    "dimuons": ("closure_dimuons.toml", ()),
+}  # fmt: skip
+"""Name -> built-in file, and settings laid over it: the closure from hits in three sizes, and that of dimuons."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,40 +78,6 @@ class General:
                 raise ValueError(f"{name} = {getattr(self, name)}, expected above 0 and up to 1")
         if self.passes < 1:
             raise ValueError(f"passes = {self.passes}, expected at least 1")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Bins:
-    """Section ``[bins]``: kinematic bins of both muons, and the mass axis.
-
-    eta_edges   :      of each muon; of |eta| if `abs_eta`
-    pt_edges    : GeV  of each muon
-    mass_window : GeV
-    mass_bins   :      equal steps in the window
-    abs_eta     :      bin in |eta|
-    """
-
-    eta_edges: tuple[float, ...] = tuple(round(-2.4 + 0.2 * i, 10) for i in range(25))
-    pt_edges: tuple[float, ...] = (4.0, 5.2, 6.3, 8.7, 12.0, 25.0)
-    mass_window: tuple[float, float] = (2.9, 3.3)
-    mass_bins: int = 80
-    abs_eta: bool = False
-
-    def __post_init__(self) -> None:
-        if not self.mass_window[0] < self.mass_window[1] or self.mass_bins < 10:
-            raise ValueError(
-                f"mass_window = {list(self.mass_window)} in {self.mass_bins} bins, expected low < high and at least 10"
-            )
-        self.binning()
-
-    def binning(self) -> Binning:
-        """The edges as arrays."""
-        return Binning(
-            eta_edges=np.array(self.eta_edges),
-            pt_edges=np.array(self.pt_edges),
-            mass_edges=np.linspace(*self.mass_window, self.mass_bins + 1),
-            abs_eta=self.abs_eta,
-        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,7 +148,7 @@ class Analysis:
     simulation: Sample | None = None
     generate: Generate | None = None
     tracks: Tracked | None = None
-    bins: Bins = Bins()
+    bins: Bins = field(default_factory=Bins)
     massfit: BatchConfig = field(default_factory=BatchConfig)
     scale: ScaleConfig = field(default_factory=ScaleConfig)
     resolution: ResolutionConfig | None = None
@@ -187,27 +170,33 @@ def load_analysis(
     settings: tuple[str, ...] = (),
     files: tuple[Path, ...] = (),
     seed: int | None = None,
+    preset: str = "closure",
 ) -> Analysis:
-    """The analysis of a configuration file; without one, that of the built-in closure.
+    """The analysis of a configuration file; without one, a built-in closure.
 
     settings : "a.b=value", laid over the file
     files    : data files of the command line; they stand in for those of ``[input]``
-    seed     : of all that is drawn: of ``[analysis]`` and, if there is one, of ``[generate]``
+    seed     : of all that is drawn: of ``[analysis]`` and, if there is one, of ``[generate]`` or ``[tracks]``
+    preset   : without a path, one of `PRESETS`
 
     Raises ConfigError with file and line for whatever is wrong in it, also for files beside ``[generate]``: which of
     the two was meant cannot be known.
     """
-    document = read_built_in(settings) if path is None else read_toml(path, settings)
+    document = read_built_in(preset, settings) if path is None else read_toml(path, settings)
     if seed is not None:
         drawn = ("analysis", *(name for name in ("generate", "tracks") if name in document.values))
         document = overlay(document, tuple(f"{section}.seed={seed}" for section in drawn))
     return analysis_of(document, files)
 
 
-def read_built_in(settings: tuple[str, ...] = ()) -> TomlText:
-    """The configuration of the built-in closure."""
-    text = resources.files("mucal.workflow").joinpath(BUILT_IN).read_text(encoding="utf-8")
-    return overlay(parse_toml(text, f"built-in {BUILT_IN}", Path()), settings)
+def read_built_in(preset: str, settings: tuple[str, ...] = ()) -> TomlText:
+    """The configuration of a built-in closure.  Raises ConfigError for an unknown preset."""
+    if preset not in PRESETS:
+        near = ", ".join(nearest(preset, PRESETS) or PRESETS)
+        raise ConfigError(f"no preset '{preset}'; the nearest are {near}", kind="config.unknown_preset")
+    name, sizes = PRESETS[preset]
+    text = resources.files("mucal.workflow").joinpath(name).read_text(encoding="utf-8")
+    return overlay(parse_toml(text, f"built-in {name}", Path()), (*sizes, *settings))
 
 
 def analysis_of(document: TomlText, files: tuple[Path, ...] = ()) -> Analysis:

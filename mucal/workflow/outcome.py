@@ -10,8 +10,11 @@ from scipy.special import chdtrc
 
 from mucal import __version__
 from mucal.errors import MucalError
+from mucal.globalcor import recovery_of_kind
 from mucal.massfit import Status as Fit
-from mucal.report import p_text
+from mucal.report import TrackResults, p_text
+from mucal.report.closure_section import HEAD, MASS_HEAD, mass_rows, parameter_rows, plain_table
+from mucal.report.closure_section import KINDS as CLOSURE_KINDS
 from mucal.scale import ScaleTable
 from mucal.workflow.chain import Chain
 from mucal.workflow.config import General
@@ -93,8 +96,8 @@ def objections(chain: Chain, general: General) -> list[str]:
     return found
 
 
-def headline(chain: Chain) -> dict[str, float | int | str | None]:
-    """The numbers of a run that a script wants to know."""
+def headline(chain: Chain, closure: TrackResults | None = None) -> dict[str, float | int | str | None]:
+    """The numbers of a run that a script wants to know; `closure`: of a run from hits."""
     numbers: dict[str, float | int | str | None] = {
         "pairs": chain.before.read,
         "pairs_in_bins": chain.before.filled,
@@ -115,7 +118,25 @@ def headline(chain: Chain) -> dict[str, float | int | str | None]:
         numbers |= {"recovery_chi2": r.chi2, "recovery_ndf": r.ndf, "recovery_p_value": r.p_value}
         for pt, even, error in zip(r.momenta, r.even, r.even_error, strict=True):
             numbers |= {f"recovery_even_{pt:g}gev": float(even), f"recovery_even_{pt:g}gev_error": float(error)}
+    if closure is not None:
+        numbers |= closure_numbers(closure)
     return {name: _finite(value) for name, value in numbers.items()}
+
+
+def closure_numbers(closure: TrackResults) -> dict[str, float | int | str | None]:
+    """Probabilities of the global parameters, mass shifts of other resonances (relative) and of W (MeV)."""
+    numbers: dict[str, float | int | str | None] = {}
+    for kind, _, _ in CLOSURE_KINDS:
+        found = recovery_of_kind(closure.corrections, closure.injected, kind)
+        if found is not None:
+            numbers |= {f"closure_{kind}_chi2": found.chi2, f"closure_{kind}_ndf": found.ndf}
+    shifts = [(one.resonance, one.shift, one.total_error) for one in closure.closing]
+    if closure.w is not None:
+        shifts.append(("w_mev", closure.w.shift[0], closure.w.total_error[0]))
+    for name, shift, error in shifts:
+        for i, when in enumerate(("before", "global", "after")):
+            numbers |= {f"closure_{name}_{when}": float(shift[i]), f"closure_{name}_{when}_error": float(error[i])}
+    return numbers
 
 
 def _finite(value: float | int | str | None) -> float | int | str | None:
@@ -131,9 +152,12 @@ def weighted_mean(values: Any, errors: Any) -> tuple[float, float]:
     return float(np.sum(weights * values[use]) / weights.sum()), float(weights.sum() ** -0.5)
 
 
-def summary(chain: Chain) -> list[str]:
-    """The headline as lines for people."""
+def summary(chain: Chain, closure: TrackResults | None = None) -> list[str]:
+    """The headline as lines for people; `closure`: of a run from hits, whose tables say it all."""
     lines = []
+    if closure is not None:
+        lines += [*plain_table(HEAD, parameter_rows(closure, chain.recovery)), ""]
+        return [*lines, *plain_table(MASS_HEAD, mass_rows(closure))]
     if chain.recovery is not None:
         lines += recovery_lines(chain)
     for points in chain.shifts.series:
@@ -165,9 +189,8 @@ def recovery_lines(chain: Chain) -> list[str]:
             f"{np.nanmax(np.abs(pulls)):>12.2f}"
         )
     z = r.whitened
-    lines.append(
-        f"whitened pulls: mean {z.mean():+.2f} +- {z.size**-0.5:.2f}, width {z.std(ddof=1):.2f} ({z.size} values)"
-    )
+    width = f", width {z.std(ddof=1):.2f}" if z.size > 1 else ""
+    lines.append(f"whitened pulls: mean {z.mean():+.2f} +- {z.size**-0.5:.2f}{width} ({z.size} values)")
     lines.append(f"all together: chi2 = {r.chi2:.1f} for {r.ndf} parameters, p = {r.p_value:.2g}")
     for pt, even, even_error, odd, odd_error in zip(r.momenta, r.even, r.even_error, r.odd, r.odd_error, strict=True):
         lines.append(

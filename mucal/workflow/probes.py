@@ -13,6 +13,7 @@ from mucal.errors import InputError
 from mucal.globalcor import GlobalCorrections, ProbeBias, Refit
 from mucal.globalcor.derivatives import ReferenceDerivatives
 from mucal.refit import TrackFits
+from mucal.scale import ScaleTable
 from mucal.simulation import HitSimulation, MuonGun, fire, simulate_hits
 from mucal.track import LAM, PHI, QOP
 
@@ -48,7 +49,7 @@ def probe_bias(
         state = hits.truth.state
         k = np.abs(state[:, QOP]) / np.cos(state[:, LAM])
         before, after = (np.abs(f.state[:, QOP]) / np.cos(f.state[:, LAM]) / k - 1.0 for f in (old, new))
-        slopes = _slopes(refit.derivatives(new), new, corrections)
+        slopes = curvature_slopes(refit.derivatives(new), new, corrections)
         eta, charge = np.arcsinh(np.tan(state[:, LAM])), np.sign(state[:, QOP]).astype(np.int64)
         covariance = corrections.covariance
         errors = np.sqrt(np.asarray(slopes.multiply(slopes @ covariance).sum(axis=1)).ravel())
@@ -68,13 +69,42 @@ def probe_bias(
     )  # fmt: skip
 
 
-def _slopes(derivatives: ReferenceDerivatives, fits: TrackFits, corrections: GlobalCorrections) -> Any:
+def curvature_slopes(derivatives: ReferenceDerivatives, fits: TrackFits, corrections: GlobalCorrections) -> Any:
     """(N, F) sparse: d (delta k / k) / d theta of the free parameters; empty rows where a fit failed."""
     p = len(corrections.registry)
     qop = np.where(fits.ok, fits.state[:, QOP], 1.0)
     tangent = np.where(fits.ok, np.tan(fits.state[:, LAM]), 0.0)
     both = sp.diags_array(1.0 / qop) @ derivatives.matrix(QOP, p) + sp.diags_array(tangent) @ derivatives.matrix(LAM, p)
     return both.tocsc()[:, np.flatnonzero(corrections.free)].tocsr()
+
+
+def left_over(probes: ProbeBias, table: ScaleTable) -> ScaleTable:
+    """The scale table that would mend what the corrections left, in the eta bins and at the momenta of another.
+
+    Least squares of A - e/pT + q M pT = -(delta k / k) over the muons without noise; e and M need two momenta inside
+    the table's, one momentum gives A and M.
+
+    Raises InputError where a bin holds no muon of both charges.
+    """
+    low, high = table.pt_range
+    inside = (probes.pt >= low) & (probes.pt <= high)
+    momenta = np.unique(probes.pt[inside]).size
+    found = np.zeros((3, table.n_bins))
+    for i, (start, stop) in enumerate(pairwise(table.eta_edges)):
+        use = inside & (probes.eta >= start) & (probes.eta < stop)
+        columns = np.stack([np.ones(probes.pt.size), -1.0 / probes.pt, probes.charge * probes.pt])[:, use]
+        free = [0, 1, 2] if momenta > 1 else [0, 2]
+        if np.unique(probes.charge[use]).size < 2:
+            raise InputError(
+                f"no muons of both charges without noise at eta {start:.2f} to {stop:.2f}, {low:g} to {high:g} GeV",
+                kind="input.few_probes", do="set tracks.momenta and tracks.eta_max to what the bins hold",
+            )  # fmt: skip
+        found[free, i] = np.linalg.lstsq(columns[free].T, -probes.after[use], rcond=None)[0]
+    n = 3 * table.n_bins
+    return ScaleTable(
+        eta_edges=table.eta_edges, A=found[0], e=found[1], M=found[2], cov=np.zeros((n, n)), pt_range=table.pt_range,
+        resonance=table.resonance,
+    )  # fmt: skip
 
 
 def _means(eta: FloatArray, charge: IntArray, ok: BoolArray, edges: FloatArray) -> FloatArray:

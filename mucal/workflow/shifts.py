@@ -60,6 +60,13 @@ def mass_shifts(
     return MassShifts(series=tuple(parts))
 
 
+def relative_shift(
+    histograms: MassHistograms, category: Category, config: BatchConfig, simulation: MassHistograms
+) -> tuple[FloatArray, FloatArray]:
+    """(E,) ln(m / m_simulation) of each category, and its error; NaN where there is no good fit."""
+    return _shift(project(histograms, category), config, project(simulation, category), add_background=False)
+
+
 def _shift(
     histograms: MassHistograms, config: BatchConfig, simulation: MassHistograms | None, add_background: bool
 ) -> tuple[FloatArray, FloatArray]:

@@ -27,7 +27,7 @@ TABLES: Final = (
     "massfit.h5", "massfit_simulation.h5", "scale.h5", "scale_residuals.h5", "shifts.h5", "resolution.h5",
     "resolution_simulation.h5", "recovery.h5",
 )  # fmt: skip
-TRACK_TABLES: Final = ("corrections.h5", "probes.h5", "reference.h5")
+TRACK_TABLES: Final = ("corrections.h5", "probes.h5", "reference.h5", "injected.h5", "closing.h5", "w_shift.h5")
 """Of a run from hits."""
 FOLDERS: Final = ("stages", "spectra")
 MADE: Final = (*TABLES, *TRACK_TABLES, RESULT, REPORT, DIGESTS)

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
@@ -30,6 +30,10 @@ from mucal.workflow.stages import Folder
 from mucal.workflow.threads import current
 from mucal.workflow.tracks_config import Tracked
 from mucal.workflow.true_detector import true_detector, true_parameters
+from mucal.workflow.w_muons import WSample, w_muons
+
+SHOWING: Final = ("closing", "w_muons", "momenta")
+"""Keys of the section that change nothing of the corrections."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +47,7 @@ class TrackedChain:
     probes        : bias of momenta, before and after
     injected      : what a perfect solve would find
     closing       : pairs of the resonances that took no part
+    w             : muons of W, if there are any
     """
 
     corrections: GlobalCorrections
@@ -53,6 +58,7 @@ class TrackedChain:
     probes: ProbeBias
     injected: InjectedParameters
     closing: tuple[ClosingPairs, ...]
+    w: WSample | None
 
 
 def track(config: Tracked, folder: Folder, detector: Detector, plain: Mapping[str, Any], tell: Tell) -> TrackedChain:
@@ -69,7 +75,7 @@ def track(config: Tracked, folder: Folder, detector: Detector, plain: Mapping[st
         detector=detector, registry=registry, config=config.refit, selection=selection,
         mass=MassReference.constant(sum(selection.window) / 2, (selection.window[1] - selection.window[0]) / 10),
     )  # fmt: skip
-    made_from = {"tracks": dict(plain), "registry": registry.digest}
+    made_from = {"tracks": {k: v for k, v in plain.items() if k not in SHOWING}, "registry": registry.digest}
     simulation, key = folder.once(
         "stages/simulation_pairs.h5", RefittedPairs, made_from,
         lambda: refitted(config.sample(of_data=False), start, detector, tell=tell, stage="simulation"),
@@ -94,7 +100,7 @@ def track(config: Tracked, folder: Folder, detector: Detector, plain: Mapping[st
         lambda: refitted(config.sample(of_data=True), replace(refit, mass=None), true, tell=tell, stage="refit"),
     )  # fmt: skip
     probes, _ = folder.once(
-        "stages/probes.h5", ProbeBias, {**made_from, "last": key},
+        "stages/probes.h5", ProbeBias, {**made_from, "last": key, "momenta": config.momenta},
         lambda: probe_bias(
             true, replace(refit, theta=start.theta), corrections, momenta=config.momenta, eta_max=config.eta_max - 0.1
         ),
@@ -103,10 +109,16 @@ def track(config: Tracked, folder: Folder, detector: Detector, plain: Mapping[st
         closing_pairs(config, i, folder, replace(refit, mass=None), true, corrections, {**made_from, "last": key}, tell)
         for i in range(len(config.closing))
     )
+    w = None
+    if config.w_muons:
+        w, _ = folder.once(
+            "stages/w_muons.h5", WSample, {**made_from, "last": key, "w_muons": config.w_muons},
+            lambda: w_muons(config, replace(refit, mass=None), true, corrections, tell),
+        )  # fmt: skip
     return TrackedChain(
         corrections=corrections, before=before, after=after, simulation=simulation, reference=reference, probes=probes,
         injected=InjectedParameters(registry=registry, theta=true_parameters(config, detector, registry)),
-        closing=closing,
+        closing=closing, w=w,
     )  # fmt: skip
 
 

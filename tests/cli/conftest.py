@@ -68,9 +68,9 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def closure(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a small built-in closure."""
+    """The folder of a small built-in closure of dimuons."""
     out = tmp_path_factory.mktemp("closure") / "run"
-    assert main(["run", "-o", str(out), *FEW]) == 0
+    assert main(["run", "--dimuons", "-o", str(out), *FEW]) == 0
     return out
 
 

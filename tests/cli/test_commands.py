@@ -224,7 +224,7 @@ def test_run_takes_a_seed_and_a_number_of_threads(mucal, monkeypatch, tmp_path: 
     seen = []
 
     def stop(analysis, out, **_):
-        seen.append((analysis.general.seed, analysis.generate.seed, numba.get_num_threads()))
+        seen.append((analysis.general.seed, analysis.tracks.seed, numba.get_num_threads()))
         raise NotCertified("enough")
 
     monkeypatch.setattr(workflow, "run", stop)

@@ -23,7 +23,7 @@ RESULTS = ("scale.h5", "massfit.h5", "shifts.h5", "recovery.h5", "resolution.h5"
 
 
 def analysis(*settings: str) -> Analysis:
-    return load_analysis(settings=(*SETTINGS, *settings))
+    return load_analysis(settings=(*SETTINGS, *settings), preset="dimuons")
 
 
 @pytest.fixture(scope="module")

@@ -29,11 +29,29 @@ def test_an_empty_configuration_is_all_defaults():
     assert analysis.data is None
 
 
-def test_the_built_in_configuration_loads_and_injects():
+def test_the_built_in_configuration_begins_with_hits_and_distorts_everything():
     analysis = load_analysis()
+    assert analysis.tracks is not None
+    assert [sample.resonance for sample in analysis.tracks.closing] == ["upsilon1s", "z"]
+    assert analysis.tracks.misalignment > 0
+    assert analysis.tracks.distortion.field
+    assert analysis.tracks.distortion.material
+
+
+def test_the_built_in_dimuons_inject():
+    analysis = load_analysis(preset="dimuons")
     assert analysis.generate is not None
     assert analysis.generate.inject is not None
     assert np.any(analysis.generate.inject.table().A)
+
+
+def test_presets_are_sizes_of_the_same_closure():
+    quick, normal, full = (load_analysis(preset=name).tracks for name in ("quick", "closure", "full"))
+    assert quick.data < normal.data < full.data
+    assert quick.closing[1].data < normal.closing[1].data < full.closing[1].data
+    assert quick.distortion == normal.distortion == full.distortion
+    with pytest.raises(ConfigError, match="no preset 'quik'; the nearest are quick"):
+        load_analysis(preset="quik")
 
 
 @pytest.mark.parametrize(
@@ -184,7 +202,7 @@ def test_files_without_a_configuration_are_refused():
 
 
 def test_a_seed_is_that_of_the_split_and_of_what_is_generated(tmp_path: Path):
-    analysis = load_analysis(seed=7)
+    analysis = load_analysis(seed=7, preset="dimuons")
     assert analysis.generate is not None
     assert (analysis.general.seed, analysis.generate.seed) == (7, 7)
     (tmp_path / "c.toml").write_text(INPUT)

@@ -1,17 +1,19 @@
 """A run from hits: stages, bias of momenta before and after, its page, taken up again."""
 
+import shutil
+from dataclasses import replace
+
 import numpy as np
 import pytest
-from numpy.testing import assert_array_equal
 
 from mucal.errors import ConfigError, InputError
-from mucal.globalcor import EVEN, GlobalCorrections, ProbeBias
+from mucal.globalcor import EVEN, GlobalCorrections, InjectedParameters, ProbeBias, recovery_of_kind
 from mucal.refit import MassReference
 from mucal.workflow import load_analysis, run
 from mucal.workflow.calibration_run import load_run
 from mucal.workflow.hit_sums import HitBlocks
 from mucal.workflow.refitted_pairs import RefittedPairs, curvature_bias
-from mucal.workflow.stages import TRACK_TABLES
+from mucal.workflow.threads import at_most
 
 CONFIG = """[analysis]
 name = "barrel_hits"
@@ -25,8 +27,20 @@ seed = 3
 eta_max = 0.75
 l_max = 2
 m_max = 1
+misalignment = 3e-4
+w_muons = 150
 [tracks.distortion.field]
 bias = 2e-3
+[[tracks.closing]]
+resonance = "upsilon1s"
+data = 700
+simulation = 700
+[tracks.closing.bins]
+eta_edges = [-0.75, 0.75]
+pt_edges = [3.5, 60.0]
+mass_window = [8.9, 10.0]
+[tracks.closing.massfit]
+fixed = { logit_f = -12.0, slope = 0.0 }
 [bins]
 eta_edges = [-0.75, 0.75]
 pt_edges = [3.5, 25.0]
@@ -82,27 +96,115 @@ def test_the_reference_mass_is_that_of_many_generated_pairs(finished):
     assert abs(MassReference.load(out / "reference.h5").m_ref[0] - 3.0924) < 3e-4
 
 
-def test_the_page_begins_with_the_bias_of_momenta(finished):
-    _, out, _ = finished
+def test_the_page_begins_with_what_was_injected_and_recovered(finished):
+    outcome, out, _ = finished
     page = (out / "report.html").read_text(encoding="utf-8")
-    assert "Momentum scale at 10 GeV" in page
-    assert "Bias of momenta" in page
-    assert "Global corrections" in page
-    assert load_run(out).tracks is not None
+    assert page.index("Momentum scale at 10 GeV") < page.index("Injected against recovered")
+    assert page.index("Injected against recovered") < page.index("Bias of momenta") < page.index("Global corrections")
+    for line in ("field: 6 modes", "alignment:", "Υ(1S) mass", "W mass"):
+        assert line in page
+    assert any(line.startswith("field: 6 modes [1e-4 T]") for line in outcome.lines)
+    assert any(line.startswith("W mass - input [MeV]") for line in outcome.lines)
 
 
-def test_a_finished_run_is_taken_up_with_the_same_numbers(finished):
-    _, out, config = finished
-    before = [(out / name).read_bytes() for name in TRACK_TABLES]
-    (out / "stages/sums_1.h5").unlink()
+def test_every_family_is_recovered_within_its_covariance(finished):
+    _, out, _ = finished
+    corrections, injected = (
+        kind.load(out / name)
+        for kind, name in ((GlobalCorrections, "corrections.h5"), (InjectedParameters, "injected.h5"))
+    )
+    for kind in ("modes", "alignment", "eloss"):
+        assert recovery_of_kind(corrections, injected, kind).p_value > 1e-4
+
+
+def test_chi2_of_a_family_has_its_degrees_of_freedom_as_mean(finished):
+    _, out, _ = finished
+    corrections = GlobalCorrections.load(out / "corrections.h5")
+    injected = InjectedParameters.load(out / "injected.h5")
+    root = np.linalg.cholesky(corrections.covariance)
+    draws = np.random.default_rng(2).normal(size=(400, root.shape[0])) @ root.T
+    found = []
+    for draw in draws:
+        theta = injected.theta.copy()
+        theta[corrections.free] = np.nan_to_num(theta[corrections.free]) + draw
+        found.append(recovery_of_kind(replace(corrections, theta=theta), injected, "alignment"))
+    ndf = found[0].ndf
+    assert abs(np.mean([one.chi2 for one in found]) - ndf) < 4 * np.sqrt(2 * ndf / 400)
+
+
+def test_masses_that_took_no_part_close_and_were_off_before(finished):
+    _, out, _ = finished
+    closing = load_run(out).tracks.closing[0]
+    # a field stronger by 2e-3 than assumed bends more: momenta and masses come out low by as much
+    assert abs(closing.shift[0] + 2e-3) < 4 * closing.error[0]
+    assert closing.error[0] < 1.2e-3
+    for i in (1, 2):
+        assert abs(closing.shift[i]) < 4 * closing.total_error[i]
+    assert closing.calibration_error[2] >= closing.calibration_error[1] > 0 == closing.calibration_error[0]
+
+
+def test_the_mass_of_the_w_is_off_before_and_right_after(finished):
+    _, out, _ = finished
+    w = load_run(out).tracks.w
+    # 0.8 to 0.95 MeV of 80.4 GeV for every 1e-5 of momentum, as a fit of pT spectra has it
+    assert -2e-3 * 0.95e5 - 4 * w.error[0, 0] < w.shift[0, 0] < -2e-3 * 0.80e5 + 4 * w.error[0, 0]
+    assert w.error[0, 0] < 30
+    for i in (1, 2):
+        assert np.all(np.abs(w.shift[:, i]) < 4 * w.total_error[:, i])
+
+
+TINY = CONFIG.replace("3_000", "500").replace("= 700", "= 150").replace("w_muons = 150", "w_muons = 40").replace(
+    '[massfit]\nresonance = "jpsi"', '[massfit]\nresonance = "jpsi"\nmin_events = 100'
+).replace("slope = 0.0 }", "slope = 0.0 }\nmin_events = 50")  # fmt: skip
+STAGES = (
+    "simulation_pairs", "reference", "sums_0", "pairs_before", "corrections_0", "sums_1", "corrections_1",
+    "pairs_after", "probes", "upsilon1s_simulation", "upsilon1s_before", "upsilon1s_after", "upsilon1s_slope",
+    "w_muons", "simulation", "pass_0", "scale_0", "pass_1",
+)  # fmt: skip
+"""In the order in which they are made."""
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("tiny")
+    (folder / "c.toml").write_text(TINY)
+    with at_most(1):
+        run(load_analysis(folder / "c.toml"), folder / "out")
+    return folder
+
+
+def bytes_of(out):
+    return {path.relative_to(out).as_posix(): path.read_bytes() for path in out.rglob("*") if path.is_file()}
+
+
+def test_two_threads_give_the_bytes_of_one(tiny, tmp_path):
+    with at_most(2):
+        run(load_analysis(tiny / "c.toml"), tmp_path / "out")
+    assert bytes_of(tmp_path / "out") == bytes_of(tiny / "out")
+
+
+@pytest.mark.parametrize("stopped_at", ["simulation_pairs", "pairs_before", "sums_1", "upsilon1s_before", "scale_0"])
+def test_a_run_stopped_at_any_stage_goes_on_to_the_same_bytes(tiny, tmp_path, stopped_at):
+    out = tmp_path / "out"
+    shutil.copytree(tiny / "out", out)
+    kept = [f"stages/{name}.h5" for name in STAGES[: STAGES.index(stopped_at)]]
+    assert {path.stem for path in (out / "stages").iterdir()} == set(STAGES)
+    for path in [*out.rglob("*.h5"), *out.glob("*.json"), out / "report.html"]:
+        if path.relative_to(out).as_posix() not in kept:
+            path.unlink()
     told = []
-    run(load_analysis(config), out, resume=True, tell=told.append)
-    taken = [event.stage for event in told if "taken up" in (event.text or "")]
-    assert "stages/sums_0.h5" in taken
-    assert "stages/sums_1.h5" not in taken
-    found = GlobalCorrections.load(out / "corrections.h5")
-    assert [(out / name).read_bytes() for name in TRACK_TABLES] == before
-    assert_array_equal(found.theta, GlobalCorrections.load(out / "stages/corrections_1.h5").theta)
+    run(load_analysis(tiny / "c.toml"), out, resume=True, tell=told.append)
+    assert [event.stage for event in told if "taken up" in (event.text or "")] == kept
+    assert bytes_of(out) == bytes_of(tiny / "out")
+
+
+def test_what_only_shows_the_corrections_does_not_make_them_again(tiny, tmp_path):
+    shutil.copytree(tiny / "out", tmp_path / "out")
+    (tmp_path / "c.toml").write_text(TINY.replace("w_muons = 40", "w_muons = 0"))
+    told = []
+    run(load_analysis(tmp_path / "c.toml"), tmp_path / "out", resume=True, tell=told.append)
+    assert "stages/corrections_1.h5" in {event.stage for event in told if "taken up" in (event.text or "")}
+    assert not (tmp_path / "out/w_shift.h5").exists()
 
 
 def test_two_makers_of_events_are_refused(tmp_path):

@@ -18,7 +18,7 @@ SETTINGS = (
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("run") / "out"
-    run(load_analysis(settings=SETTINGS), out)
+    run(load_analysis(settings=SETTINGS, preset="dimuons"), out)
     return out
 
 

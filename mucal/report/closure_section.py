@@ -1,0 +1,175 @@
+"""The front of a closure from hits: what was injected beside what was recovered, and the momenta that result."""
+
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+
+from mucal.arrays import FloatArray
+from mucal.globalcor import recovery_of_kind
+from mucal.plot.closing import STAGES, closure_figure
+from mucal.plot.globalcor import bias_profiles
+from mucal.report.page import Item, Picture, Section, Table
+from mucal.report.run_results import TrackResults, probability, resonance_name
+from mucal.scale import ScaleTable
+from mucal.scale.recovery import Recovery
+
+KINDS: Final = (
+    ("modes", "field: {} modes [10⁻⁴ T]", 1e4),
+    ("bfield", "field: {} offsets [10⁻⁴ T]", 1e4),
+    ("eloss", "material: ln of the loss of {} parts [10⁻²]", 1e2),
+    ("alignment", "alignment: {} shifts or turns [µm or 10⁻⁴ rad]", 1e4),
+)
+"""Kind, name and factor of the global parameters that a distortion changes."""
+PARAMETERS: Final = (("A", "A [10⁻⁵]", 1e5), ("e", "e [MeV]", 1e3), ("M", "M [10⁻⁵/GeV]", 1e5))
+HEAD: Final = ("", "injected", "recovered − injected", "error", "largest |pull|", "χ² / parameters", "p")
+MASS_HEAD: Final = ("", "events", *STAGES, "pull")
+
+
+def parameter_rows(tracks: TrackResults, recovery: Recovery | None) -> list[list[str]]:
+    """One row a family of parameters: r.m.s. injected, r.m.s. of what is missing, median error, pulls."""
+    rows = []
+    for kind, name, factor in KINDS:
+        found = recovery_of_kind(tracks.corrections, tracks.injected, kind)
+        if found is not None:
+            rows.append(
+                _row(
+                    name.format(len(found.names)),
+                    factor,
+                    found.injected,
+                    found.recovered - found.injected,
+                    found.error,
+                    f"{found.chi2:.1f} / {found.ndf}",
+                    found.p_value,
+                )
+            )
+    return rows + ([] if recovery is None else _scale_rows(recovery))
+
+
+def _scale_rows(recovery: Recovery) -> list[list[str]]:
+    """The scale table against what the corrections left; its probability is of all three together."""
+    sigma = np.sqrt(np.diag(recovery.recovered.cov)).reshape(3, -1)
+    rows: list[list[str]] = []
+    for (name, title, factor), error in zip(PARAMETERS, sigma, strict=True):
+        if np.any(error > 0):
+            injected, found = getattr(recovery.injected, name), getattr(recovery.recovered, name)
+            first = not rows
+            rows.append(
+                _row(
+                    title,
+                    factor,
+                    injected,
+                    found - injected,
+                    error,
+                    f"{recovery.chi2:.1f} / {recovery.ndf} (all)" if first else "",
+                    recovery.p_value if first else None,
+                )
+            )
+    return rows
+
+
+def _row(
+    name: str, factor: float, injected: FloatArray, difference: FloatArray, error: FloatArray, chi2: str,
+    p_value: float | None,
+) -> list[str]:  # fmt: skip
+    def rms(values: FloatArray) -> str:
+        return f"{factor * float(np.sqrt(np.mean(values**2))):.3g}"
+
+    use = error > 0
+    return [
+        name, rms(injected), rms(difference), f"{factor * float(np.median(error[use])):.3g}",
+        f"{np.max(np.abs(difference[use] / error[use])):.1f}", chi2, "" if p_value is None else probability(p_value),
+    ]  # fmt: skip
+
+
+def mass_rows(tracks: TrackResults) -> list[list[str]]:
+    """One row a closing resonance: its mass less the input at each stage, MeV, and the pull of the last."""
+    rows = []
+    for found in tracks.closing:
+        unit = 1e3 * found.mass
+        cells = [
+            f"{unit * shift:+.2f} ± {unit * error:.2f}"
+            for shift, error in zip(found.shift, found.total_error, strict=True)
+        ]
+        pull = found.shift[-1] / found.total_error[-1]
+        rows.append([f"{resonance_name(found.resonance)} mass − input [MeV]", str(found.pairs), *cells, f"{pull:+.1f}"])
+    if tracks.w is not None:
+        for name, shift, error in zip(
+            ("W mass − input [MeV]", "W⁺ − W⁻ [MeV]"), tracks.w.shift, tracks.w.total_error, strict=True
+        ):
+            cells = [f"{s:+.2f} ± {e:.2f}" for s, e in zip(shift, error, strict=True)]
+            rows.append([name, str(tracks.w.muons), *cells, f"{shift[-1] / error[-1]:+.1f}"])
+    return rows
+
+
+def front_section(tracks: TrackResults, recovery: Recovery | None, table: ScaleTable) -> Section:
+    """Injected against recovered, the bias of momenta, and the closure of other resonances."""
+    items: list[Item] = [
+        Table(head=HEAD, rows=parameter_rows(tracks, recovery), caption=PARAMETER_TEXT),
+        Picture(
+            figure=bias_profiles(tracks.probes, table),
+            caption="Fitted over true curvature, minus 1, of muons without noise through the true detector, against η, "
+            "φ and pT: fitted on the assumed detector, with the global corrections, and with the scale table as well. "
+            "Full lines μ⁺, broken lines μ⁻.",
+        ),
+    ]
+    if rows := mass_rows(tracks):
+        items.append(Table(head=MASS_HEAD, rows=rows, caption=MASS_TEXT + (W_TEXT if tracks.w is not None else "")))
+    if tracks.closing:
+        items += [
+            Picture(
+                figure=closure_figure(tracks.closing, tracks.probes),
+                caption="What resonances that derived nothing still ask for after the global corrections: points with "
+                "statistical errors of data and simulation. Band: what the covariance of the corrections from J/ψ "
+                "allows. Line: what muons without noise ask for.",
+            ),
+        ]
+    return Section(title="Injected against recovered", items=tuple(items))
+
+
+PARAMETER_TEXT: Final = (
+    "Injected: r.m.s. over the parameters. Recovered − injected: r.m.s.; error: median, priors included. χ² takes the "
+    "covariance between the parameters into account. For A, e and M, which correct what the global corrections leave, "
+    "injected is what muons without noise still ask for."
+)
+MASS_TEXT: Final = (
+    "Fitted mass against its simulation: momenta fitted on the assumed detector, with the global corrections, and with "
+    "the scale table as well. Errors: statistics of both samples and covariance of the calibration."
+)
+W_TEXT: Final = (
+    " W: the shift of the mass that the changed pT of muons of W → μν would be taken for in a fit of their spectrum "
+    "between 26 and 56 GeV, to first order; the same muons with the same random numbers in the assumed detector are "
+    "the template."
+)
+
+
+def front_lines(tracks: TrackResults) -> list[str]:
+    """For the head of the page: what other masses are after the calibration, before it."""
+    lines = []
+    for name, _, before, *_, after, pull in mass_rows(tracks):
+        lines.append(f"{name}: {before} on the assumed detector, {after} calibrated, pull {pull}.")
+    return lines
+
+
+def plain_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """Rows in columns for a terminal, in letters that any of them has."""
+    if not rows:
+        return []
+    cells = [[_plain(cell) for cell in row] for row in (head, *rows)]
+    wide = [max(len(row[i]) for row in cells) for i in range(len(head))]
+    return [
+        "  ".join(cell.ljust(w) if i == 0 else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, wide, strict=True)))
+        for row in cells
+    ]
+
+
+LETTERS: Final = {
+    "±": "+-", "χ²": "chi2", "−": "-", "µ": "u", "⁻": "-", "⁴": "4", "⁵": "5", "²": "2", "³": "3", "·": " ",
+    "⁺": "+", "10-": "1e-", "J/ψ": "J/psi", "Υ": "Upsilon",
+}  # fmt: skip
+
+
+def _plain(text: str) -> str:
+    for letter, plain in LETTERS.items():
+        text = text.replace(letter, plain)
+    return text

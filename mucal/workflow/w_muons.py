@@ -1,0 +1,155 @@
+"""Muons of W through the true detector: what their calibrated momenta do to a measured W mass."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Final
+
+import numpy as np
+
+from mucal.arrays import FloatArray
+from mucal.detector import Detector
+from mucal.globalcor import GlobalCorrections, Refit
+from mucal.plot.closing import WShift
+from mucal.refit import TrackFits
+from mucal.scale import ScaleTable, correct_pt
+from mucal.simulation import stream_muons
+from mucal.store import Result
+from mucal.theory import resonance
+from mucal.track import LAM, QOP
+from mucal.wmass.momentum_shift import PtScore, curvature_weights, mass_shift, pt_score
+from mucal.workflow.probes import curvature_slopes
+from mucal.workflow.progress import Event, Tell
+from mucal.workflow.recorded_pairs import hits_of
+from mucal.workflow.tracks_config import HitSample, Tracked
+
+FOR_SCORE: Final = 400_000
+"""Muons generated for the shape of the spectrum, of each charge."""
+CHARGES: Final = (1, -1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WMuons(Result):
+    """Muons of one charge, fitted in every way.
+
+    charge  :
+    nominal : (N,) GeV  of the assumed detector, fitted on it
+    before  : (N,) GeV  of the true detector, fitted on the assumed one
+    after   : (N,) GeV  and with the global corrections
+    eta     : (N,)
+    score   :           of the spectrum
+    slope   : (F,) GeV  d m / d theta of the free global parameters
+    """
+
+    charge: int
+    nominal: FloatArray
+    before: FloatArray
+    after: FloatArray
+    eta: FloatArray
+    score: PtScore
+    slope: FloatArray
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WSample(Result):
+    """Muons of both charges."""
+
+    muons: tuple[WMuons, ...]
+
+
+def w_muons(config: Tracked, refit: Refit, true: Detector, corrections: GlobalCorrections, tell: Tell) -> WSample:
+    """The muons of both charges: the same, with the same random numbers, in the true and in the assumed detector.
+
+    refit : of single tracks, with the corrections
+    """
+    return WSample(muons=tuple(_of_charge(config, refit, true, corrections, charge, tell) for charge in CHARGES))
+
+
+def _of_charge(
+    config: Tracked, refit: Refit, true: Detector, corrections: GlobalCorrections, charge: int, tell: Tell
+) -> WMuons:
+    sample = config.w_sample(charge)
+    plain = replace(refit, theta=np.zeros(0))
+    nominal, before, after, eta, slopes = [], [], [], [], []
+    for assumed, hits in zip(
+        _fits(sample, refit.detector, plain), hits_of(sample, true, refit.config.n_threads), strict=True
+    ):
+        old, _ = plain.tracks(hits, profile=False)
+        new, _ = refit.tracks(hits)
+        ok = assumed.ok & old.ok & new.ok
+        nominal.append(_pt(assumed)[ok])
+        before.append(_pt(old)[ok])
+        after.append(_pt(new)[ok])
+        eta.append(np.arcsinh(np.tan(new.state[ok, LAM])))
+        slopes.append(curvature_slopes(refit.derivatives(new), new, corrections)[np.flatnonzero(ok)])
+        tell(Event(stage=f"w {charge:+d}", done=sum(map(len, nominal)), total=sample.n, unit="muons"))
+    seen = np.concatenate(nominal)
+    score = _score(sample)
+    weights = curvature_weights(score, np.concatenate(after))
+    parts = np.split(weights, np.cumsum([len(part) for part in after])[:-1])
+    slope = sum((np.asarray(s.T @ w).ravel() for s, w in zip(slopes, parts, strict=True)), np.zeros(slopes[0].shape[1]))
+    return WMuons(
+        charge=charge, nominal=seen, before=np.concatenate(before), after=np.concatenate(after),
+        eta=np.concatenate(eta), score=score, slope=slope,
+    )  # fmt: skip
+
+
+def _fits(sample: HitSample, detector: Detector, refit: Refit) -> Iterator[TrackFits]:
+    for hits in hits_of(sample, detector, refit.config.n_threads):
+        yield refit.tracks(hits, profile=False)[0]
+
+
+def _pt(fits: TrackFits) -> FloatArray:
+    with np.errstate(divide="ignore", invalid="ignore"):
+        pt: FloatArray = np.cos(fits.state[:, LAM]) / np.abs(fits.state[:, QOP])
+    return pt
+
+
+RESOLUTION: Final = 0.015
+"""Relative, of 1/pT at 40 GeV: it rounds the edge of the spectrum; the shift does not depend on it to first order."""
+
+
+def _score(sample: HitSample) -> PtScore:
+    parts = list(stream_muons(sample.muons, FOR_SCORE, chunk=2**18))
+    state = np.concatenate([part.state for part in parts])
+    pt = np.cos(state[:, LAM]) / np.abs(state[:, QOP])
+    w = resonance("w")
+    mass = np.concatenate([part.mass for part in parts])
+    return pt_score(pt, mass, w.mass, w.width, resolution=RESOLUTION)
+
+
+def w_shift(sample: WSample, corrections: GlobalCorrections, table: ScaleTable) -> WShift:
+    """The shift of the W mass, MeV, at each stage: of both charges together and of plus less minus."""
+    shift, error, slopes, of_table = [], [], [], []
+    for muons in sample.muons:
+        charge = np.full(muons.eta.size, float(muons.charge))
+        inside = (muons.eta >= table.eta_edges[0]) & (muons.eta < table.eta_edges[-1])
+        last = muons.after.copy()
+        last[inside] = correct_pt(table, muons.after[inside], muons.eta[inside], charge[inside])
+        found = [mass_shift(muons.score, muons.nominal, pt) for pt in (muons.before, muons.after, last)]
+        shift.append([value for value, _ in found])
+        error.append([spread for _, spread in found])
+        slopes.append(muons.slope)
+        of_table.append(_table_slope(muons, table, inside))
+    both = np.array([[0.5, 0.5], [1.0, -1.0]])
+    values, spread = both @ np.array(shift), np.sqrt(both**2 @ np.array(error) ** 2)
+    globally = _propagated(both @ np.array(slopes), corrections.covariance)
+    by_table = _propagated(both @ np.array(of_table), table.cov)
+    calibration = np.stack([np.zeros(2), globally, np.hypot(globally, by_table)], axis=1)
+    return WShift(
+        muons=int(sum(muons.eta.size for muons in sample.muons)), shift=1e3 * values, error=1e3 * spread,
+        calibration_error=1e3 * calibration,
+    )  # fmt: skip
+
+
+def _propagated(slopes: FloatArray, cov: FloatArray) -> FloatArray:
+    """(C,) errors of linear functions with slopes (C, F)."""
+    errors: FloatArray = np.sqrt(np.einsum("cf,fg,cg->c", slopes, cov, slopes))
+    return errors
+
+
+def _table_slope(muons: WMuons, table: ScaleTable, inside: np.ndarray) -> FloatArray:
+    """(3B,) GeV: d m / d (A, e, M)."""
+    weights = curvature_weights(muons.score, muons.after)[inside]
+    bins, pt = table.bin_index(muons.eta[inside]), muons.after[inside]
+    columns = (weights, -weights / pt, muons.charge * weights * pt)
+    return np.concatenate([np.bincount(bins, column, minlength=table.n_bins) for column in columns])
