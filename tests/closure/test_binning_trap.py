@@ -22,7 +22,7 @@ BINNING = Binning(
 FITS = BatchConfig(min_events=250)
 
 
-def generated(seed: int, resolution: ResolutionTable | None = None, n: int = 1_000_000) -> SimulatedDimuons:
+def generated(seed: int, resolution: ResolutionTable | None = None, n: int = 700_000) -> SimulatedDimuons:
     # the cut lies below the first bin, so that muons may enter it from there
     return generate_dimuons(DimuonSimulation(seed=seed, resolution=resolution, pt_min=3.5), n)
 
@@ -104,11 +104,11 @@ def test_passes_of_smearing_bring_simulation_to_the_data(sample: SimulatedDimuon
 
 @pytest.fixture(scope="module")
 def few() -> MassFits:
-    """60 000 fits of 200 events, sigma = 1.2 %, 10 % of background."""
+    """40 000 fits of 200 events, sigma = 1.2 %, 10 % of background."""
     edges = BINNING.mass_edges
     line = smeared_line(edges, fsr.line("jpsi", 2.4, 3.5, 0.005), 1.0, 0.012, gaussian_kernel)
     expected = 200.0 * (0.9 * line + 0.1 * exponential(edges, 1.0))
-    n = 60_000
+    n = 40_000
     counts = np.random.default_rng(5).poisson(expected, (n, 80)).astype(float)
     index = np.zeros((n, 4), dtype=np.int64)
     return fit_bins(
