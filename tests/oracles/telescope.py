@@ -5,7 +5,6 @@ import numpy as np
 from mucal.detector import SILICON, Detector, Modules, Passive
 from mucal.detector.field import uniform_field
 from mucal.track import Hits
-from mucal.track.hits import HitsTruth
 
 SIGMA_U, SIGMA_V = 1e-3, 2e-3
 """cm."""
@@ -39,17 +38,19 @@ def recorded(crossings: np.ndarray, states: np.ndarray, seed: int) -> Hits:
     crossings : (N, L, 2) cm  of every plane
     states    : (N, 5)        true, about the origin
     """
-    rng = np.random.default_rng(seed)
-    n, planes, _ = crossings.shape
-    measured = crossings + rng.normal(size=crossings.shape) * [SIGMA_U, SIGMA_V]
-    errors = rng.normal(size=(n, 5)) * [1.0, 1e-3, 1e-3, 0.01, 0.01]
+    errors = np.random.default_rng(seed).normal(size=crossings.shape) * [SIGMA_U, SIGMA_V]
+    return measured(crossings + errors, states, seed + 1, (SIGMA_U, SIGMA_V))
+
+
+def measured(places: np.ndarray, states: np.ndarray, seed: int, sigmas: tuple[float, float]) -> Hits:
+    """Hits as they were measured (N, L, 2) cm on every plane, with these errors (cm); seeds as in `recorded`."""
+    n, planes, _ = places.shape
+    errors = np.random.default_rng(seed).normal(size=(n, 5)) * [1.0, 1e-3, 1e-3, 0.01, 0.01]
     errors[:, 0] *= 0.01 * np.abs(states[:, 0])
     number, total = np.arange(n), n * planes
     return Hits(
         run=np.ones(n, int), lumi=np.ones(n, int), event=number, pair=np.full(n, -1),
         charge=np.sign(states[:, 0]).astype(int), seed=states + errors, seed_ref=np.zeros((n, 3)),
-        offsets=planes * np.arange(n + 1), module_id=np.tile(np.arange(planes), n), u=measured[..., 0].ravel(),
-        v=measured[..., 1].ravel(), sigma_u=np.full(total, SIGMA_U), sigma_v=np.full(total, SIGMA_V),
-        truth=HitsTruth(state=states, vertex=np.zeros((n, 3)), parent=np.zeros(n, int), mass=np.full(n, np.nan),
-                        hit_u=crossings[..., 0].ravel(), hit_v=crossings[..., 1].ravel()),
+        offsets=planes * np.arange(n + 1), module_id=np.tile(np.arange(planes), n), u=places[..., 0].ravel(),
+        v=places[..., 1].ravel(), sigma_u=np.full(total, sigmas[0]), sigma_v=np.full(total, sigmas[1]),
     )  # fmt: skip
