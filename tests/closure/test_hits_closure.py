@@ -227,6 +227,6 @@ def test_field_and_material_of_every_leg_beside_modes_and_groups(capsys):
                     f"(errors {1e5 * np.sqrt(np.diag(cov)).min():.0f} to {1e5 * np.sqrt(np.diag(cov)).max():.0f}), "
                     f"before {1e5 * before[cells].mean():+.0f}, {1e5 * np.abs(before[cells]).max():.0f}; p = {p:.2f}"
                 )
-                # a coherent field is no draw from independent priors on legs: theirs is 1e-4 of the field, see the study
+                # a coherent field is no draw from independent priors on legs: see the study
                 if name != "every module" or part == 1:
                     assert p > 1e-3
