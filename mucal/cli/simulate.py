@@ -41,8 +41,9 @@ def command(
 ) -> None:  # fmt: skip
     """Generate samples whose truth is known: dimuons, or the hits that muons leave in a distorted detector.
 
-    Dimuons are those of [generate] (default: the built-in closure of dimuons).  Hits are made where the configuration has [muons],
-    [hits] or [distortion], or with --hits; the true detector and a JSON file of what was done are written beside.
+    Dimuons are those of [generate] (default: the built-in closure of dimuons).  Hits are made where the configuration
+    has [muons], [hits] or [distortion], or with --hits; the true detector and a JSON file of what was done are written
+    beside.
     Units are GeV, cm, rad, tesla.  The same seed gives the same bytes, whatever --jobs.
     """
     if hits or (config is not None and stages().asks_for_hits(config)):

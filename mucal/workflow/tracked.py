@@ -32,7 +32,7 @@ from mucal.workflow.tracks_config import Tracked
 from mucal.workflow.true_detector import true_detector, true_parameters
 from mucal.workflow.w_muons import WSample, w_muons
 
-SHOWING: Final = ("closing", "w_muons", "momenta")
+SHOWING: Final = ("closing", "w_muons", "momenta", "probes")
 """Keys of the section that change nothing of the corrections."""
 
 
@@ -100,9 +100,10 @@ def track(config: Tracked, folder: Folder, detector: Detector, plain: Mapping[st
         lambda: refitted(config.sample(of_data=True), replace(refit, mass=None), true, tell=tell, stage="refit"),
     )  # fmt: skip
     probes, _ = folder.once(
-        "stages/probes.h5", ProbeBias, {**made_from, "last": key, "momenta": config.momenta},
+        "stages/probes.h5", ProbeBias, {**made_from, "last": key, "probes": [config.momenta, config.probes]},
         lambda: probe_bias(
-            true, replace(refit, theta=start.theta), corrections, momenta=config.momenta, eta_max=config.eta_max - 0.1
+            true, replace(refit, theta=start.theta), corrections, momenta=config.momenta, n=config.probes,
+            eta_max=config.eta_max - 0.1,
         ),
     )  # fmt: skip
     closing = tuple(

@@ -90,6 +90,7 @@ class Tracked:
     closing          : ``[[tracks.closing]]``: other resonances
     w_muons          : muons of W, of each charge; 0 for none
     momenta          : GeV  of the muons without noise that show the bias
+    probes           : of these at each momentum
     hits             : ``[tracks.hits]``: how muons are recorded
     refit            : ``[tracks.refit]``
     selection        : ``[tracks.selection]``: of the pairs that are summed
@@ -112,6 +113,7 @@ class Tracked:
     closing: tuple[ClosingSample, ...] = ()
     w_muons: int = 0
     momenta: tuple[float, ...] = (10.0, 40.0)
+    probes: int = 3000
     hits: HitSimulation = field(default_factory=lambda: HitSimulation(straggling="gaussian"))
     refit: RefitConfig = field(default_factory=RefitConfig)
     selection: PairSelection = field(default_factory=lambda: PairSelection(min_hits=8))

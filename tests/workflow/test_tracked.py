@@ -148,14 +148,20 @@ def test_the_mass_of_the_w_is_off_before_and_right_after(finished):
     w = load_run(out).tracks.w
     # 0.8 to 0.95 MeV of 80.4 GeV for every 1e-5 of momentum, as a fit of pT spectra has it
     assert -2e-3 * 0.95e5 - 4 * w.error[0, 0] < w.shift[0, 0] < -2e-3 * 0.80e5 + 4 * w.error[0, 0]
-    assert w.error[0, 0] < 30
+    assert w.shift[0, 0] < -4 * w.error[0, 0]
     for i in (1, 2):
         assert np.all(np.abs(w.shift[:, i]) < 4 * w.total_error[:, i])
 
 
-TINY = CONFIG.replace("3_000", "500").replace("= 700", "= 150").replace("w_muons = 150", "w_muons = 40").replace(
-    '[massfit]\nresonance = "jpsi"', '[massfit]\nresonance = "jpsi"\nmin_events = 100'
-).replace("slope = 0.0 }", "slope = 0.0 }\nmin_events = 50")  # fmt: skip
+TINY = CONFIG
+for _usual, _few in (
+    ("3_000", "400"), ("misalignment", "probes = 400\nmisalignment"), ("= 700", "= 150"),
+    ("w_muons = 150", "w_muons = 40"), ("[scale]", "min_events = 100\n[scale]"),
+    ("slope = 0.0 }", "slope = 0.0 }\nmin_events = 50"),
+):  # fmt: skip
+    assert _usual in TINY
+    TINY = TINY.replace(_usual, _few)
+
 STAGES = (
     "simulation_pairs", "reference", "sums_0", "pairs_before", "corrections_0", "sums_1", "corrections_1",
     "pairs_after", "probes", "upsilon1s_simulation", "upsilon1s_before", "upsilon1s_after", "upsilon1s_slope",
@@ -183,7 +189,14 @@ def test_two_threads_give_the_bytes_of_one(tiny, tmp_path):
     assert bytes_of(tmp_path / "out") == bytes_of(tiny / "out")
 
 
-@pytest.mark.parametrize("stopped_at", ["simulation_pairs", "pairs_before", "sums_1", "upsilon1s_before", "scale_0"])
+@pytest.mark.parametrize(
+    "stopped_at",
+    [
+        "pairs_before",
+        "w_muons",
+        *(pytest.param(s, marks=pytest.mark.slow) for s in STAGES if s not in ("pairs_before", "w_muons")),
+    ],
+)
 def test_a_run_stopped_at_any_stage_goes_on_to_the_same_bytes(tiny, tmp_path, stopped_at):
     out = tmp_path / "out"
     shutil.copytree(tiny / "out", out)
