@@ -217,7 +217,7 @@ def _lines(path: Path) -> Iterator[tuple[int, list[str]]]:
         with opener(path, "rb") as stream:
             raw = stream.read(MAX_BYTES + 1)
     except (OSError, EOFError) as error:
-        raise InputError(f"cannot be read: {error}", kind="input.unreadable", where={"file": path}) from error
+        raise InputError(f"cannot be read: {error}", kind="input.roccor", where={"file": path}) from error
     if len(raw) > MAX_BYTES:
         raise InputError(f"larger than {MAX_BYTES} bytes", kind="input.too_large", where={"file": path})
     for number, line in enumerate(raw.decode("ascii", "replace").splitlines(), start=1):

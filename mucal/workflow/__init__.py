@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from mucal.workflow.description import describe
     from mucal.workflow.outcome import Outcome
     from mucal.workflow.progress import Event, Tell, silent
-    from mucal.workflow.single import check, derive_scale, fit_masses, fit_summary, simulate
+    from mucal.workflow.single import check, derive_closure, derive_scale, fit_masses, fit_summary, simulate
     from mucal.workflow.threads import at_most
     from mucal.workflow.verification import verify
 
@@ -29,6 +29,7 @@ _PLACES: Final = {
     "at_most": "mucal.workflow.threads",
     "bundle_of": "mucal.workflow.application",
     "check": "mucal.workflow.single",
+    "derive_closure": "mucal.workflow.single",
     "derive_scale": "mucal.workflow.single",
     "describe": "mucal.workflow.description",
     "fit_masses": "mucal.workflow.single",
@@ -51,6 +52,7 @@ __all__ = [
     "at_most",
     "bundle_of",
     "check",
+    "derive_closure",
     "derive_scale",
     "describe",
     "fit_masses",

@@ -12,7 +12,7 @@ from mucal.errors import InputError
 from mucal.io import read_json
 from mucal.ledger import Ledger
 from mucal.massfit import MassFits, SpectrumFit
-from mucal.scale import ResolutionTable, ScaleTable, coherent_shift
+from mucal.scale import Closure, ResolutionTable, ScaleTable, coherent_shift
 from mucal.scale.recovery import Recovery
 from mucal.store import Result, is_result, read_header
 from mucal.workflow.application import bundle_of
@@ -75,6 +75,17 @@ def _fits(fits: MassFits) -> Lines:
     ]
 
 
+def _closure(closure: Closure) -> Lines:
+    errors = np.sqrt(np.diag(closure.cov)).reshape(2, -1)
+    pulls = closure.residual / errors.ravel()
+    return [
+        f"  {closure.resonance}, {closure.n_bins} eta bins: A of {closure.A.min():.2g} to {closure.A.max():.2g}, M of "
+        f"{closure.M.min():.2g} to {closure.M.max():.2g} 1/GeV; median errors {np.median(errors[0]):.2g}, "
+        f"{np.median(errors[1]):.2g} 1/GeV; rms of the pulls {np.sqrt(np.mean(pulls**2)):.2f}",
+        f"  chi2/ndf of the equations {closure.chi2:.1f}/{closure.ndf}",
+    ]
+
+
 def _scale(table: ScaleTable) -> Lines:
     errors = np.sqrt(np.clip(np.diag(table.cov), 0, None)).reshape(3, -1)
     lines = [
@@ -126,6 +137,7 @@ def _spectrum(fit: SpectrumFit) -> Lines:
 _DESCRIBED: Final[Mapping[str, tuple[type[Result], Callable[[Any], Lines]]]] = {
     "MassFits": (MassFits, _fits),
     "ScaleTable": (ScaleTable, _scale),
+    "Closure": (Closure, _closure),
     "ResolutionTable": (ResolutionTable, _resolution),
     "Calibration": (Calibration, _calibration),
     "Recovery": (Recovery, _recovery),

@@ -10,7 +10,7 @@ from mucal.errors import ConfigError, InputError
 from mucal.io import check_dimuons, write_dimuons
 from mucal.ledger import Ledger
 from mucal.massfit import MassFits, window_warnings
-from mucal.scale import ScaleTable
+from mucal.scale import Closure, ScaleTable, close
 from mucal.store import Provenance
 from mucal.track import Dimuons
 from mucal.workflow.chain import fit_histograms, inputs_of, ledgers_of, quality_line, solve, sources
@@ -62,17 +62,29 @@ def _source(analysis: Analysis, sample: str) -> Source:
 
 def derive_scale(data: str | Path, simulation: str | Path | None, analysis: Analysis) -> ScaleTable:
     """The scale table from files of mass fits, with their provenance."""
-    fits = MassFits.load(data)
-    reference = None if simulation is None else MassFits.load(simulation)
+    fits, reference = _fits(data, simulation)
     table = solve(fits, reference, analysis.scale)
-    own = table.provenance
-    return table.with_provenance(
-        Provenance(
-            configuration={**fits.provenance.configuration, "scale": dict(own.configuration)},
-            seed=fits.provenance.seed,
-            inputs={**fits.provenance.inputs, **({} if reference is None else reference.provenance.inputs)},
-            ledgers={**fits.provenance.ledgers, **own.ledgers},
-        )
+    return table.with_provenance(_solved(table.provenance, fits, reference))
+
+
+def derive_closure(data: str | Path, simulation: str | Path | None, analysis: Analysis) -> Closure:
+    """The closure from files of mass fits of corrected pairs, with their provenance."""
+    fits, reference = _fits(data, simulation)
+    found = close(fits, reference, analysis.scale)
+    return found.with_provenance(_solved(found.provenance, fits, reference))
+
+
+def _fits(data: str | Path, simulation: str | Path | None) -> tuple[MassFits, MassFits | None]:
+    return MassFits.load(data), None if simulation is None else MassFits.load(simulation)
+
+
+def _solved(own: Provenance, fits: MassFits, reference: MassFits | None) -> Provenance:
+    """That of a system of equations, and of the fits that it is made of."""
+    return Provenance(
+        configuration={**fits.provenance.configuration, "scale": dict(own.configuration)},
+        seed=fits.provenance.seed,
+        inputs={**fits.provenance.inputs, **({} if reference is None else reference.provenance.inputs)},
+        ledgers={**fits.provenance.ledgers, **own.ledgers},
     )
 
 

@@ -14,8 +14,9 @@ import uproot
 
 from mucal import load, workflow
 from mucal.errors import NotCertified
+from mucal.io import read_roccor
 from mucal.massfit import MassFits
-from mucal.scale import ScaleTable
+from mucal.scale import Closure, ScaleTable
 
 
 def test_run_without_a_configuration_recovers_what_it_injected(closure: Path):
@@ -67,6 +68,19 @@ def test_massfit_then_scale(mucal, events, config, tmp_path: Path):
     assert mucal("scale", fits, "--config", config, "-o", table, "--overwrite").code == 0
 
 
+def test_a_closure_and_a_table_of_the_fits(mucal, events, config, tmp_path: Path):
+    fits, found, table = tmp_path / "massfit.h5", tmp_path / "closure.h5", tmp_path / "fits.parquet"
+    assert mucal("massfit", events, "--config", config, "-o", fits, "--table", table).code == 0
+    assert pq.read_table(table).num_rows == MassFits.load(fits).histograms.n_bins
+    ended = mucal("scale", fits, "--closure", "--config", config, "-o", found)
+    assert ended.code == 0
+    assert "rms of the pulls" in ended.out
+    closure = Closure.load(found)
+    assert closure.resonance == "jpsi"
+    assert closure.provenance.inputs == MassFits.load(fits).provenance.inputs
+    assert np.all(np.diag(closure.cov) > 0)
+
+
 def test_json_is_one_object_on_standard_output(mucal, events, config, tmp_path: Path):
     ended = mucal("massfit", events, "--config", config, "-o", tmp_path / "massfit.h5", "--json")
     assert json.loads(ended.out)["type"] == "MassFits"
@@ -111,8 +125,9 @@ def test_simulate_gives_the_same_bytes_for_the_same_seed(mucal, tmp_path: Path):
 
 
 def test_export_writes_the_release_again(mucal, closure: Path, tmp_path: Path):
-    assert mucal("export", closure, "-o", tmp_path / "release").code == 0
+    assert mucal("export", closure, "-o", tmp_path / "release", "--roccor", tmp_path / "roccor.txt").code == 0
     assert mucal("verify", tmp_path / "release").code == 0
+    assert read_roccor(tmp_path / "roccor.txt").M_R.shape[1:3] == (2, load(closure / "calibration").scale.n_bins)
 
 
 @pytest.mark.parametrize("name", ["", "scale.h5", "massfit.h5", "recovery.h5", "resolution.h5", "calibration",
