@@ -61,7 +61,7 @@ def _hits(
     out: str, overwrite: bool,
 ) -> None:  # fmt: skip
     given = (f"muons.events={events}",) if events is not None else ()
-    run = stages().load_hit_run(config, settings=(*settings, *given), seed=seed, preset="dimuons")
+    run = stages().load_hit_run(config, settings=(*settings, *given), seed=seed)
     with listening(as_json=as_json) as tell:
         ledgers = stages().simulate_hit_files(run, out, jobs=jobs, overwrite=overwrite, tell=tell)
     plain = {"output": out, "ledgers": {name: ledger.to_dict() for name, ledger in ledgers.items()}}
