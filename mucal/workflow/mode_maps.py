@@ -62,7 +62,8 @@ def mode_bias(
     """
     used = [patterns.names.index(name) for name in modes.templates]
     vectors = np.concatenate([modes.modes, patterns.vectors[:, used] * modes.error], axis=1)
-    names = (*(f"mode {i}: {name}" for i, name in enumerate(modes.names())), *modes.templates)
+    likeness = (name.partition(",")[0] for name in modes.names())  # the template, or the leading parameter
+    names = (*(f"mode {i}: {name}" for i, name in enumerate(likeness)), *modes.templates)
     return bias_map(
         names, vectors, probe_tracks(refit, momenta, n), eta_edges=np.linspace(-ETA_MAX, ETA_MAX, N_ETA + 1),
         phi_edges=np.linspace(-np.pi, np.pi, N_PHI + 1), pt_edges=_between(momenta),
