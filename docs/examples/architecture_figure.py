@@ -27,7 +27,8 @@ ROOMS = {
 }
 ARROWS = [
     ("simulation", "refit", "Hits"), ("io", "refit", ""), ("io", "massfit", "Dimuons"),
-    ("refit", "globalcor", "derivatives"), ("globalcor", "refit", ""), ("refit", "massfit", "Dimuons"), ("massfit", "scale", "MassFits"),
+    ("refit", "globalcor", "derivatives"), ("globalcor", "refit", ""),
+    ("refit", "massfit", "Dimuons"), ("massfit", "scale", "MassFits"),
     ("scale", "calibration", "tables"), ("calibration", "templates", "nuisances"),
     ("efficiency", "templates", "factors"), ("templates", "likelihood", "Model"), ("likelihood", "wmass", "FitResult"),
 ]  # fmt: skip
