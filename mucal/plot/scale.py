@@ -25,14 +25,18 @@ def scale_figure(
     """The parameters against eta, one panel each: points with statistical errors, the injected truth as a line.
 
     tables     : legend -> table; all on the same parameters, their eta bins may differ
-    truth      : what was injected, if known
+    truth      : what was injected, if known; it may stand alone
     parameters : panels to show
+
+    Raises ValueError if there is neither a table nor a truth.
     """
+    shown = next(iter(tables.values()), truth)
+    if shown is None:
+        raise ValueError("no table to draw: give one, or what was injected")
     with style():
         figure, axes = panels(
             len(parameters), width=6.4, height=1.1 + 1.95 * len(parameters), sharex=True, squeeze=False
         )
-        table_edges = next(iter(tables.values())).eta_edges
         for axis, name in zip(axes[:, 0], parameters, strict=True):
             factor, text = SCALES[name]
             axis.axhline(0.0, color="#9c9ca1", linewidth=0.8, zorder=0)
@@ -45,10 +49,10 @@ def scale_figure(
                 _points(axis, table, name, factor, colour, legend)
             axis.set_ylabel(text)
             axis.margins(y=0.18)
-            axis.set_xlim(table_edges[0], table_edges[-1])
+            axis.set_xlim(shown.eta_edges[0], shown.eta_edges[-1])
         if truth is not None or len(tables) > 1:
             _legend_above(axes[0, 0])
-        axes[-1, 0].set_xlabel(_eta_label(table_edges))
+        axes[-1, 0].set_xlabel(_eta_label(shown.eta_edges))
         figure.align_ylabels(axes[:, 0])
     return figure
 
