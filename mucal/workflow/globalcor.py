@@ -14,7 +14,7 @@ import numpy as np
 
 from mucal.detector import Detector, barrel, cms_like
 from mucal.detector.field import harmonic_modes
-from mucal.errors import ConfigError, InputError
+from mucal.errors import ConfigError, InputError, NotCertified
 from mucal.globalcor import (
     CMS_2016,
     REDUCED,
@@ -56,6 +56,10 @@ from mucal.workflow.mode_maps import bias_lines, mode_bias, save_bias_figures
 from mucal.workflow.progress import Event, Tell, silent
 from mucal.workflow.toml_text import overlay, parse_toml, read_toml
 from mucal.workflow.validate import build
+
+REPRODUCED: Final = 0.1
+"""Share of its own error by which a reference mass may differ from the one that its pairs were selected with."""
+MOST_REFERENCES: Final = 12
 
 BUILT_IN: Final = {"cms-like": cms_like, "barrel": barrel}
 CHOICES: Final = {"cms2016": CMS_2016, "reduced": REDUCED}
@@ -284,13 +288,32 @@ def derive_reference(
     paths: Sequence[str | Path], config: GlobalcorConfig, *, pt_edges: Sequence[float] = (), jobs: int | None = None,
     tell: Tell = silent,
 ) -> MassReference:  # fmt: skip
-    """The mass that a constraint may assume, from simulated hits; see `hit_sums.reference_of_hits`."""
+    """The mass that a constraint may assume, from simulated hits; see `hit_sums.reference_of_hits`.
+
+    The cut on chi2 of the constrained fit depends on the mass that it assumes: with a wider one more radiating pairs
+    pass.  So the hits are fitted, first with the middle of the window, until the reference moves by less than
+    `REPRODUCED` of its error.  Derived in docs/physics/pairs.md.
+
+    Raises NotCertified if it still moves after `MOST_REFERENCES` fits, InputError for hits without truth.
+    """
     detector = detector_of(config.detector)
     mean = sum(config.selection.window) / 2 if config.mass is None else config.mass
     width = (config.selection.window[1] - config.selection.window[0]) / 10 if config.width is None else config.width
     nothing = build_registry(detector, ())
-    refit = replace(refit_of(config, nothing, jobs=jobs), mass=MassReference.constant(mean, width))
-    return reference_of_hits(paths, refit, columns=HitsInput(chunk_rows=2 * config.chunk), pt_edges=pt_edges, tell=tell)
+    refit, columns = refit_of(config, nothing, jobs=jobs), HitsInput(chunk_rows=2 * config.chunk)
+    last = MassReference.constant(mean, width)
+    for _ in range(MOST_REFERENCES):
+        found = reference_of_hits(paths, replace(refit, mass=last), columns=columns, pt_edges=pt_edges, tell=tell)
+        same = found.n_pairs.size == last.n_pairs.size
+        moved = float(np.max(np.abs(found.m_ref - last.m_ref) / found.error)) if same else 1.0
+        if moved < REPRODUCED:
+            return found
+        last = found
+    raise NotCertified(
+        f"the reference mass still moves by {moved:.2g} of its error after {MOST_REFERENCES} fits",
+        kind="globalcor.reference",
+        do="widen the cut on chi2 per degree of freedom, or simulate more pairs",
+    )
 
 
 def first_failed(sums: NormalEquations, paths: Sequence[str | Path]) -> str:

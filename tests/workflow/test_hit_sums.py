@@ -12,6 +12,7 @@ from mucal.globalcor import AccumulateConfig, Chunk, Family, Refit, build_regist
 from mucal.io import HitsInput, open_hits, write_hits
 from mucal.refit import MassReference, PairSelection, RefitConfig
 from mucal.simulation import HitSimulation, MuonGeneration, generate_muons, simulate_hits
+from mucal.workflow.globalcor import REPRODUCED, GlobalcorConfig, derive_reference
 from mucal.workflow.hit_sums import FileBlocks, HitBlocks, accumulate_hits, digest_of, reference_of_hits
 
 COLUMNS = HitsInput(chunk_rows=60)
@@ -108,3 +109,14 @@ def test_reference_mass_needs_the_truth(files, refit, tmp_path):
     write_hits(tmp_path / "recorded.parquet", replace(hits, truth=None))
     with pytest.raises(InputError, match="do not say what was generated"):
         reference_of_hits([tmp_path / "recorded.parquet"], refit, columns=COLUMNS)
+
+
+def test_the_reference_mass_reproduces_itself(files, refit):
+    # the cut on chi2 of the constrained fit depends on the mass: one selection with a wide one is not the fit's own
+    config = GlobalcorConfig(detector="barrel", selection=refit.selection, refit=refit.config)
+    found = derive_reference(files, config)
+    again = reference_of_hits(files, replace(refit, mass=found), columns=COLUMNS)
+    wide = reference_of_hits(files, replace(refit, mass=MassReference.constant(3.1, 0.04)), columns=COLUMNS)
+    assert abs(again.m_ref[0] - found.m_ref[0]) < REPRODUCED * found.error[0]
+    assert again.n_pairs[0] < wide.n_pairs[0]
+    assert wide.m_ref[0] < found.m_ref[0]  # those that a wide one lets pass have radiated
