@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from mucal.workflow.progress import Event, Tell, silent
     from mucal.workflow.single import check, derive_closure, derive_scale, fit_masses, fit_summary, simulate
     from mucal.workflow.threads import at_most
-    from mucal.workflow.verification import verify
+    from mucal.workflow.verification import verify, verify_against
 
 # Imported on first use: one stage does not wait for the libraries of the others.
 _PLACES: Final = {
@@ -40,6 +40,7 @@ _PLACES: Final = {
     "silent": "mucal.workflow.progress",
     "simulate": "mucal.workflow.single",
     "verify": "mucal.workflow.verification",
+    "verify_against": "mucal.workflow.verification",
     "write_report": "mucal.workflow.calibration_run",
 }
 
@@ -63,6 +64,7 @@ __all__ = [
     "silent",
     "simulate",
     "verify",
+    "verify_against",
     "write_report",
 ]
 

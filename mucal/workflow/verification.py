@@ -2,15 +2,17 @@
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path, PurePosixPath
-from typing import Final
+from typing import Any, Final
 
 from mucal import __version__
 from mucal.calibration import verify_bundle
+from mucal.calibration.agreement import TOLERANCE, compare_releases
 from mucal.calibration.manifest import is_plain_name, manifest_bytes, read_digested
 from mucal.errors import InputError, VerificationError
 from mucal.io.file_magic import refuse_objects
 from mucal.store import is_result, sha256, write_bytes
 from mucal.store import verify as verify_result
+from mucal.workflow.application import bundle_of
 from mucal.workflow.stages import DIGESTS, LOCK, RESULT
 
 FINE: Final = ("ok", "extra", "not covered")
@@ -43,6 +45,21 @@ def verify(paths: Iterable[str | Path]) -> dict[str, str]:
             "there is nothing to verify", kind="input.nothing", where={"paths": ", ".join(map(str, paths))}
         )
     return states
+
+
+def verify_against(
+    path: str | Path, reference: str | Path, tolerance: float | None = None
+) -> tuple[dict[str, Any], list[str]]:
+    """Whether a calibration, or that of a run, agrees with another one: as plain values, and as lines for people.
+
+    tolerance : largest difference of any number, in standard errors; None for 1e-6
+
+    Raises VerificationError if they do not agree or one is damaged, InputError for what is no calibration.
+    """
+    found = compare_releases(bundle_of(path), bundle_of(reference))
+    found.require(TOLERANCE if tolerance is None else tolerance)
+    plain = {"status": "ok", "same_bytes": found.same_bytes, "files": dict(found.files), "apart": dict(found.apart)}
+    return plain, found.lines()
 
 
 def enumerate_lines(wrong: Mapping[str, str]) -> Iterable[tuple[str, str]]:

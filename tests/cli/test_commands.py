@@ -204,6 +204,14 @@ def test_verify_finds_a_changed_bit(mucal, closure: Path, tmp_path: Path):
     assert "scale.h5" in ended.err
 
 
+def test_verify_against_a_release_says_whether_bytes_agree(mucal, closure: Path, tmp_path: Path):
+    assert mucal("export", closure, "-o", tmp_path / "release").code == 0
+    ended = mucal("verify", closure, "--against", tmp_path / "release")
+    assert ended.code == 0
+    assert "the same bytes in all 6 files of both; only one has report.html" in ended.out
+    assert mucal("verify", closure, closure, "--against", tmp_path / "release").code == 2
+
+
 def test_report_writes_the_same_page_again(mucal, closure: Path):
     before = (closure / "report.html").read_bytes()
     assert mucal("report", closure).code == 0
