@@ -5,9 +5,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import settings
 
 from mucal.calibration import Calibration, CalibrationConfig, assemble
 from mucal.scale import Closure, PixelMultiplicity, ResolutionTable, ScaleTable
+
+settings.register_profile("mucal", deadline=None)  # a busy machine is no counterexample
+settings.load_profile("mucal")
 
 
 @pytest.fixture(scope="session")

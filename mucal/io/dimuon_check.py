@@ -22,6 +22,8 @@ from mucal.io.event_files import (
 )
 from mucal.io.event_table import Chunk, Column, EventTable, Jagged
 from mucal.io.file_head import HEAD_ROWS, Head, check_units, read_head
+from mucal.io.runs import read_certified
+from mucal.io.siblings import missing_siblings
 from mucal.ledger import Ledger
 
 
@@ -65,10 +67,12 @@ class CheckReport:
 
     files    : one entry a file, in order
     problems : errors that concern several files, as the same file given twice
+    warnings : what concerns several files and is allowed, as files of a series that are not given
     """
 
     files: tuple[FileCheck, ...]
     problems: tuple[InputError, ...] = ()
+    warnings: tuple[str, ...] = ()
 
     @property
     def ok(self) -> bool:
@@ -78,6 +82,7 @@ class CheckReport:
     def lines(self) -> list[str]:
         """The report as text, one finding a line."""
         lines = [f"problem  {error.what}" for error in self.problems]
+        lines += [f"warning  {text}" for text in self.warnings]
         for f in self.files:
             lines += _file_lines(f)
         good = sum(f.problem is None for f in self.files)
@@ -96,7 +101,17 @@ def check_dimuons(files: str | Path | Sequence[str | Path], config: DimuonInput)
         check_distinct(paths)
     except InputError as error:
         problems.append(error)
-    return CheckReport(files=tuple(_check_file(path, config) for path in paths), problems=tuple(problems))
+    try:
+        if config.certified is not None:
+            read_certified(config.certified)
+    except InputError as error:
+        problems.append(error)
+        config = replace(config, certified=None)
+    return CheckReport(
+        files=tuple(_check_file(path, config) for path in paths),
+        problems=tuple(problems),
+        warnings=tuple(missing_siblings([path for path in paths if path.parent.is_dir()])),
+    )
 
 
 def _check_file(path: Path, config: DimuonInput) -> FileCheck:

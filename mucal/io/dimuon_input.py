@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Final, Literal
 
+from mucal.io.runs import check_eras
 from mucal.io.selection import Selection, parse_selection
 
 Name = str | tuple[str, str]
@@ -86,6 +87,8 @@ class DimuonInput:
     mass_range       : GeV, low <= mass < high; pairs outside are rejected as ``window``
     check_mass       : GeV; a pair whose masses from pt, eta, phi, from px, py, pz, e and from the mass column differ
                        by more is rejected as ``inconsistent:mass``
+    certified        : JSON file of certified runs and luminosity sections; other events are rejected as ``uncertified``
+    eras             : name -> first and last run; a run of no era is refused, and each era is counted by itself
     max_bad_fraction : of events with NaN, absurd values or a charge other than +-1; above it reading fails
     duplicates       : the same pair twice: "refuse" fails, "first" keeps the first (and reads everything twice)
     defaults         : column -> value in files that lack it, for run, lumi, event and selected columns
@@ -104,6 +107,8 @@ class DimuonInput:
     eta_max: float | None = None
     mass_range: tuple[float, float] | None = None
     check_mass: float | None = None
+    certified: str | None = None
+    eras: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     max_bad_fraction: float = 0.01
     duplicates: Literal["refuse", "first"] = "refuse"
     defaults: Mapping[str, float] = field(default_factory=dict)
@@ -114,6 +119,7 @@ class DimuonInput:
     def __post_init__(self) -> None:
         self._check_names()
         self._check_numbers()
+        self._check_runs()
         self.selections()
 
     def _check_names(self) -> None:
@@ -149,6 +155,13 @@ class DimuonInput:
         estimates = [self.columns.pt, self.columns.px, self.columns.e, self.columns.mass]
         if self.check_mass is not None and sum(name is not None for name in estimates) < 2:
             raise ValueError("check_mass needs a second source of the mass: px, py, pz, e or mass")
+
+    def _check_runs(self) -> None:
+        check_eras(self.eras)
+        for key, wanted, columns in (("eras", self.eras, ("run",)), ("certified", self.certified, ("run", "lumi"))):
+            lacking = [column for column in columns if getattr(self.columns, column) is None]
+            if wanted and lacking:
+                raise ValueError(f"{key} needs columns.{lacking[0]}, which is not named")
 
     def selections(self) -> tuple[Selection, ...]:
         """The parsed `select`, in order."""

@@ -26,6 +26,8 @@ from mucal.io.event_table import EventTable, file_ledger
 from mucal.io.file_head import check_units
 from mucal.io.muon_lists import MuonLists, muon_lists
 from mucal.io.pairing import Pairs, make_pairs
+from mucal.io.runs import era_of, read_certified, refuse_no_era
+from mucal.io.siblings import missing_siblings
 from mucal.ledger import EXAMPLES_KEPT, Ledger
 from mucal.store import sha256
 from mucal.track import Dimuons
@@ -39,7 +41,7 @@ class DimuonSource:
 
     Iterating gives `Dimuons` of at most about `chunk_rows` pairs and starts anew each time.  While it runs, `ledger`
     holds the counts so far; read = used + rejected, always.  At the end it raises InputError if more than
-    `max_bad_fraction` of the events were bad, or if pairs came twice (`duplicates`).
+    `max_bad_fraction` of the events were bad, if pairs came twice (`duplicates`), or if a run belongs to no era.
 
     files       : the opened tables: path, format, tree, entries, columns
     entries     : rows in all
@@ -57,6 +59,13 @@ class DimuonSource:
         self.entries = sum(table.entries for table in files)
         self._unit = "pairs" if config.layout == "pair" else "events"
         self._ledger = Ledger(unit=self._unit)
+        self._eras = dict.fromkeys(config.eras, Ledger(unit=self._unit))
+        self._certified = None if config.certified is None else read_certified(config.certified)
+
+    @property
+    def era_ledgers(self) -> Mapping[str, Ledger]:
+        """Era -> its counts, of the iteration that runs or ran last."""
+        return self._eras
 
     @property
     def ledger(self) -> Ledger:
@@ -96,10 +105,11 @@ class DimuonSource:
 
     def _stream(self, spool: DuplicateSpool | None, repeats: Repeats | None) -> Iterator[Dimuons]:
         self._ledger = Ledger(unit=self._unit)
+        self._eras = dict.fromkeys(self.config.eras, self._ledger)
         offset = 0
         for table in self.files:
             for lists in muon_lists(table, self.config, self.config.chunk_rows):
-                pairs = make_pairs(lists, self.config)
+                pairs = make_pairs(lists, self.config, self._certified)
                 sequence = offset + lists.entry[pairs.kept]
                 if repeats is not None:
                     pairs, sequence = _without_repeats(pairs, sequence, repeats)
@@ -108,10 +118,22 @@ class DimuonSource:
                     spool.add(dimuons, sequence)
                 total = self._ledger + _chunk_ledger(table, lists, pairs, self._unit)
                 self._ledger = _in_order(total, pairs.reasons)
+                self._count_eras(lists, pairs)
                 yield dimuons
             offset += table.entries
 
+    def _count_eras(self, lists: MuonLists, pairs: Pairs) -> None:
+        if not self.config.eras:
+            return
+        era = era_of(lists.ids["run"], self.config.eras)
+        for i, name in enumerate(self.config.eras):
+            counts = np.bincount(pairs.reason[era == i], minlength=len(pairs.reasons))
+            rejected = {reason: int(n) for reason, n in zip(pairs.reasons[1:], counts[1:], strict=True) if n}
+            found = Ledger(unit=self._unit, read=int(counts.sum()), used=int(counts[0]), rejected=rejected)
+            self._eras[name] = _in_order(self._eras[name] + found, pairs.reasons)
+
     def _refuse_bad(self) -> None:
+        refuse_no_era(self._ledger, self.config.eras)
         bad = {r: n for r, n in self._ledger.rejected.items() if r.startswith(BAD) or r == "charge"}
         count, limit = sum(bad.values()), self.config.max_bad_fraction
         if count > limit * self._ledger.read:
@@ -181,6 +203,7 @@ def _with_columns(
 
 def _notes(tables: Sequence[EventTable], config: DimuonInput, skipped: Sequence[tuple[Path, InputError]]) -> list[str]:
     notes = [f"skipped {path}: {error.what}" for path, error in skipped]
+    notes += missing_siblings([*(table.path for table in tables), *(path for path, _ in skipped)])
     if config.columns.event is None:
         notes.append("columns names no event number: the same pair twice is not noticed")
     for table in tables:

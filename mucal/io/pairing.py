@@ -4,9 +4,10 @@ The rule: the highest-pT mu+ goes with the highest-pT mu-, among the muons that 
 Like-sign pairs (charge = "same"): the first two muons of one charge met on the way down in pT.  Either (charge =
 "any"): the two of highest pT.  Of muons with equal pT the one first in the file counts as higher.
 
-An event's reason is the first that applies, in this order: fewer_than_two_muons; the selections, as listed (a NaN in
-an event's own column is nonfinite:COLUMN; a muon with NaN passes no selection); nonfinite and range of each quantity,
-and charge, where any muon that is left has a bad value; acceptance; same_charge; inconsistent:mass; window.
+An event's reason is the first that applies, in this order: no_era; uncertified; fewer_than_two_muons; the selections,
+as listed (a NaN in an event's own column is nonfinite:COLUMN; a muon with NaN passes no selection); nonfinite and range
+of each quantity, and charge, where any muon that is left has a bad value; acceptance; same_charge; inconsistent:mass;
+window.
 """
 
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ import numpy as np
 from mucal.arrays import BoolArray, FloatArray, IntArray
 from mucal.io.dimuon_input import CARTESIAN, IDS, POLAR, DimuonInput
 from mucal.io.muon_lists import MuonLists
+from mucal.io.runs import NO_ERA, UNCERTIFIED, CertifiedRuns, era_of
 from mucal.track import Dimuons, invariant_mass
 
 MAX_MOMENTUM: Final = 1e5
@@ -61,9 +63,13 @@ class _Sieve:
         return undecided
 
 
-def make_pairs(lists: MuonLists, config: DimuonInput) -> Pairs:
+def make_pairs(lists: MuonLists, config: DimuonInput, certified: CertifiedRuns | None = None) -> Pairs:
     """The pair of each event, or the reason why there is none."""
     sieve = _Sieve(len(lists))
+    if config.eras:
+        sieve.reject(era_of(lists.ids["run"], config.eras) < 0, NO_ERA)
+    if certified is not None:
+        sieve.reject(~certified.hold(lists.ids["run"], lists.ids["lumi"]), UNCERTIFIED)
     candidate = np.ones(lists.event_of.size, dtype=bool)
     sieve.reject(_count(lists, candidate) < 2, "fewer_than_two_muons")
     candidate = _apply_selections(lists, config, sieve, candidate)

@@ -66,6 +66,8 @@ def sample_of(document: TomlText, name: str, files: tuple[Path, ...]) -> Sample:
     start = f"{name}."
     places = {key.removeprefix(start): document.place(key) for key in document.lines if key.startswith(start)}
     config = build(DimuonInput, values, document, name)
+    if config.certified is not None:
+        config = replace(config, certified=str(document.folder / Path(config.certified).expanduser()))
     paths = files or tuple(found for item in listed for found in _found(document, f"{name}.files", item))
     return Sample(files=paths, input=_with_places(config, places))
 
