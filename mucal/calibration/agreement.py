@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from mucal.arrays import FloatArray
+from mucal.arrays import FloatArray, same_edges
 from mucal.calibration.manifest import OWN_DIGEST, TABLES, read_manifest, verify_bundle
 from mucal.calibration.product import Calibration
 from mucal.errors import VerificationError
@@ -135,7 +135,7 @@ def _without_digests(manifest: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _same_bins(one: Any, other: Any) -> bool:
-    return np.array_equal(one.eta_edges, other.eta_edges)
+    return same_edges(one.eta_edges, other.eta_edges)
 
 
 def _furthest(one: FloatArray, other: FloatArray, errors: FloatArray) -> float:

@@ -6,7 +6,7 @@ from typing import Any, Final, Literal
 
 import numpy as np
 
-from mucal.arrays import FloatArray
+from mucal.arrays import FloatArray, same_edges
 from mucal.errors import InputError
 from mucal.likelihood.channel import Channel
 
@@ -98,7 +98,23 @@ def _values(histogram: Any, channel: Channel, process: str) -> FloatArray:
             kind="likelihood.template_shape",
             where={"channel": channel.name, "process": process},
         )
+    _check_axes(histogram, channel, process)
     return values.ravel()
+
+
+def _check_axes(histogram: Any, channel: Channel, process: str) -> None:
+    """The bins are those of the channel, up to the last bits of their edges; arrays state none."""
+    for axis, name, edges in zip(getattr(histogram, "axes", ()), channel.axes, channel.edges, strict=False):
+        found = _edges(axis)
+        if not same_edges(found, edges):
+            i = int(np.argmax(np.abs(np.subtract(found, edges))))
+            raise InputError(
+                f"template has other bins than its channel: edge {i} of axis '{name}' is {found[i]!r}, "
+                f"expected {edges[i]!r}",
+                kind="likelihood.template_axes",
+                where={"channel": channel.name, "process": process},
+                do="fill all histograms of a channel with one binning",
+            )
 
 
 def _variances(histogram: Any, channel: Channel) -> FloatArray:

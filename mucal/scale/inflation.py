@@ -18,7 +18,7 @@ from scipy.linalg import block_diag, cholesky, eigh, solve_triangular
 from scipy.optimize import brentq
 from scipy.special import chdtrc, erfcinv
 
-from mucal.arrays import FloatArray
+from mucal.arrays import FloatArray, same_edges
 from mucal.scale.closure import Closure
 from mucal.scale.table import ScaleTable
 from mucal.store import Result
@@ -102,7 +102,7 @@ def pattern_factor(table: ScaleTable, alternative: ScaleTable) -> float:
 
     Raises ValueError for different bins.
     """
-    if not np.array_equal(table.eta_edges, alternative.eta_edges):
+    if not same_edges(table.eta_edges, alternative.eta_edges):
         raise ValueError("the alternative calibration has other eta bins; derive both in the same bins")
     solved = np.diag(table.cov) > 0
     sigma = np.sqrt(np.diag(table.cov)[solved])

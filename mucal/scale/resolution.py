@@ -7,7 +7,7 @@ from typing import Final
 
 import numpy as np
 
-from mucal.arrays import BoolArray, FloatArray, IntArray
+from mucal.arrays import BoolArray, FloatArray, IntArray, same_edges
 from mucal.errors import NotCertified
 from mucal.ledger import Ledger
 from mucal.massfit.bins import ETA_MINUS, ETA_PLUS
@@ -86,7 +86,7 @@ def derive_resolution(fits: Sequence[MassFits], config: ResolutionConfig | None 
         raise ValueError("no mass fits given")
     edges, abs_eta = fits[0].histograms.eta_edges, fits[0].histograms.abs_eta
     for other in fits[1:]:
-        if not np.array_equal(other.histograms.eta_edges, edges) or other.histograms.abs_eta != abs_eta:
+        if not same_edges(other.histograms.eta_edges, edges) or other.histograms.abs_eta != abs_eta:
             raise ValueError("the mass fits have different eta bins; fill all with the same eta_edges")
     n_eta = edges.size - 1
     parts = [_equations(part, config) for part in fits]

@@ -1,5 +1,6 @@
 """Input that cannot be used is refused with its place (B18, B19, B46); what looks wrong is said (B20)."""
 
+import hist
 import numpy as np
 import pytest
 
@@ -109,3 +110,26 @@ def test_counts_of_the_wrong_length_are_refused():
     model = build(GOOD)
     with pytest.raises(ValueError, match=r"counts has shape \(3,\), expected \(4,\)"):
         fit(model, expected_events(model)[:3])
+
+
+def histogram(edges: np.ndarray) -> hist.Hist:
+    found = hist.Hist(hist.axis.Variable(edges, name="pt"), storage=hist.storage.Weight())
+    found.values()[...] = found.variances()[...] = 10.0
+    return found
+
+
+def test_b21_templates_binned_alike_to_the_last_bits_belong_together():
+    edges = np.array([26.0, 30.0, 40.0, 56.0])
+    model = build({"plus": {"W": histogram(edges), "Z": histogram(np.nextafter(edges, 100.0))}})
+    assert model.channels[0].edges == (tuple(edges),)
+
+
+@pytest.mark.parametrize("where", ["process", "variation"])
+def test_b21_templates_binned_differently_are_refused_with_the_edge(where: str):
+    edges, other = np.array([26.0, 30.0, 40.0, 56.0]), np.array([26.0, 30.0, 41.0, 56.0])
+    nominal = {"plus": {"W": histogram(edges), "Z": histogram(other if where == "process" else edges)}}
+    varied = [Variation(name="v", up={"plus": {"Z": histogram(other)}})] if where == "variation" else []
+    with pytest.raises(InputError, match=r"edge 2 of axis 'pt' is 41.0, expected 40.0") as error:
+        build(nominal, varied)
+    assert error.value.exit_code == 3
+    assert error.value.where == {"channel": "plus", "process": "Z"}
