@@ -39,12 +39,19 @@ def user_chunk(
                 where={"near": ", ".join(nearest(name, columns))},
             )  # fmt: skip
     values = [np.asarray(columns[names[a]], dtype=float) for a in binning.axes]
+    nominal = np.asarray(columns[weight], dtype=float)
+    bad = np.flatnonzero(~np.isfinite(nominal))
+    if bad.size:
+        raise InputError(
+            f"{bad.size} of {nominal.size} nominal weights are not finite, the first in row {int(bad[0])}",
+            kind="input.weight", where={"column": weight}, do="mend the weights, or leave these events out",
+        )  # fmt: skip
     found, clipped = weights(families, columns)
     n = values[0].size
     chunk = Chunk(
         n_read=n,
         bins=binning.index(values),
-        weight=np.asarray(columns[weight], dtype=float),
+        weight=nominal,
         cell=np.full(n, -1, dtype=np.int64),
         shares=np.zeros((n, 9)),
         names=_names(families),

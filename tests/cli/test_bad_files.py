@@ -1,5 +1,6 @@
 """Hostile and thin files through the commands: links, depth, shapes, units, empty bins (B05, B22, B35 … B43)."""
 
+import re
 import shutil
 from pathlib import Path
 
@@ -79,3 +80,21 @@ def test_b43_a_symbolic_link_in_a_calibration_is_3(mucal, closure, config, event
     ended = mucal(command, bundle, *more)
     assert ended.code == 3
     assert "'corrections.root' is a symbolic link" in ended.err
+
+
+BOMB = "a: &a [x, x]\nb: &b [*a, *a]\nc: &c [*b, *b]\nd: [*c, *c]\n"
+
+
+@pytest.mark.parametrize("text", ["value: !!python/object/apply:os.system ['true']\n", BOMB], ids=["b37", "b38"])
+def test_b37_b38_yaml_is_no_configuration_and_is_never_parsed(mucal, events, tmp_path: Path, text: str):
+    (tmp_path / "analysis.yaml").write_text(text)
+    ended = mucal("check", events, "--config", tmp_path / "analysis.yaml")
+    assert ended.code == 2
+    assert "analysis.yaml:1" in ended.err
+
+
+def test_b37_no_module_imports_a_parser_of_yaml():
+    sources = (Path(__file__).parents[2] / "mucal").rglob("*.py")
+    assert not [
+        path.name for path in sources if re.search(r"^\s*(import|from) \w*yaml", path.read_text(), re.MULTILINE)
+    ]

@@ -54,6 +54,15 @@ def test_chunks_of_a_table_add_up():
     assert whole.n_events == 600
 
 
+def test_b17_a_nominal_weight_that_is_nan_is_refused_with_its_row():
+    columns = table(20, 3)
+    columns["genWeight"][[7, 11]] = np.nan
+    with pytest.raises(InputError, match="2 of 20 nominal weights are not finite, the first in row 7") as error:
+        chunk_of(columns)
+    assert error.value.exit_code == 3
+    assert error.value.where == {"column": "genWeight"}
+
+
 def test_a_missing_column_is_named_with_its_neighbour():
     with pytest.raises(InputError, match="Muon_pt") as error:
         user_chunk(
