@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from mucal.arrays import FloatArray, IntArray
+from mucal.arrays import BoolArray, FloatArray, IntArray
 from mucal.detector.field import MagneticField
 from mucal.propagation import Legs, StepConfig, Surfaces, free_states, propagate
 from mucal.refit.tracks import PIECE, RefitConfig, TrackFits, hit_places
@@ -22,18 +22,26 @@ def fitted_legs(
     ln_loss: FloatArray | None,
 ) -> Iterator[tuple[IntArray, IntArray, IntArray, Legs]]:
     """Tracks that are OK, piece by piece: their rows, routes (T, L), hits on the routes (T, L), and legs."""
-    if routes.ndim != 2 or routes.shape[0] != len(hits) or len(fits) != len(hits):
-        raise ValueError(
-            f"{len(fits)} fits and routes of shape {routes.shape} for {len(hits)} tracks; expected as many of each"
-        )
+    if len(fits) != len(hits):
+        raise ValueError(f"{len(fits)} fits of {len(hits)} tracks; expected as many")
+    return legs_from(magnet, surfaces, hits, fits.ok, fits.state, fits.reference, routes, config, offsets, ln_loss)
+
+
+def legs_from(
+    magnet: MagneticField, surfaces: Surfaces, hits: Hits, chosen: BoolArray, state: FloatArray, reference: FloatArray,
+    routes: IntArray, config: RefitConfig, offsets: FloatArray | None, ln_loss: FloatArray | None,
+) -> Iterator[tuple[IntArray, IntArray, IntArray, Legs]]:  # fmt: skip
+    """The chosen tracks from given states, piece by piece, as `fitted_legs` has them."""
+    if routes.ndim != 2 or routes.shape[0] != len(hits):
+        raise ValueError(f"routes of shape {routes.shape} for {len(hits)} tracks; expected as many rows")
     steps = StepConfig(longest_step=config.longest_step, most_steps=config.most_steps, alpha=config.alpha)
-    ok = np.flatnonzero(fits.ok)
+    ok = np.flatnonzero(chosen)
     for rows in np.split(ok, np.arange(PIECE, ok.size, PIECE)):
         width = int((routes[rows] >= 0).sum(axis=1).max(initial=1))
         own = np.ascontiguousarray(routes[rows, :width])
         places = hit_places(own, hits.select(rows), np.arange(rows.size))
         places = np.where(places >= 0, hits_of(hits, rows)[places], -1)
-        start = free_states(fits.state[rows], fits.reference[rows])
+        start = free_states(state[rows], reference[rows])
         legs = propagate(
             magnet, surfaces, start, own, offsets=None if offsets is None else offsets[own],
             ln_loss=None if ln_loss is None else loss_of_legs(ln_loss, own), config=steps,

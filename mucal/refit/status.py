@@ -1,6 +1,10 @@
 """How the fit of one track ended."""
 
+import numpy as np
+
+from mucal.arrays import IntArray
 from mucal.errors import StatusEnum
+from mucal.ledger import Ledger
 from mucal.refit.kernels import fit as kernels
 
 
@@ -18,3 +22,17 @@ class FitStatus(StatusEnum):
     BAD_HIT = kernels.BAD_HIT, "a hit is not finite, has no positive error or lies on an unknown module"
     BAD_SEED = kernels.BAD_SEED, "the seed is not finite or its charge is not that of q/p"
     DOUBLE_HIT = kernels.DOUBLE_HIT, "two hits lie on one module"
+
+
+def ledger_of_tracks(status: IntArray, run: IntArray, lumi: IntArray, event: IntArray) -> Ledger:
+    """read = used + rejected, by `FitStatus`; the first five of each reason by run:lumi:event."""
+    wrong = {s: np.flatnonzero(status == s) for s in FitStatus if s != FitStatus.OK}
+    return Ledger(
+        unit="tracks",
+        read=status.size,
+        used=int((status == FitStatus.OK).sum()),
+        rejected={s.name.lower(): rows.size for s, rows in wrong.items()},
+        examples={
+            s.name.lower(): tuple(f"{run[i]}:{lumi[i]}:{event[i]}" for i in rows[:5]) for s, rows in wrong.items()
+        },
+    )
