@@ -94,6 +94,10 @@ def _numbers(text: str | None, option: str = "--pt-edges") -> tuple[float, ...]:
 @_registry
 @click.option("--reference", metavar="REFERENCE", help="Hits: file of `mucal globalcor reference`, the mass assumed.")
 @click.option("--applied", metavar="CORRECTIONS", help="Hits: corrections that the refit applies.")
+@click.option(
+    "--truth", type=click.Choice(["recorded", "simulated"]),
+    help="Simulated hits: hold every track at its generated state, with these positions; no pairs, no mass.",
+)  # fmt: skip
 @click.option("--sample", default="", help="Name of the sample; sums of different samples can be added.")
 @click.option(
     "--resume", "checkpoints", metavar="FOLDER", help="Keep the growing sum here, and go on from what it holds."
@@ -107,7 +111,7 @@ def _numbers(text: str | None, option: str = "--pt-edges") -> tuple[float, ...]:
 @options.as_json
 @options.output("Result file, as sums.h5.")
 def accumulate(
-    files: tuple[str, ...], registry: str, reference: str | None, applied: str | None, sample: str,
+    files: tuple[str, ...], registry: str, reference: str | None, applied: str | None, truth: str | None, sample: str,
     checkpoints: str | None, jobs: int | None, scheduler: str | None, config: str | None, settings: tuple[str, ...],
     as_json: bool, out: str, overwrite: bool,
 ) -> None:  # fmt: skip
@@ -115,8 +119,8 @@ def accumulate(
     asked = stages().load_globalcor(config, settings)
     with listening(as_json=as_json) as tell:
         sums = stages().accumulate_any(
-            files, stages().Registry.load(registry), asked, reference=reference, applied=applied, sample=sample,
-            checkpoints=checkpoints, jobs=jobs, scheduler=scheduler, tell=tell,
+            files, stages().Registry.load(registry), asked, reference=reference, applied=applied, truth=truth,
+            sample=sample, checkpoints=checkpoints, jobs=jobs, scheduler=scheduler, tell=tell,
         )  # fmt: skip
     sums.save(out, overwrite=overwrite)
     finish({"output": out, "ledger": sums.ledger.to_dict()}, [f"written: {out}"], as_json=as_json)
@@ -129,20 +133,24 @@ def accumulate(
 @click.option(
     "--text", "texts", multiple=True, metavar="FILE", help="Constraints and measurements in Millepede's form."
 )
+@click.option(
+    "--field-probes", "probes", metavar="FILE.csv", help="|B| measured: x_cm,y_cm,z_cm,b_tesla,sigma_tesla a line."
+)
 @click.option("--gauge", is_flag=True, help="Hold the six rigid motions of the tracker at 0.")
 @click.option("--reference", metavar="REFERENCE", help="The mass that was assumed: its error enters the covariance.")
 @options.configuration
 @options.as_json
 @options.output("Result file, as corrections.h5.")
 def solve(
-    sums: tuple[str, ...], registry: str, applied: str | None, texts: tuple[str, ...], gauge: bool,
-    reference: str | None, config: str | None, settings: tuple[str, ...], as_json: bool, out: str, overwrite: bool,
+    sums: tuple[str, ...], registry: str, applied: str | None, texts: tuple[str, ...], probes: str | None,
+    gauge: bool, reference: str | None, config: str | None, settings: tuple[str, ...], as_json: bool, out: str,
+    overwrite: bool,
 ) -> None:  # fmt: skip
     """Add SUMS and solve for all parameters, with the priors of the registry."""
     asked = stages().load_globalcor(config, settings)
     found = stages().solve_sums(
         stages().added(sums), stages().Registry.load(registry), asked.solve, applied=applied, texts=texts, gauge=gauge,
-        detector=asked.detector, reference=reference,
+        detector=asked.detector, reference=reference, probes=probes,
     )  # fmt: skip
     found.save(out, overwrite=overwrite)
     plain = {"output": out, "method": found.method, "chi2_drop": found.chi2_drop, "converged": found.outer_converged(),

@@ -20,6 +20,7 @@ from mucal.globalcor.families import CMS_2016, REDUCED, Family
 from mucal.globalcor.guards import GuardConfig
 from mucal.globalcor.influence import Influence, influences, injected, to_exclude
 from mucal.globalcor.normal_equations import NormalEquations
+from mucal.globalcor.outside import field_probes, survey
 from mucal.globalcor.probe_bias import EVEN, ODD, ProbeBias
 from mucal.globalcor.recovery import InjectedParameters, KindRecovery, recovery_of_kind
 from mucal.globalcor.refits import Refit
@@ -27,6 +28,7 @@ from mucal.globalcor.registry import Registry, build_registry
 from mucal.globalcor.solve import SolveConfig, solve
 from mucal.globalcor.system import ParameterStatus
 from mucal.globalcor.templates import Templates, gauges, templates
+from mucal.globalcor.truth_assisted import truth_blocks
 from mucal.globalcor.weak_modes import BiasMap, ProbeTracks, WeakModes, bias_map, induced_bias, weak_modes, with_factor
 from mucal.globalcor.workers import Chunk, divide, joined
 
@@ -35,7 +37,7 @@ __all__ = [
     "GlobalCorrections", "GuardConfig", "Influence", "InjectedParameters", "KindRecovery", "Measurement",
     "NormalEquations", "ParameterStatus",
     "ProbeBias", "ProbeTracks", "ReferenceDerivatives", "Refit", "Registry", "SolveConfig", "Templates", "WeakModes",
-    "accumulate", "apply", "beyond_linear", "bias_map", "build_registry", "divide", "gauges", "induced_bias",
-    "influences", "injected", "joined", "recovery_of_kind", "relative_curvature", "solve", "templates", "to_exclude",
-    "uncertainty", "weak_modes", "with_factor",
+    "accumulate", "apply", "beyond_linear", "bias_map", "build_registry", "divide", "field_probes", "gauges",
+    "induced_bias", "influences", "injected", "joined", "recovery_of_kind", "relative_curvature", "solve", "survey",
+    "templates", "to_exclude", "truth_blocks", "uncertainty", "weak_modes", "with_factor",
 ]  # fmt: skip

@@ -89,24 +89,24 @@ class Refit:
         paired = hits.pair >= 0
         chosen = hits if np.all(paired) else hits.select(paired)
         return fit_pairs(
-            self.model, self.magnet, chosen, self._routes(chosen), self.config, mass=self._mass,
+            self.model, self.magnet, chosen, self.routes(chosen), self.config, mass=self._mass,
             selection=self.selection, beam=self.beam, parameters=self.registry.map if profile else None,
-            surfaces=self.surfaces, offsets=self._offsets, ln_loss=self._ln_loss,
+            surfaces=self.surfaces, offsets=self.offsets, ln_loss=self.ln_loss,
         )  # fmt: skip
 
     def tracks(self, hits: Hits, *, profile: bool = True) -> tuple[TrackFits, ProfiledBlocks | None]:
         """Fits of all tracks on their own, and their blocks if they are wanted."""
         return fit_tracks(
-            self.model, self.magnet, hits, self._routes(hits), self.config,
-            parameters=self.registry.map if profile else None, surfaces=self.surfaces, offsets=self._offsets,
-            ln_loss=self._ln_loss,
+            self.model, self.magnet, hits, self.routes(hits), self.config,
+            parameters=self.registry.map if profile else None, surfaces=self.surfaces, offsets=self.offsets,
+            ln_loss=self.ln_loss,
         )  # fmt: skip
 
     def robustly(self, hits: Hits, robust: RobustConfig) -> RobustFits:
         """Fits of all tracks on their own that judge their hits; no blocks."""
         return fit_robustly(
-            self.model, self.magnet, hits, self._routes(hits), self.config, robust, surfaces=self.surfaces,
-            offsets=self._offsets, ln_loss=self._ln_loss,
+            self.model, self.magnet, hits, self.routes(hits), self.config, robust, surfaces=self.surfaces,
+            offsets=self.offsets, ln_loss=self.ln_loss,
         )[0]  # fmt: skip
 
     def derivatives(self, fits: TrackFits) -> ReferenceDerivatives:
@@ -116,7 +116,8 @@ class Refit:
             values=fits.j_ref.astype(np.float64),
         )  # fmt: skip
 
-    def _routes(self, hits: Hits) -> IntArray:
+    def routes(self, hits: Hits) -> IntArray:
+        """The elements that each track crosses."""
         return routes_of_hits(self.model, self.magnet, hits, ground=self.ground)
 
     @cached_property
@@ -127,11 +128,13 @@ class Refit:
         return replace(self.mass, m_ref=self.mass.m_ref + values_at(label, self.total))
 
     @cached_property
-    def _offsets(self) -> FloatArray | None:
+    def offsets(self) -> FloatArray | None:
+        """(E, 3) T, corrections of the field on legs; None if there are none."""
         index = self.registry.map.bfield
         return values_at(index, self.total) if self.theta.size and np.any(index >= 0) else None
 
     @cached_property
-    def _ln_loss(self) -> FloatArray | None:
+    def ln_loss(self) -> FloatArray | None:
+        """(E,) corrections of the loss; None if there are none."""
         index = self.registry.map.eloss
         return values_at(index, self.total) if self.theta.size and np.any(index >= 0) else None

@@ -32,15 +32,17 @@ from mucal.globalcor import (
     WeakModes,
     accumulate,
     build_registry,
+    field_probes,
     gauges,
-    influences,
     solve,
     templates,
     weak_modes,
 )
 from mucal.globalcor.families import KINDS
+from mucal.globalcor.truth_assisted import Positions
 from mucal.globalcor.workers import MakeExecutor
 from mucal.io import HitsInput, read_detector
+from mucal.io.field_probes import read_field_probes
 from mucal.io.file_magic import MAGIC
 from mucal.io.mille import MilleRecords, concatenate, read_mille, write_mille
 from mucal.io.mille_blocks import blocks_of, records_of
@@ -49,7 +51,7 @@ from mucal.plot.globalcor import overlap_figure, spectrum_figure
 from mucal.plot.style import save
 from mucal.refit import MassReference, PairSelection, ProfiledBlocks, RefitConfig
 from mucal.store import is_result, read_header, sha256
-from mucal.workflow.hit_sums import accumulate_hits, reference_of_hits
+from mucal.workflow.hit_sums import accumulate_hits, reference_of_hits, tell_influences
 from mucal.workflow.hits import OTHERS as OF_OTHERS
 from mucal.workflow.hits import SECTIONS as OF_HITS
 from mucal.workflow.mode_maps import bias_lines, mode_bias, save_bias_figures
@@ -208,9 +210,7 @@ def accumulate_files(
             kind="input.damaged",
         )
     tell(Event(stage="accumulate", text=sums.ledger.line()))
-    for one in influences(sums, registry, 3):
-        tell(Event(stage="influence", text=f"{100 * one.share:.1f} % of {one.parameter}: candidate {one.candidate} of "
-                                           f"file {one.chunk}"))  # fmt: skip
+    tell_influences(sums, registry, "file", tell)
     return sums
 
 
@@ -252,20 +252,27 @@ def refit_of(
 
 def accumulate_any(
     paths: Sequence[str | Path], registry: Registry, config: GlobalcorConfig, *, reference: str | Path | None = None,
-    applied: str | Path | None = None, sample: str = "", checkpoints: str | Path | None = None,
-    jobs: int | None = None, scheduler: str | None = None, tell: Tell = silent,
+    applied: str | Path | None = None, truth: Positions | None = None, sample: str = "",
+    checkpoints: str | Path | None = None, jobs: int | None = None, scheduler: str | None = None, tell: Tell = silent,
 ) -> NormalEquations:  # fmt: skip
     """The sums of files of hits, or of profiled blocks or Mille binaries.
+
+    truth : of hits, positions of tracks that are held at their generated states, see `globalcor.truth_blocks`
 
     Raises ConfigError for both in one call, or a reference or corrections that nothing would use.
     """
     of_hits = [holds_hits(path) for path in paths]
+    if reference is not None and truth is not None:
+        raise ConfigError(
+            "--reference is the mass of fitted pairs, and --truth fits none: every track is held at its own momentum",
+            kind="config.unused_option",
+        )
     if all(of_hits):
         refit = refit_of(config, registry, reference=reference, applied=applied, jobs=jobs)
         workers = None if scheduler is None else workers_of(None, scheduler)
         return accumulate_hits(
-            paths, refit, config.accumulate, columns=HitsInput(chunk_rows=2 * config.chunk), sample=sample,
-            checkpoints=checkpoints, workers=workers, tell=tell,
+            paths, refit, config.accumulate, columns=HitsInput(chunk_rows=2 * config.chunk), truth=truth,
+            sample=sample, checkpoints=checkpoints, workers=workers, tell=tell,
         )  # fmt: skip
     if any(of_hits):
         raise ConfigError(
@@ -273,9 +280,9 @@ def accumulate_any(
             "commands and give both sums to `mucal globalcor solve`",
             kind="config.mixed_inputs",
         )
-    if reference is not None or applied is not None:
+    if reference is not None or applied is not None or truth is not None:
         raise ConfigError(
-            "--reference and --applied belong to the refit of hits; these files are profiled already",
+            "--reference, --applied and --truth belong to hits; these files are profiled already",
             kind="config.unused_option",
         )
     return accumulate_files(
@@ -333,7 +340,7 @@ def added(paths: Sequence[str | Path]) -> NormalEquations:
 def solve_sums(
     sums: NormalEquations, registry: Registry, config: SolveConfig, *, applied: str | Path | None = None,
     texts: Sequence[str | Path] = (), gauge: bool = False, detector: str = "cms-like",
-    reference: str | Path | None = None,
+    reference: str | Path | None = None, probes: str | Path | None = None,
 ) -> GlobalCorrections:  # fmt: skip
     """The corrections of sums.
 
@@ -341,6 +348,7 @@ def solve_sums(
     texts     : files of constraints and measurements in Millepede's form
     gauge     : hold the rigid motions of the tracker at 0
     reference : file of `mucal globalcor reference`: its error becomes the prior of the mean mass, if that floats
+    probes    : table of field probes, see `io.field_probes`
     """
     if reference is not None:
         registry = registry.with_mass_error(MassReference.load(reference).common_error)
@@ -350,6 +358,8 @@ def solve_sums(
         found = read_text(path)
         constraints += found.constraints
         measurements += found.measurements
+    if probes is not None:
+        measurements += field_probes(registry, detector_of(detector), *read_field_probes(probes))
     patterns = None
     large = int(np.count_nonzero(sums.total().entries)) > config.dense_limit
     if gauge or large:

@@ -9,7 +9,19 @@ from typing import Final, Self
 import numpy as np
 
 from mucal.errors import InputError
-from mucal.globalcor import AccumulateConfig, Chunk, NormalEquations, Refit, accumulate, divide, joined
+from mucal.globalcor import (
+    AccumulateConfig,
+    Chunk,
+    NormalEquations,
+    Refit,
+    Registry,
+    accumulate,
+    divide,
+    influences,
+    joined,
+    truth_blocks,
+)
+from mucal.globalcor.truth_assisted import Positions
 from mucal.globalcor.workers import MakeExecutor
 from mucal.io import HitsInput, open_hits
 from mucal.io.hits_source import HitsSource
@@ -30,14 +42,16 @@ class HitBlocks:
     n_chunks :  as many as it can yield; those that it does not are empty
     rows     :  of a chunk, about
     refit    :  how they are fitted
+    truth    :  hold single tracks at their generated state, with these positions, instead of fitting pairs
     seen     :  called with the hits and fits of every whole chunk
-    ledger   :  of the pairs fitted so far
+    ledger   :  of the pairs fitted, or tracks held, so far
     """
 
     stream: Callable[[], Iterator[Hits]]
     n_chunks: int
     rows: int
     refit: Refit
+    truth: Positions | None = None
     seen: Callable[[Hits, PairFits], object] = lambda hits, fits: None
     ledger: Ledger = field(default_factory=lambda: Ledger(unit="pairs"))
     _running: Iterator[Hits] | None = None
@@ -45,11 +59,11 @@ class HitBlocks:
     _held: Hits | None = None
 
     @classmethod
-    def of_files(cls, source: HitsSource, refit: Refit) -> Self:
+    def of_files(cls, source: HitsSource, refit: Refit, truth: Positions | None = None) -> Self:
         """Those of files."""
         rows = source.config.chunk_rows
         n_chunks = sum(-(-table.entries // rows) + 1 for table in source.files)
-        return cls(stream=lambda: iter(source), n_chunks=n_chunks, rows=rows, refit=refit)
+        return cls(stream=lambda: iter(source), n_chunks=n_chunks, rows=rows, refit=refit, truth=truth)
 
     def chunks(self) -> tuple[Chunk, ...]:
         """All of them."""
@@ -61,12 +75,16 @@ class HitBlocks:
         if not whole:
             start = chunk.start - chunk.number * self.rows
             hits = _whole_pairs(hits, start, start + chunk.stop - chunk.start, start > 0)
-        fits, blocks = self.refit.pairs(hits)
-        assert blocks is not None
+        if self.truth is not None:
+            blocks, ledger = truth_blocks(self.refit, hits, self.truth)
+            self.ledger += ledger
+            return blocks
+        fits, profiled = self.refit.pairs(hits)
+        assert profiled is not None
         self.ledger += fits.ledger(constrained=self.refit.mass is not None)
         if whole:
             self.seen(hits, fits)
-        return blocks
+        return profiled
 
     def _of(self, number: int) -> Hits:
         if self._running is None or number < self._next - 1:
@@ -97,11 +115,13 @@ class FileBlocks:
     paths  :  as the workers see them
     config :  of the reading
     refit  :  how hits are fitted
+    truth  :  see `HitBlocks`
     """
 
     paths: tuple[str, ...]
     config: HitsInput
     refit: Refit
+    truth: Positions | None = None
 
     def chunks(self) -> tuple[Chunk, ...]:
         """One a file."""
@@ -110,10 +130,15 @@ class FileBlocks:
     def __call__(self, chunk: Chunk) -> ProfiledBlocks:
         parts, before = [], 0
         for hits in open_hits(self.paths[chunk.number], self.config, detector=self.refit.detector):
-            fits, blocks = self.refit.pairs(hits)
+            if self.truth is not None:
+                blocks: ProfiledBlocks | None = truth_blocks(self.refit, hits, self.truth)[0]
+                n = len(hits)
+            else:
+                fits, blocks = self.refit.pairs(hits)
+                n = len(fits)
             assert blocks is not None
             parts.append(_renumbered(blocks, before))
-            before += len(fits)
+            before += n
         return joined(parts)
 
 
@@ -123,11 +148,13 @@ def _renumbered(blocks: ProfiledBlocks, by: int) -> ProfiledBlocks:
 
 def accumulate_hits(
     paths: Sequence[str | Path], refit: Refit, config: AccumulateConfig, *, columns: HitsInput | None = None,
-    sample: str = "", checkpoints: str | Path | None = None, workers: MakeExecutor | None = None, tell: Tell = silent,
+    truth: Positions | None = None, sample: str = "", checkpoints: str | Path | None = None,
+    workers: MakeExecutor | None = None, tell: Tell = silent,
 ) -> NormalEquations:  # fmt: skip
-    """The sums of the pairs of files of hits.
+    """The sums of the pairs of files of hits; or of all tracks, held at their generated states.
 
     columns : how the files are read
+    truth   : "recorded" or "simulated" positions of tracks that are held, see `globalcor.truth_blocks`
     workers : processes or machines, each of which takes whole files; None: this process, with the threads of `refit`
 
     Raises InputError for hits that cannot be read or that hold no pair.
@@ -135,12 +162,13 @@ def accumulate_hits(
     source = open_hits(list(paths), columns or HitsInput(chunk_rows=2 * PAIRS_AT_ONCE), detector=refit.detector)
     for note in source.notes:
         tell(Event(stage="accumulate", text=note))
-    here = HitBlocks.of_files(source, refit)
-    produce = here if workers is None else FileBlocks(paths=tuple(map(str, paths)), config=source.config, refit=refit)
+    here = HitBlocks.of_files(source, refit, truth)
+    files = FileBlocks(paths=tuple(map(str, paths)), config=source.config, refit=refit, truth=truth)
+    produce = here if workers is None else files
     chunks = produce.chunks()
     sums = accumulate(
         produce, chunks, refit.registry, config, sample=sample, checkpoints=checkpoints,
-        inputs={**source.digests, "refit": digest_of(refit)},
+        inputs={**source.digests, "refit": digest_of(refit, truth)},
         workers=workers, tell=lambda made: tell(
             Event(stage="accumulate", done=made.chunk.number + 1, total=len(chunks), unit="chunks")
         ),
@@ -151,14 +179,25 @@ def accumulate_hits(
         tell(Event(stage="accumulate", text=source.ledger.line()))
         tell(Event(stage="accumulate", text=here.ledger.line()))
     tell(Event(stage="accumulate", text=sums.ledger.line()))
+    tell_influences(sums, refit.registry, "chunk" if workers is None else "file", tell)
     return sums
 
 
-def digest_of(refit: Refit) -> str:
+def tell_influences(sums: NormalEquations, registry: Registry, of: str, tell: Tell) -> None:
+    """The ten candidates that weigh most, largest first.
+
+    of : what the chunks of the sum are
+    """
+    for one in influences(sums, registry):
+        tell(Event(stage="influence", text=f"{100 * one.share:.1f} % of {one.parameter}: candidate {one.candidate} of "
+                                           f"{of} {one.chunk}"))  # fmt: skip
+
+
+def digest_of(refit: Refit, truth: Positions | None = None) -> str:
     """Of all that the blocks depend on besides the hits and the registry: geometry, material, field, fit, selection."""
     h = hashlib.sha256(np.ascontiguousarray(refit.total).tobytes())
     config = {k: v for k, v in asdict(refit.config).items() if k != "n_threads"}
-    for part in (config, refit.selection, refit.detector.name):
+    for part in (config, refit.selection, refit.detector.name, *([] if truth is None else [truth])):
         h.update(repr(part).encode())
     modules = refit.model.modules
     numbers: list[np.ndarray] = [refit.surfaces.packed, refit.surfaces.media, refit.magnet.packed]

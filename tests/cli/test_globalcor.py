@@ -196,6 +196,19 @@ min_entries = 1
     assert found.n_candidates > 100
     modes_are_shown(mucal, tmp_path, common)
     assert np.abs(found.theta / found.error).max() < 4.5
+    # every track at its generated state instead of pairs with a mass
+    ended = mucal("globalcor", "accumulate", tmp_path / "hits.parquet", *common, "--registry",
+                  tmp_path / "registry.h5", "--truth", "recorded", "-o", tmp_path / "truth.h5")  # fmt: skip
+    assert ended.code == 0, ended.err
+    held = NormalEquations.load(tmp_path / "truth.h5").ledger
+    assert held.read > 2 * found.n_candidates
+    assert "tracks = used" in ended.out + ended.err
+    ended = mucal(
+        "globalcor", "accumulate", tmp_path / "hits.parquet", *common, "--registry", tmp_path / "registry.h5",
+        "--truth", "recorded", "--reference", tmp_path / "reference.h5", "-o", tmp_path / "no.h5",
+    )  # fmt: skip
+    assert ended.code == 2
+    assert "--truth fits none" in ended.err
     # both kinds of files in one command
     ended = mucal(
         "globalcor", "accumulate", tmp_path / "hits.parquet", tmp_path / "g.h5", *common, "--registry",
