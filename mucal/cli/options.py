@@ -33,6 +33,13 @@ def jobs(function: F) -> F:
     )(function)  # fmt: skip
 
 
+def scheduler(function: F) -> F:
+    """``--scheduler ADDRESS``."""
+    return click.option(
+        "--scheduler", metavar="ADDRESS", help="Of dask.distributed, whose workers take the place of --jobs."
+    )(function)
+
+
 def seed(function: F) -> F:
     """``--seed S``."""
     return click.option(

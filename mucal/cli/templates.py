@@ -15,7 +15,21 @@ from mucal.cli.console import finish
     help="What is measured; default: w.",
 )
 @click.option("-n", "--events", type=click.IntRange(min=1), help="Generated for each sample; best a power of 2.")
-@click.option("--calibration", metavar="BUNDLE", help="Add the nuisances of this calibration.")
+@click.option("--calibration", metavar="BUNDLE", help="Add the nuisances of this calibration, or 'ansatz'.")
+@click.option(
+    "--efficiency",
+    "efficiencies",
+    multiple=True,
+    metavar="FILE.h5",
+    help="Of `mucal efficiency export`, or of `smooth` for each step (repeatable), or 'ansatz': weights and nuisances.",
+)
+@click.option("--nonprompt", metavar="FILE.h5", help="Of `mucal nonprompt`, or 'ansatz': a process and its nuisances.")
+@click.option("--recoil", metavar="FILE.h5", help="Of `mucal recoil`: the recoil of data in mT and u_T, and nuisances.")
+@click.option(
+    "--weights",
+    type=click.Choice(["config", "ansatz"]),
+    help="Luminosity and prefiring as [weights] of the configuration, or its defaults, say; or an ansatz.",
+)
 @click.option(
     "--pdf", metavar="SET", help="Folder or .info of an LHAPDF set that takes the place of the built-in partons."
 )
@@ -25,22 +39,29 @@ from mucal.cli.console import finish
 @options.configuration
 @options.seed
 @options.jobs
+@options.scheduler
 @options.as_json
 @options.output("Result file, as templates.h5.")
 def command(
-    channel: str | None, events: int | None, calibration: str | None, pdf: str | None, helicity: bool | None,
+    channel: str | None, events: int | None, calibration: str | None, efficiencies: tuple[str, ...],
+    nonprompt: str | None, recoil: str | None, weights: str | None, pdf: str | None, helicity: bool | None,
     model: str | None, flat: float, config: str | None, settings: tuple[str, ...], seed: int | None,
-    jobs: int | None, as_json: bool, out: str, overwrite: bool,
+    jobs: int | None, scheduler: str | None, as_json: bool, out: str, overwrite: bool,
 ) -> None:  # fmt: skip
     """Fill histograms of W or Z events with all variations: eta, pT (GeV) and charge, or the pair's mass (GeV).
 
     Events come from the built-in generator, as [templates] of the configuration says.  The same seed gives the same
-    bytes, with any number of threads.
+    bytes, with any number of threads or workers.  What is measured elsewhere is named by its result file; 'ansatz'
+    stands for the published numbers of nuisances with sizes that nobody measured.
     """
     stage = import_module("mucal.workflow.templates")
     asked = stage.load_templates(config, settings, channel=channel, events=events, seed=seed, helicity=helicity)
+    files = stage.IngredientFiles(
+        calibration=calibration, efficiencies=efficiencies, nonprompt=nonprompt, recoil=recoil,
+        weights=stage.load_conditions(config, settings) if weights == "config" else weights,
+    )  # fmt: skip
     made = stage.fill_templates(
-        asked, calibration, pdf, jobs=jobs or 1, tell=lambda line: click.echo(line, err=True)
+        asked, files, pdf, jobs=jobs or 1, scheduler=scheduler, tell=lambda line: click.echo(line, err=True)
     )  # fmt: skip
     made.save(out, overwrite=overwrite)
     plain, lines = stage.describe_templates(made)

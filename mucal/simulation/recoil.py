@@ -7,7 +7,9 @@ import numpy as np
 
 from mucal.arrays import FloatArray
 from mucal.numerics import normal, uniform
-from mucal.templates.recoil import RecoilSample, unproject
+from mucal.templates.recoil import RecoilSample
+from mucal.templates.recoil_vectors import unproject
+from mucal.templates.reconstruction import RECOIL_RESPONSE, RECOIL_SIGMA
 
 W_MASS: Final = 80.4
 W_WIDTH: Final = 2.1
@@ -38,6 +40,10 @@ class RecoilTruth:
         along = self.response * (1.0 - np.exp(-(pt + 4.0) / self.rise)) * pt
         par = along + width * wide * normal(seed, f"{purpose}/par", event)
         return par, width * wide * normal(seed, f"{purpose}/perp", event)
+
+
+BUILT_IN: Final = RecoilTruth(response=RECOIL_RESPONSE, rise=0.1, sigma=RECOIL_SIGMA, growth=0.0, tail=0.0)
+"""The recoil of the detector with which templates are filled."""
 
 
 def boson_pt(n: int, seed: int, purpose: str, p0: float = 8.0, power: float = 1.9) -> FloatArray:

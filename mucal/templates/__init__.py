@@ -21,14 +21,18 @@ from typing import TYPE_CHECKING, Any
 from mucal.templates.binning import CHANNELS, Binning
 
 if TYPE_CHECKING:
-    from mucal.templates.assembly import TemplatesConfig, build
+    from mucal.templates.assembly import build
+    from mucal.templates.config import TemplatesConfig
     from mucal.templates.filling import Chunk, Sums, accumulate
+    from mucal.templates.ingredients import Ingredients
     from mucal.templates.table import Templates
 
-_LAZY = dict.fromkeys(("TemplatesConfig", "build"), "assembly")
+_LAZY = {"build": "assembly", "TemplatesConfig": "config", "Ingredients": "ingredients"}
 _LAZY |= dict.fromkeys(("Chunk", "Sums", "accumulate"), "filling") | {"Templates": "table"}
 
-__all__ = ["CHANNELS", "Binning", "Chunk", "Sums", "Templates", "TemplatesConfig", "accumulate", "build"]
+__all__ = [
+    "CHANNELS", "Binning", "Chunk", "Ingredients", "Sums", "Templates", "TemplatesConfig", "accumulate", "build",
+]  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:

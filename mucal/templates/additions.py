@@ -109,12 +109,29 @@ def with_event_weights(
 
     events : column -> (B,) values; by default eta of the bin, and phi in no hot spot
     """
-    binning = templates.binning
-    if events is None:
-        eta = binning.centres("eta") if "eta" in binning.axes else np.full(binning.n_bins, np.nan)
-        events = {"eta": eta, "phi": np.zeros(binning.n_bins)}
-    kappa = np.stack([weights.log_change(name, events) for name in weights.nuisances])
+    columns = bin_columns(templates.binning) if events is None else events
+    kappa = np.stack([weights.log_change(name, columns) for name in weights.nuisances])
     return with_nuisances(templates, weights.nuisances, weights.groups, kappa, processes)
+
+
+def with_running_conditions(templates: Templates, weights: EventWeights, processes: Sequence[str]) -> Templates:
+    """The same, and the nominal weights multiply the expected events of the processes.
+
+    Raises InputError for weights that need more than the bin, as pileup: those are for events, not for bins.
+    """
+    acts = np.array([name in processes for name in templates.processes])
+    factor = np.where(acts[:, None], weights.weight(bin_columns(templates.binning)), 1.0)
+    weighed = replace(
+        templates, nominal=factor * templates.nominal, sumw2=factor**2 * templates.sumw2,
+        shifted=factor * templates.shifted, helicity=factor[:, None, None] * templates.helicity,
+    )  # fmt: skip
+    return with_event_weights(weighed, weights, processes)
+
+
+def bin_columns(binning: Binning) -> dict[str, FloatArray]:
+    """What weights can read of a bin: its eta, and phi in no hot spot."""
+    eta = binning.centres("eta") if "eta" in binning.axes else np.full(binning.n_bins, np.nan)
+    return {"eta": eta, "phi": np.zeros(binning.n_bins)}
 
 
 def _same_bins(templates: Templates, found: Nonprompt) -> None:

@@ -61,6 +61,21 @@ class Binning:
         return result
 
 
+def containing_bins(outer: FloatArray, inner: FloatArray, what: str = "calibration") -> IntArray:
+    """The bin of `outer`, edges of a `what`, that each bin of `inner` lies in.
+
+    Raises ValueError if one lies in two.
+    """
+    index = np.searchsorted(outer, inner[:-1] + 1e-9, side="right") - 1
+    inside = (index >= 0) & (index < outer.size - 1)
+    if not np.all(inside) or np.any(inner[1:] > outer[np.minimum(index + 1, outer.size - 1)] + 1e-9):
+        raise ValueError(
+            f"the histogram's bins of eta do not lie within those of the {what} ({outer.size - 1} from "
+            f"{outer[0]:g} to {outer[-1]:g}); choose edges that include the {what}'s"
+        )
+    return index.astype(np.int64)
+
+
 def _steps(low: float, high: float, count: int) -> tuple[float, ...]:
     return tuple(float(x) for x in np.round(np.linspace(low, high, count + 1), 10))
 

@@ -170,7 +170,9 @@ class Prefiring:
         check_edges("prefiring abs_eta_edges", self.abs_eta_edges)
         k = self.abs_eta_edges.size - 1
         if self.probability.shape != (k,) or self.stat.shape != (k,):
-            raise ValueError(f"Prefiring has {self.probability.size} probabilities for {k} bins of |eta|")
+            raise ValueError(
+                f"Prefiring has {self.probability.size} probabilities and {self.stat.size} errors for {k} bins of |eta|"
+            )
         every = np.append(self.probability, self.hot_probability)
         if not (np.all(every >= 0) and np.all(every < LARGEST_PROBABILITY)):
             raise ValueError(f"prefiring probabilities go from {every.min():g} to {every.max():g}; expected 0 to 0.5")

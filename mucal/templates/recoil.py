@@ -10,16 +10,16 @@ beyond the outermost quantile the shift of that quantile holds, beyond the outer
 nuisance at +1 moves the quantiles of *data* by an eigenvector of the covariance of their difference.
 
 For a W, q is the generated transverse momentum of the boson; mT follows from u and the muon.  Derived in
-docs/physics/recoil.md.  Any missing momentum is a recoil: `recoil_of_met`.
+docs/physics/recoil.md.  Vectors, and any missing momentum as a recoil: `recoil_vectors`.
 """
 
 from dataclasses import dataclass, fields, replace
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 from scipy.special import ndtr
 
-from mucal.arrays import FloatArray, check_edges, check_shapes
+from mucal.arrays import FloatArray, IntArray, check_edges, check_shapes
 from mucal.errors import ConfigError, InputError
 from mucal.store import Result
 
@@ -76,6 +76,36 @@ class RecoilConfig:
                 "up to 4, and 1 up to all",
                 kind="config.recoil",
             )
+
+
+class Place(NamedTuple):
+    """N values among quantiles: between two bins of pT, and between two quantiles.
+
+    low, high       : (N,) the bins
+    far             : (N,) 0 at the lower one, 1 at the higher one
+    quantile, above : (N,) the quantile below, and the share of the way to the next
+    """
+
+    low: IntArray
+    high: IntArray
+    far: FloatArray
+    quantile: IntArray
+    above: FloatArray
+
+    def select(self, keep: IntArray) -> "Place":
+        """Of the events chosen by indices."""
+        return Place(self.low[keep], self.high[keep], self.far[keep], self.quantile[keep], self.above[keep])
+
+    def of(self, table: FloatArray) -> FloatArray:
+        """(N, ...) a table (B, K, ...) there, linear in both."""
+        more = (1,) * (table.ndim - 2)
+        far, above = self.far.reshape(-1, *more), self.above.reshape(-1, *more)
+
+        def along(bins: IntArray) -> FloatArray:
+            result: FloatArray = (1.0 - above) * table[bins, self.quantile] + above * table[bins, self.quantile + 1]
+            return result
+
+        return (1.0 - far) * along(self.low) + far * along(self.high)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,19 +185,30 @@ class RecoilCalibration(Result):
 
     def _morph(self, component: int, pt: FloatArray, values: FloatArray, data: FloatArray) -> FloatArray:
         """(N,) values carried from the quantiles of simulation at each pT to those of data."""
-        i = np.clip(np.searchsorted(self.pt_mean, pt) - 1, 0, max(self.pt_mean.size - 2, 0))
-        j = np.minimum(i + 1, self.pt_mean.size - 1)
-        gap = np.where(j > i, self.pt_mean[j] - self.pt_mean[i], 1.0)
-        t = np.clip((pt - self.pt_mean[i]) / gap, 0.0, 1.0)[:, None]
-        source = (1.0 - t) * self.mc[component, i] + t * self.mc[component, j]
-        target = (1.0 - t) * data[component, i] + t * data[component, j]
+        at = self.place(component, pt, values)
+        ends = self.mc[component][:, [0, -1]]
+        far = at.far[:, None]
+        low, high = ((1.0 - far) * ends[at.low] + far * ends[at.high]).T
+        inside = np.clip(values, low, high)
+        result: FloatArray = at.of(data[component]) + (values - inside)
+        return result
+
+    def place(self, component: int, pt: FloatArray, values: FloatArray) -> "Place":
+        """Where values of simulation, at each pT, stand among its quantiles."""
+        i, j, t = self.between(pt)
+        source = (1.0 - t[:, None]) * self.mc[component, i] + t[:, None] * self.mc[component, j]
         k = np.clip((source < values[:, None]).sum(axis=1) - 1, 0, source.shape[1] - 2)
         rows = np.arange(values.size)
         low, high = source[rows, k], source[rows, k + 1]
         s = np.clip((values - low) / np.where(high > low, high - low, 1.0), 0.0, 1.0)
-        inside = np.clip(values, source[:, 0], source[:, -1])
-        result: FloatArray = target[rows, k] + s * (target[rows, k + 1] - target[rows, k]) + (values - inside)
-        return result
+        return Place(low=i, high=j, far=t, quantile=k, above=s)
+
+    def between(self, pt: FloatArray) -> tuple[IntArray, IntArray, FloatArray]:
+        """(N,) the bins below and above each pT, and the share of the way between their means."""
+        i = np.clip(np.searchsorted(self.pt_mean, pt) - 1, 0, max(self.pt_mean.size - 2, 0))
+        j = np.minimum(i + 1, self.pt_mean.size - 1)
+        gap = np.where(j > i, self.pt_mean[j] - self.pt_mean[i], 1.0)
+        return i, j, np.clip((pt - self.pt_mean[i]) / gap, 0.0, 1.0)
 
     def summary(self) -> list[str]:
         """Lines for people."""
@@ -176,39 +217,6 @@ class RecoilCalibration(Result):
             f"recoil: {self.pt_mean.size} bins of pT, {len(self.nuisances())} nuisances; response of data over "
             f"simulation {1 + change.mean():.3f}, resolution {(self.resolution[0] / self.resolution[1]).mean():.3f}"
         ]
-
-
-def project(
-    ux: FloatArray, uy: FloatArray, qx: FloatArray, qy: FloatArray
-) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """pT of the boson, u_par and u_perp (GeV) from the components of recoil and boson."""
-    pt = np.hypot(qx, qy)
-    safe = np.where(pt > 0, pt, 1.0)
-    cos, sin = np.where(pt > 0, qx / safe, 1.0), np.where(pt > 0, qy / safe, 0.0)
-    return pt, -(ux * cos + uy * sin), uy * cos - ux * sin
-
-
-def unproject(u_par: FloatArray, u_perp: FloatArray, qx: FloatArray, qy: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Components of the recoil (GeV), the inverse of `project`."""
-    pt = np.hypot(qx, qy)
-    safe = np.where(pt > 0, pt, 1.0)
-    cos, sin = np.where(pt > 0, qx / safe, 1.0), np.where(pt > 0, qy / safe, 0.0)
-    return -u_par * cos - u_perp * sin, -u_par * sin + u_perp * cos
-
-
-def recoil_of_met(
-    met: FloatArray, met_phi: FloatArray, muons_x: FloatArray, muons_y: FloatArray
-) -> tuple[FloatArray, FloatArray]:
-    """Recoil u = -(missing momentum) - (muons), GeV; for PF, PUPPI or DeepMET columns alike."""
-    return -met * np.cos(met_phi) - muons_x, -met * np.sin(met_phi) - muons_y
-
-
-def transverse_mass(pt: FloatArray, phi: FloatArray, ux: FloatArray, uy: FloatArray) -> FloatArray:
-    """mT (GeV) of a muon and the missing momentum -(u + pT)."""
-    x, y = pt * np.cos(phi), pt * np.sin(phi)
-    missing = np.hypot(ux + x, uy + y)
-    result: FloatArray = np.sqrt(np.maximum(2.0 * (pt * missing + x * (ux + x) + y * (uy + y)), 0.0))
-    return result
 
 
 def calibrate(data: RecoilSample, mc: RecoilSample, config: RecoilConfig) -> RecoilCalibration:

@@ -1,7 +1,8 @@
 """What a detector makes of generated W and Z: a smeared muon, a recoil, the selection; and the relative weights.
 
 The measured curvature is k (1 + sigma z); the recoil has a response of 0.97 and a resolution of 11 GeV in each
-component, and enters by the transverse mass alone.  Selections are those of arXiv:2412.13872.
+component, or those of a calibration; it enters by the transverse mass, and by u_T where an efficiency depends on it.
+Selections are those of arXiv:2412.13872.
 """
 
 from dataclasses import dataclass
@@ -13,6 +14,9 @@ from scipy.special import ndtri
 from mucal.arrays import BoolArray, FloatArray, IntArray
 from mucal.numerics import keyed
 from mucal.scale.table import ResolutionTable
+from mucal.templates.recoil import Place, RecoilCalibration
+from mucal.templates.recoil_effects import draw_recoil
+from mucal.templates.recoil_vectors import transverse_mass, transverse_mass_slopes
 from mucal.templates.response import relative_resolution
 from mucal.theory.generator import ETA, FIRST, PHI, PT, SECOND, BosonEvents
 from mucal.track import invariant_mass
@@ -64,25 +68,53 @@ def measure(events: BosonEvents, table: ResolutionTable) -> Measured:
     )  # fmt: skip
 
 
-def transverse_mass(events: BosonEvents, measured: Measured, muon: int) -> FloatArray:
-    """(N,) GeV of one muon and what is missing: all but this muon and the recoil, so a pair's other muon, too."""
-    phi = events.leptons[:, muon, PHI]
-    x, y = measured.pt[:, muon] * np.cos(phi), measured.pt[:, muon] * np.sin(phi)
-    noise = RECOIL_SIGMA * ndtri(events.spare[:, 2:])
-    miss_x = RECOIL_RESPONSE * events.pt - noise[:, 0] - x
-    miss_y = -noise[:, 1] - y
-    m2 = 2.0 * (measured.pt[:, muon] * np.hypot(miss_x, miss_y) - x * miss_x - y * miss_y)
-    result: FloatArray = np.sqrt(np.maximum(m2, 0.0))
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MeasuredRecoil:
+    """The recoil of N events against the boson, whose direction is the x axis.
+
+    u_par, u_perp : (N,) GeV
+    places        : of both among the quantiles of a calibration; empty without one
+    """
+
+    u_par: FloatArray
+    u_perp: FloatArray
+    places: tuple[Place, ...] = ()
+
+    def transverse_mass(self, events: BosonEvents, measured: Measured, muon: int) -> FloatArray:
+        """(N,) GeV of one muon and what is missing: all but this muon and the recoil, a pair's other muon, too."""
+        return transverse_mass(measured.pt[:, muon], events.leptons[:, muon, PHI], -self.u_par, self.u_perp)
+
+    def mt_slopes(self, events: BosonEvents, measured: Measured, muon: int) -> tuple[FloatArray, FloatArray]:
+        """(N,) derivatives of the transverse mass by u_par and u_perp."""
+        phi = events.leptons[:, muon, PHI]
+        by_x, by_y = transverse_mass_slopes(measured.pt[:, muon], phi, -self.u_par, self.u_perp)
+        return -by_x, by_y
+
+    def along(self, events: BosonEvents, muon: int) -> FloatArray:
+        """(N,) GeV: u_T, the recoil on the direction of a muon."""
+        phi = events.leptons[:, muon, PHI]
+        result: FloatArray = self.u_perp * np.sin(phi) - self.u_par * np.cos(phi)
+        return result
+
+
+def measure_recoil(events: BosonEvents, calibration: RecoilCalibration | None = None) -> MeasuredRecoil:
+    """The recoil of the built-in detector, or that of a calibration's simulation carried to data."""
+    score = ndtri(events.spare[:, 2:4])
+    if calibration is None:
+        return MeasuredRecoil(
+            u_par=RECOIL_RESPONSE * events.pt - RECOIL_SIGMA * score[:, 0], u_perp=RECOIL_SIGMA * score[:, 1]
+        )
+    u_par, u_perp, places = draw_recoil(calibration, events.pt, score)
+    return MeasuredRecoil(u_par=u_par, u_perp=u_perp, places=places)
+
+
+def unvetoed(events: BosonEvents, measured: Measured, muon: int) -> BoolArray:
+    """Whether there is exactly one muon: for a Z the other one is too soft or too far forward."""
+    if events.sample != "z":
+        return np.ones(len(events), dtype=bool)
+    other = 1 - muon
+    result: BoolArray = (measured.pt[:, other] < VETO_PT) | (np.abs(measured.eta[:, other]) > ETA_MAX)
     return result
-
-
-def selected_w(events: BosonEvents, measured: Measured, muon: int) -> BoolArray:
-    """Exactly one muon: for a Z the other one is too soft or too far forward."""
-    keep: BoolArray = transverse_mass(events, measured, muon) > MT_MIN["w"]
-    if events.sample == "z":
-        other = 1 - muon
-        keep &= (measured.pt[:, other] < VETO_PT) | (np.abs(measured.eta[:, other]) > ETA_MAX)
-    return keep
 
 
 def selected_pair(events: BosonEvents, measured: Measured) -> tuple[BoolArray, FloatArray]:

@@ -14,12 +14,12 @@ from typing import Final
 
 import numpy as np
 
-from mucal.arrays import FloatArray, IntArray
+from mucal.arrays import FloatArray
 from mucal.calibration import Calibration
 from mucal.calibration.response import moments
 from mucal.scale.pixels import TRIGGERED
 from mucal.scale.table import ResolutionTable
-from mucal.templates.binning import Binning
+from mucal.templates.binning import Binning, containing_bins
 
 MOMENTS: Final = ("response_A", "response_e", "response_M", "response_a", "response_b", "response_c")
 
@@ -52,17 +52,17 @@ def bin_shifts(calibration: Calibration, binning: Binning) -> FloatArray:
     """
     eta = np.array(binning.edges[binning.axes.index("eta")])
     along = binning.along("eta")
-    scale_bin = _containing(calibration.scale.eta_edges, eta)[along]
+    scale_bin = containing_bins(calibration.scale.eta_edges, eta)[along]
     table = calibration.resolution_data
     shifts = np.zeros((len(calibration.names), 6, binning.n_bins))
     n, m = calibration.scale_variations.shape[0], calibration.resolution_variations.shape[0]
     shifts[:n, :3] = calibration.scale_variations[:, :, scale_bin]
     if table is None:
         return shifts
-    resolution_bin = _containing(table.eta_edges, eta)[along]
+    resolution_bin = containing_bins(table.eta_edges, eta)[along]
     shifts[n : n + m, 3:] = calibration.resolution_variations[:, :, resolution_bin]
     if calibration.pixels is not None:
-        at = _containing(calibration.pixels.eta_edges, eta)[along]
+        at = containing_bins(calibration.pixels.eta_edges, eta)[along]
         widened = pixel_widening(calibration)[:, (binning.centres("charge") > 0).astype(np.int64), at]
         nominal = np.stack([table.a, table.b, table.c])[:, resolution_bin]
         shifts[n + m :, 3:] = widened[:, None] * nominal
@@ -121,15 +121,3 @@ def _gather(variations: FloatArray, edges: FloatArray, eta: FloatArray, basis: F
     at = np.clip(np.searchsorted(edges, eta, side="right") - 1, 0, edges.size - 2)
     result: FloatArray = np.einsum("spn,np->ns", variations[:, :, at], basis)
     return result
-
-
-def _containing(outer: FloatArray, inner: FloatArray) -> IntArray:
-    """The bin of `outer` that each bin of `inner` lies in."""
-    index = np.searchsorted(outer, inner[:-1] + 1e-9, side="right") - 1
-    inside = (index >= 0) & (index < outer.size - 1)
-    if not np.all(inside) or np.any(inner[1:] > outer[np.minimum(index + 1, outer.size - 1)] + 1e-9):
-        raise ValueError(
-            f"the histogram's bins of eta do not lie within those of the calibration ({outer.size - 1} from "
-            f"{outer[0]:g} to {outer[-1]:g}); choose edges that include the calibration's"
-        )
-    return index.astype(np.int64)

@@ -28,9 +28,8 @@ from mucal.templates.recoil import (
     RecoilConfig,
     RecoilSample,
     calibrate,
-    project,
-    recoil_of_met,
 )
+from mucal.templates.recoil_vectors import project, recoil_of_met
 from mucal.workflow.toml_text import overlay, parse_toml, read_toml
 from mucal.workflow.validate import build
 

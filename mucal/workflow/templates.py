@@ -8,17 +8,21 @@ from typing import Any, Final
 
 import numpy as np
 
-import mucal
 from mucal.likelihood import Model
-from mucal.store import sha256
 from mucal.templates import Templates, TemplatesConfig, build
 from mucal.templates.smoothing import ETA_DEGREE, PT_DEGREE, smoothed
 from mucal.wmass import Background, mass_model
-from mucal.workflow.application import bundle_of
+from mucal.workflow.globalcor import workers_of
+from mucal.workflow.ingredients import IngredientFiles, load_conditions, load_ingredients
 from mucal.workflow.toml_text import overlay, parse_toml, read_toml
 from mucal.workflow.validate import build as validated
 
 SECTION: Final = "templates"
+
+__all__ = [
+    "IngredientFiles", "Templates", "describe_templates", "fill_templates", "load_conditions", "load_templates",
+    "measurement",
+]  # fmt: skip
 
 
 def load_templates(path: str | Path | None, settings: tuple[str, ...] = (), **given: Any) -> TemplatesConfig:
@@ -37,22 +41,29 @@ def load_templates(path: str | Path | None, settings: tuple[str, ...] = (), **gi
 
 
 def fill_templates(
-    config: TemplatesConfig, calibration: str | Path | None = None, partons: str | Path | None = None, *,
-    jobs: int = 1, tell: Callable[[str], None],
+    config: TemplatesConfig, files: IngredientFiles | None = None, partons: str | Path | None = None, *,
+    jobs: int = 1, scheduler: str | None = None, tell: Callable[[str], None],
 ) -> Templates:  # fmt: skip
-    """Templates with the nuisances of a calibration (bundle or file) and the partons of an LHAPDF set, if given."""
-    inputs: dict[str, str] = {}
+    """Templates of the built-in generator, with what is measured elsewhere.
+
+    partons   : folder or .info of an LHAPDF set
+    jobs      : threads of this process
+    scheduler : address of a dask scheduler, whose workers fill instead
+
+    Raises ConfigError for a file that holds something else.
+    """
+    found = load_ingredients(files or IngredientFiles())
+    inputs = dict(found.inputs)
     given: dict[str, Any] = {}
-    if calibration is not None:
-        given["calibration"] = mucal.load(bundle_of(Path(calibration)))
-        is_folder = Path(calibration).is_dir()
-        file = bundle_of(Path(calibration)) / "calibration.h5" if is_folder else Path(calibration)
-        inputs[str(calibration)] = sha256(file)
     if partons is not None:
         given["partons"] = import_module("mucal.io.lhapdf").read_lhapdf(partons)
         inputs |= given["partons"].provenance.inputs
-    made = build(config, n_threads=jobs, tell=tell, **given)
-    return made.with_provenance(replace(made.provenance, inputs=inputs))
+    workers = None if scheduler is None else workers_of(None, scheduler)
+    made = build(
+        config, calibration=found.calibration, ingredients=found.ingredients, n_threads=jobs, workers=workers,
+        tell=tell, **given,
+    )  # fmt: skip
+    return found.finish(made).with_provenance(replace(made.provenance, inputs=inputs))
 
 
 def measurement(templates: Templates, flat: float = 0.0) -> Model:

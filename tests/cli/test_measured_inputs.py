@@ -14,7 +14,8 @@ from mucal.simulation.nonprompt import NonpromptSimulation, generate_nonprompt
 from mucal.simulation.recoil import RecoilTruth, generate_z_recoil
 from mucal.templates.nonprompt import Nonprompt, NonpromptConfig, estimate
 from mucal.templates.nonprompt_regions import RegionConfig, empty_regions, fill_regions
-from mucal.templates.recoil import RecoilCalibration, unproject
+from mucal.templates.recoil import RecoilCalibration
+from mucal.templates.recoil_vectors import unproject
 
 ETA = "nonprompt.regions.eta_edges=[-2.4, 0.0, 2.4]"
 

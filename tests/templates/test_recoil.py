@@ -15,11 +15,8 @@ from mucal.templates.recoil import (
     RecoilConfig,
     RecoilSample,
     calibrate,
-    project,
-    recoil_of_met,
-    transverse_mass,
-    unproject,
 )
+from mucal.templates.recoil_vectors import project, recoil_of_met, transverse_mass, unproject
 
 DATA, MC = RecoilTruth(response=0.80, sigma=10.5, growth=1.8, tail=0.13), RecoilTruth()
 FIELDS = ("pt", "u_par", "u_perp", "weight")
