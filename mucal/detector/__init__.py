@@ -8,6 +8,7 @@ surfaces together are *elements*: numbers 0 .. M-1 are the modules, M .. M+P-1 t
 
 from mucal.detector.alignment import displaced
 from mucal.detector.barrel import barrel
+from mucal.detector.built_in import BUILT_IN
 from mucal.detector.cms_like import cms_like
 from mucal.detector.material import (
     CARBON,
@@ -35,9 +36,9 @@ from mucal.detector.survey import Survey, survey
 from mucal.detector.table import CYLINDER, DISC, PIXEL, STRIP, Detector, Modules, Passive
 
 __all__ = [
-    "ALIGNMENT", "CARBON", "CYLINDER", "DISC", "PIXEL", "SILICON", "STRIP", "Crossings", "Detector", "Medium",
-    "Modules", "NavigationIndex", "NavigationStatus", "Passive", "Survey", "additive_scattering_variance",
-    "alignment_derivatives", "barrel", "cms_like", "cross", "displaced", "find_overlaps", "local_slopes",
-    "mean_loss", "most_probable_loss", "navigation_index", "predict", "radiative_loss", "require_no_overlaps",
+    "ALIGNMENT", "BUILT_IN", "CARBON", "CYLINDER", "DISC", "PIXEL", "SILICON", "STRIP", "Crossings", "Detector",
+    "Medium", "Modules", "NavigationIndex", "NavigationStatus", "Passive", "Survey", "additive_scattering_variance",
+    "alignment_derivatives", "barrel", "cms_like", "cross", "displaced", "find_overlaps", "local_slopes", "mean_loss",
+    "most_probable_loss", "navigation_index", "predict", "radiative_loss", "require_no_overlaps",
     "scattering_variance", "stopping_power", "straggling", "survey", "to_global", "to_local", "unhit_modules",
 ]  # fmt: skip

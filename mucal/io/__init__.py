@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from mucal.io.bundle import write_bundle
     from mucal.io.correctionlib import CorrectionFile, read_corrections_json
     from mucal.io.datacard import read_datacard
-    from mucal.io.detector_tables import DetectorInput, read_detector, write_detector
+    from mucal.io.detector_tables import DetectorInput, open_detector, read_detector, write_detector
     from mucal.io.dimuon_check import CheckReport, FileCheck, check_dimuons
     from mucal.io.dimuon_input import DimuonInput, MuonColumns
     from mucal.io.dimuon_source import DimuonSource, open_dimuons
@@ -52,6 +52,7 @@ _PLACES: Final = {
     "RootTables": "mucal.io.root_tables",
     "check_dimuons": "mucal.io.dimuon_check",
     "open_dimuons": "mucal.io.dimuon_source",
+    "open_detector": "mucal.io.detector_tables",
     "open_hits": "mucal.io.hits_source",
     "read_corrections_json": "mucal.io.correctionlib",
     "read_datacard": "mucal.io.datacard",
@@ -93,6 +94,7 @@ __all__ = [
     "RoccorTable",
     "RootTables",
     "check_dimuons",
+    "open_detector",
     "open_dimuons",
     "open_hits",
     "read_corrections_json",

@@ -18,7 +18,7 @@ from typing import Any, Final
 import numpy as np
 
 from mucal.arrays import FloatArray
-from mucal.detector import PIXEL, SILICON, STRIP, Detector, Modules, Passive, require_no_overlaps
+from mucal.detector import BUILT_IN, PIXEL, SILICON, STRIP, Detector, Modules, Passive, require_no_overlaps
 from mucal.detector.field import MagneticField, field_from_rows
 from mucal.detector.table import ORTHONORMAL
 from mucal.errors import ConfigError, InputError, nearest
@@ -68,6 +68,11 @@ class DetectorInput:
     measures: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     probes: int = 6000
     places: Mapping[str, str] = field(default_factory=dict)
+
+
+def open_detector(name: str) -> Detector:
+    """A built-in detector by name, or one read from a file or folder of tables; raises as `read_detector` does."""
+    return BUILT_IN[name]() if name in BUILT_IN else read_detector(name)
 
 
 def read_detector(path: str | Path, config: DetectorInput | None = None) -> Detector:

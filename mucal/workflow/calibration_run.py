@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from mucal.calibration import Calibration, CalibrationConfig, assemble, certify
+from mucal.detector import BUILT_IN
 from mucal.errors import InputError, NotCertified
 from mucal.globalcor import GlobalCorrections, InjectedParameters, ProbeBias
 from mucal.io import write_bundle
@@ -21,7 +22,7 @@ from mucal.store import Provenance, Result, replace_file, sha256
 from mucal.workflow.chain import Chain, inputs_of, join, sources
 from mucal.workflow.closing import close_masses
 from mucal.workflow.config import Analysis
-from mucal.workflow.globalcor import BUILT_IN, detector_of
+from mucal.workflow.globalcor import detector_of
 from mucal.workflow.outcome import Outcome, failed, headline, objections, summary
 from mucal.workflow.probes import left_over
 from mucal.workflow.progress import Event, Tell, silent

@@ -12,7 +12,7 @@ from typing import Final
 
 import numpy as np
 
-from mucal.detector import Detector, barrel, cms_like
+from mucal.detector import Detector
 from mucal.detector.field import harmonic_modes
 from mucal.errors import ConfigError, InputError, NotCertified
 from mucal.globalcor import (
@@ -41,7 +41,7 @@ from mucal.globalcor import (
 from mucal.globalcor.families import KINDS
 from mucal.globalcor.truth_assisted import Positions
 from mucal.globalcor.workers import MakeExecutor
-from mucal.io import HitsInput, read_detector
+from mucal.io import HitsInput, open_detector
 from mucal.io.field_probes import read_field_probes
 from mucal.io.file_magic import MAGIC
 from mucal.io.mille import MilleRecords, concatenate, read_mille, write_mille
@@ -63,7 +63,6 @@ REPRODUCED: Final = 0.1
 """Share of its own error by which a reference mass may differ from the one that its pairs were selected with."""
 MOST_REFERENCES: Final = 12
 
-BUILT_IN: Final = {"cms-like": cms_like, "barrel": barrel}
 CHOICES: Final = {"cms2016": CMS_2016, "reduced": REDUCED}
 SECTION: Final = "globalcor"
 MEAN_MASS: Final = Family(kind="mass", by="whole", min_entries=1)
@@ -128,7 +127,7 @@ def load_globalcor(path: str | Path | None, settings: tuple[str, ...] = ()) -> G
 
 def detector_of(name: str) -> Detector:
     """A built-in detector by name, or one read from tables."""
-    return BUILT_IN[name]() if name in BUILT_IN else read_detector(name)
+    return open_detector(name)
 
 
 def make_registry(config: GlobalcorConfig) -> Registry:
