@@ -25,6 +25,7 @@ from mucal.massfit.window import window_warnings
 if TYPE_CHECKING:
     from mucal.massfit.batch import fit_bins
     from mucal.massfit.config import BatchConfig
+    from mucal.massfit.morphing import simulated_template
     from mucal.massfit.retries import Remedy, Retried, fit_with_retries
     from mucal.massfit.spectrum import SpectrumFit, fit_spectrum
     from mucal.massfit.spectrum_config import SpectrumConfig
@@ -41,6 +42,7 @@ _LAZY = {
     "fit_bins": "batch",
     "fit_spectrum": "spectrum",
     "fit_with_retries": "retries",
+    "simulated_template": "morphing",
 }
 
 __all__ = [
@@ -60,6 +62,7 @@ __all__ = [
     "fit_spectrum",
     "fit_with_retries",
     "merge_thin",
+    "simulated_template",
     "window_warnings",
 ]
 

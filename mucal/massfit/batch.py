@@ -1,7 +1,7 @@
 """Mass fits of all kinematic bins in one call."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from typing import Final
@@ -12,16 +12,19 @@ from scipy.special import gammaincc
 
 from mucal.arrays import FloatArray, IntArray
 from mucal.errors import ConfigError
+from mucal.massfit import morphing_fit
 from mucal.massfit.bins import MassHistograms
 from mucal.massfit.config import BatchConfig
 from mucal.massfit.fits import MassFits
-from mucal.massfit.kernels.rows import Levels, fit_rows
+from mucal.massfit.kernels.rows import Levels, fit_rows, merged_deviance, parameters_used
 from mucal.massfit.kernels.scoring import Prior
 from mucal.massfit.status import Status
 from mucal.massfit.template import Template, compress, levels, resonance_points
 from mucal.store import Provenance
 from mucal.theory import resonance
 
+Fit = Callable[[IntArray], tuple[FloatArray | IntArray, ...]]
+"""Rows -> values, covariance, deviance, its expectation per bin, degrees of freedom, distance, steps, status."""
 CHUNK: Final = 256
 """Bins that one thread takes at a time; bounds the memory of templates given per bin."""
 
@@ -37,7 +40,8 @@ def fit_bins(
 
     histograms : B kinematic bins
     config     : model, constraints, stopping rule
-    template   : signal before resolution for the model "template"; by default the resonance after final-state radiation
+    template   : for the model "template", the signal before resolution (by default the resonance after final-state
+                 radiation); for "morphing", the measured spectra of simulation, counted in events, one row a bin
     n_threads  : defaults to numba's number of threads; the result does not depend on it
 
     Returns one row per histogram.  The covariance is the inverse of the expected (Fisher) information at the minimum,
@@ -48,33 +52,17 @@ def fit_bins(
     comes with another model.  Derived in docs/physics/massfit.md.
     """
     _check(histograms, config, template)
-    edges = np.ascontiguousarray(histograms.mass_edges, dtype=np.float64)
     n_bins, p = histograms.n_bins, len(config.parameters)
     status = _status_before(histograms, config, template)
     values, cov = np.full((n_bins, p), np.nan), np.full((n_bins, p, p), np.nan)
     deviance, edm = np.full(n_bins, np.nan), np.full(n_bins, np.nan)
     per_bin = np.full(n_bins, np.nan)
     ndf, n_steps = np.zeros(n_bins), np.zeros(n_bins, np.int64)
-    tables = _tables(edges, config, template)
     reference = resonance(config.resonance)
-    tails = np.array([config.n_l, config.n_r])
-    start, prior = _start_and_prior(config)
+    fit = (_morphing if config.model == "morphing" else _compiled)(histograms, config, template)
 
     def work(rows: IntArray) -> None:
-        nodes = tables if isinstance(tables, Levels) else compress(tables[0], tables[1][rows], edges, levels(edges))
-        found = fit_rows(
-            np.ascontiguousarray(histograms.counts[rows], dtype=np.float64),
-            edges,
-            reference.mass,
-            nodes,
-            tails,
-            start,
-            prior,
-            config.tolerance,
-            config.max_steps,
-            config.max_attempts,
-        )
-        for whole, part in zip((values, cov, deviance, per_bin, ndf, edm, n_steps, status), found, strict=True):
+        for whole, part in zip((values, cov, deviance, per_bin, ndf, edm, n_steps, status), fit(rows), strict=True):
             whole[rows] = part
 
     tried = np.flatnonzero(status == Status.OK)
@@ -102,6 +90,58 @@ def fit_bins(
     )
 
 
+def _compiled(histograms: MassHistograms, config: BatchConfig, template: Template | None) -> Fit:
+    """Fits of some rows by the compiled kernels, for the models whose signal is a formula."""
+    edges = np.ascontiguousarray(histograms.mass_edges, dtype=np.float64)
+    reference = resonance(config.resonance)
+    tables = _tables(edges, config, template)
+    tails = np.array([config.n_l, config.n_r])
+    start, prior = _start_and_prior(config)
+
+    def fit(rows: IntArray) -> tuple[FloatArray | IntArray, ...]:
+        nodes = tables if isinstance(tables, Levels) else compress(tables[0], tables[1][rows], edges, levels(edges))
+        counts = np.ascontiguousarray(histograms.counts[rows], dtype=np.float64)
+        rule = (config.tolerance, config.max_steps, config.max_attempts)
+        return fit_rows(counts, edges, reference.mass, nodes, tails, start, prior, *rule)
+
+    return fit
+
+
+def _morphing(histograms: MassHistograms, config: BatchConfig, template: Template | None) -> Fit:
+    """Fits of some rows with simulated spectra, moved and widened, as signal."""
+    if template is None or template.weights.ndim != 2:
+        raise ConfigError(
+            "massfit.model = 'morphing' needs the simulated spectrum of every bin",
+            kind="config.massfit",
+            do="give a Template of measured simulated masses, one row a bin, or choose the model 'template'",
+        )
+    edges = np.ascontiguousarray(histograms.mass_edges, dtype=np.float64)
+
+    def fit(rows: IntArray) -> tuple[FloatArray | IntArray, ...]:
+        counts = np.ascontiguousarray(histograms.counts[rows], dtype=np.float64)
+        found = morphing_fit.fit_rows(counts, edges, template.rows(rows), config)
+        return (found.values, found.cov, *_goodness(counts, found, config), found.edm, found.n_steps, found.status)
+
+    return fit
+
+
+def _goodness(
+    counts: FloatArray, found: morphing_fit.Found, config: BatchConfig
+) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """(R,) deviance of merged bins, its expectation for one degree of freedom, and the degrees of freedom."""
+    n, p = found.values.shape
+    deviance, per_bin, ndf = np.full(n, np.nan), np.full(n, np.nan), np.zeros(n)
+    merged = np.empty((p, p))
+    constraints = [config.constraint(name) for name in config.parameters]
+    precision = np.array([0.0 if c is None else c[1] ** -2.0 for c in constraints])
+    for row in np.flatnonzero(found.status == Status.OK):
+        mu, slopes, active = found.mu[row], found.slopes[row], found.active[row].astype(np.int64)
+        deviance[row], expectation, n_merged = merged_deviance(counts[row], mu, slopes, merged)
+        ndf[row] = n_merged - parameters_used(merged, found.fit_cov[row], precision, active)
+        per_bin[row] = expectation / n_merged + found.template_noise[row] / ndf[row]
+    return deviance, per_bin, ndf
+
+
 def _check(histograms: MassHistograms, config: BatchConfig, template: Template | None) -> None:
     mass, edges = resonance(config.resonance).mass, histograms.mass_edges
     if not edges[0] < mass < edges[-1]:
@@ -113,11 +153,11 @@ def _check(histograms: MassHistograms, config: BatchConfig, template: Template |
         )
     if template is None:
         return
-    if config.model != "template":
+    if config.model not in ("template", "morphing"):
         raise ConfigError(
             f"a template was given but massfit.model is '{config.model}'",
             kind="config.massfit",
-            do="set massfit.model to 'template' or leave the template out",
+            do="set massfit.model to 'template' or 'morphing', or leave the template out",
         )
     if template.weights.ndim == 2 and template.weights.shape[0] != histograms.n_bins:
         raise ValueError(f"Template.weights has {template.weights.shape[0]} rows for {histograms.n_bins} histograms")

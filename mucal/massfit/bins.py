@@ -5,7 +5,7 @@ from typing import Final
 
 import numpy as np
 
-from mucal.arrays import FloatArray, IntArray, check_edges, check_shapes
+from mucal.arrays import FloatArray, IntArray, check_edges, check_shapes, same_edges
 from mucal.store import Result
 from mucal.track import Dimuons, curvature_weights
 
@@ -87,7 +87,7 @@ class MassHistograms(Result):
     def __add__(self, other: "MassHistograms") -> "MassHistograms":
         """The histograms of both samples; raises ValueError if the binnings differ."""
         for name in ("eta_edges", "pt_edges", "mass_edges", "abs_eta"):
-            if not np.array_equal(getattr(self, name), getattr(other, name)):
+            if not same_edges(getattr(self, name), getattr(other, name)):
                 raise ValueError(f"cannot add mass histograms with different {name}")
         index, place = np.unique(np.concatenate([self.index, other.index]), axis=0, return_inverse=True)
         place = place.reshape(-1)
@@ -145,3 +145,19 @@ def fill(dimuons: Dimuons, binning: Binning) -> MassHistograms:
         counts=counts.astype(np.float64),
         sums=sums,
     )
+
+
+def matching_rows(wanted: MassHistograms, having: MassHistograms) -> IntArray:
+    """(B,) the row of `having` with the same bin as each row of `wanted`, -1 where there is none.
+
+    Raises ValueError if the kinematic binnings differ.
+    """
+    for name in ("eta_edges", "pt_edges", "abs_eta"):
+        if not same_edges(getattr(wanted, name), getattr(having, name)):
+            raise ValueError(f"data and simulation were binned with different {name}; fill both with one binning")
+    n_eta, n_pt = wanted.eta_edges.size - 1, wanted.pt_edges.size - 1
+    shape = (n_eta, n_pt, n_eta, n_pt)
+    row_of = np.full(n_eta * n_pt * n_eta * n_pt, -1, dtype=np.int64)
+    row_of[np.ravel_multi_index(tuple(having.index.T), shape)] = np.arange(having.n_bins)
+    result: IntArray = row_of[np.ravel_multi_index(tuple(wanted.index.T), shape)]
+    return result

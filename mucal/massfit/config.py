@@ -10,6 +10,7 @@ from mucal.theory import resonance
 
 PARAMETERS: Final[Mapping[str, tuple[str, ...]]] = {
     "template": ("ln_n", "ln_s", "ln_sigma", "logit_f", "slope"),
+    "morphing": ("ln_n", "ln_s", "variance", "logit_f", "slope"),
     "dscb": ("ln_n", "ln_s", "ln_sigma", "logit_f", "slope", "ln_alpha_l", "ln_alpha_r"),
 }
 """Model -> names of its parameters, in the order of `MassFits.values`."""
@@ -30,7 +31,9 @@ class BatchConfig:
     """Model, constraints and stopping rule of `fit_bins`.
 
     resonance    : name in the table of `theory.pdg`; scales are relative to its mass
-    model        : "template", post-radiation spectrum smeared by a Gaussian; "dscb", double-sided Crystal Ball
+    model        : "template", post-radiation spectrum smeared by a Gaussian; "dscb", double-sided Crystal Ball;
+                   "morphing", the simulated spectrum of the bin, moved and widened: ln s and the squared relative
+                   width ("variance") are then those of data against simulation
     fixed        : parameter -> value at which it is held in every bin
     constraints  : parameter -> (mean, sigma) of a Gaussian constraint, added to those of `DEFAULT_CONSTRAINTS`, which
                    it replaces name by name; sigma = inf removes one
@@ -44,7 +47,7 @@ class BatchConfig:
     """
 
     resonance: str = "jpsi"
-    model: Literal["template", "dscb"] = "template"
+    model: Literal["template", "dscb", "morphing"] = "template"
     fixed: Mapping[str, float] = field(default_factory=dict)
     constraints: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     start: Mapping[str, float] = field(default_factory=dict)

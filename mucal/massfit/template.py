@@ -45,6 +45,10 @@ class Template:
             first = np.argwhere(self.weights < 0)[0].tolist()
             raise ValueError(f"Template.weights{first} = {self.weights[tuple(first)]}; expected no negative content")
 
+    def rows(self, which: IntArray | slice) -> "Template":
+        """The template of some of the histograms; for a template of one row each."""
+        return Template(edges=self.edges, weights=self.weights[which])
+
     @property
     def points(self) -> tuple[FloatArray, FloatArray]:
         """Masses (2G,) in GeV and weights (2G,) or (B, 2G): two Gauss points a bin, even density inside each."""

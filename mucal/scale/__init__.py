@@ -34,9 +34,14 @@ from mucal.scale.weak import CoherentShift, WeakModes, coherent_shift, weak_mode
 
 if TYPE_CHECKING:
     from mucal.scale.inflation import Inflation, inflation_of
+    from mucal.scale.one_step import derive_at_once
 
-# It needs scipy.optimize, for which who applies a calibration must not wait.
-_LAZY = dict.fromkeys(("Inflation", "inflation_of"), "mucal.scale.inflation")
+# They need scipy.optimize or the mass fits, for which who applies a calibration must not wait.
+_LAZY = {
+    "Inflation": "mucal.scale.inflation",
+    "inflation_of": "mucal.scale.inflation",
+    "derive_at_once": "mucal.scale.one_step",
+}
 
 __all__ = [
     "Closure",
@@ -57,6 +62,7 @@ __all__ = [
     "correction_factor",
     "count_pixels",
     "derive",
+    "derive_at_once",
     "derive_resolution",
     "distort_pt",
     "inflation_of",

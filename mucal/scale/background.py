@@ -4,10 +4,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from mucal.arrays import FloatArray
-from mucal.massfit.bins import MassHistograms
+from mucal.massfit.background import background_shape
+from mucal.massfit.bins import MassHistograms, matching_rows
 from mucal.massfit.fits import MassFits
-from mucal.scale.system import matching_rows
 
 
 def add_fitted_background(simulation: MassHistograms, data: MassFits) -> MassHistograms:
@@ -35,18 +34,3 @@ def add_fitted_background(simulation: MassHistograms, data: MassFits) -> MassHis
     # the averages of data and simulation are sums over events: events added without sums would change them
     growth = counts.sum(axis=1) / simulation.n_events
     return replace(simulation, counts=counts, sums=simulation.sums * growth[:, None, None])
-
-
-def background_shape(slope: FloatArray, mass_edges: FloatArray) -> FloatArray:
-    """(B, M) exp(-slope x) integrated over mass bins and normalised over the window, x from -1/2 to 1/2 across it.
-
-    slope      : (B,)
-    mass_edges : (M+1,) GeV
-    """
-    x = (mass_edges - mass_edges[0]) / (mass_edges[-1] - mass_edges[0]) - 0.5
-    middle, half = 0.5 * (x[1:] + x[:-1]), 0.5 * np.diff(x)
-    h = slope[:, None] * half
-    ratio = np.where(np.abs(h) > 1e-8, np.sinh(h) / np.where(h == 0, 1.0, h), 1.0)
-    content = 2.0 * half * np.exp(-slope[:, None] * middle) * ratio
-    result: FloatArray = content / content.sum(axis=1, keepdims=True)
-    return result

@@ -8,7 +8,7 @@ import numpy as np
 
 from mucal.arrays import BoolArray, FloatArray, IntArray
 from mucal.ledger import Ledger
-from mucal.massfit.bins import ETA_MINUS, ETA_PLUS, PT_MINUS, PT_PLUS, MassHistograms
+from mucal.massfit.bins import ETA_MINUS, ETA_PLUS, PT_MINUS, PT_PLUS, matching_rows
 from mucal.massfit.fits import MassFits
 from mucal.massfit.status import Status
 from mucal.scale.variance import smooth_variance
@@ -101,22 +101,6 @@ def build_system(
     rejected = Counter(str(reason) for reason in reasons[~used])
     ledger = Ledger(unit="bins", read=reasons.size, used=rows.size, rejected=rejected)
     return system, ledger, _lost(histograms.n_events, used, reasons)
-
-
-def matching_rows(wanted: MassHistograms, having: MassHistograms) -> IntArray:
-    """(B,) the row of `having` with the same bin as each row of `wanted`, -1 where there is none.
-
-    Raises ValueError if the kinematic binnings differ.
-    """
-    for name in ("eta_edges", "pt_edges", "abs_eta"):
-        if not np.array_equal(getattr(wanted, name), getattr(having, name)):
-            raise ValueError(f"data and simulation were binned with different {name}; fill both with one binning")
-    n_eta, n_pt = wanted.eta_edges.size - 1, wanted.pt_edges.size - 1
-    shape = (n_eta, n_pt, n_eta, n_pt)
-    row_of = np.full(n_eta * n_pt * n_eta * n_pt, -1, dtype=np.int64)
-    row_of[np.ravel_multi_index(tuple(having.index.T), shape)] = np.arange(having.n_bins)
-    result: IntArray = row_of[np.ravel_multi_index(tuple(wanted.index.T), shape)]
-    return result
 
 
 TOO_FEW: Final = "too few events"

@@ -111,7 +111,7 @@ def test_require_converged_names_the_first_failure_and_forgives_thin_bins():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"model": "gauss"}, r"massfit.model 'gauss'; expected 'template' or 'dscb'"),
+        ({"model": "gauss"}, r"massfit.model 'gauss'; expected 'template' or 'morphing' or 'dscb'"),
         ({"resonance": "jspi"}, r"no resonance 'jspi'; the nearest are jpsi"),
         (
             {"fixed": {"ln_alpha_l": 0.3}},

@@ -9,8 +9,8 @@ from numpy.testing import assert_allclose
 from scipy.integrate import quad
 
 from mucal.massfit import BatchConfig, Binning, fill, fit_bins
+from mucal.massfit.background import background_shape
 from mucal.scale import add_fitted_background
-from mucal.scale.background import background_shape
 from mucal.simulation import DimuonSimulation, generate_dimuons
 
 MASS = np.linspace(2.9, 3.3, 41)
