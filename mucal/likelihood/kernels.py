@@ -1,10 +1,8 @@
 """One pass over the effects: the row of a bin is read from memory once, for the yields and for their derivatives."""
 
-import math
 from typing import Final, NamedTuple
 
 import numpy as np
-from numba import njit
 
 from mucal.arrays import BoolArray, FloatArray, IntArray
 from mucal.likelihood.simulation_kernels import profiled
@@ -73,7 +71,6 @@ class Bins(NamedTuple):
     kind: int
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
 def exponent(table: Table, at: Position, cell: int) -> tuple[float, float]:
     """Sum over parameters of kappa x + eta x alpha(x) for one cell: of log-ratios, and of events added."""
     total, added = 0.0, 0.0
@@ -90,7 +87,6 @@ def exponent(table: Table, at: Position, cell: int) -> tuple[float, float]:
     return total, added
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
 def add_row(table: Table, at: Position, cell: int, by_log: float, by_event: float, out: FloatArray) -> None:
     """The derivatives of the exponent times by_log and of the events added times by_event, added to a packed array."""
     for s in range(table.segment_offsets[cell], table.segment_offsets[cell + 1]):
@@ -106,7 +102,6 @@ def add_row(table: Table, at: Position, cell: int, by_log: float, by_event: floa
                 to[i] += weight * row[i] * slope[i]
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
 def add_rows(
     table: Table, at: Position, start: int, stop: int, by_log: FloatArray, by_event: FloatArray, out: FloatArray
 ) -> None:
@@ -127,7 +122,6 @@ def add_rows(
                 to[i] += weight * row[i]
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
 def alike(table: Table, start: int, stop: int) -> bool:
     """Every cell has one row of symmetric log-ratios, and all have the same columns."""
     first = table.segment_offsets[start]
@@ -140,7 +134,6 @@ def alike(table: Table, start: int, stop: int) -> bool:
     return True
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
 def value_and_gradient(
     table: Table, at: Position, bins: Bins, first: int, last: int
 ) -> tuple[float, FloatArray, FloatArray]:
@@ -157,7 +150,7 @@ def value_and_gradient(
         for cell in range(start, stop):
             i = cell - start
             log, added = exponent(table, at, cell)
-            scale[i] = math.exp(log)
+            scale[i] = np.exp(log)
             shape[i] = scale[i] * (table.nominal[cell] + added)
             events = at.factor[table.process[cell]] * shape[i]
             if bins.beta_of[cell] >= 0:
@@ -180,17 +173,15 @@ def value_and_gradient(
     return value, by_packed, by_factor
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
 def shapes(table: Table, at: Position, first: int, last: int, scale: FloatArray, shape: FloatArray) -> None:
     """Exponentials and expected events without the factors, into arrays (B, P)."""
     for b in range(first, last):
         for cell in range(table.cell_offsets[b], table.cell_offsets[b + 1]):
             log, added = exponent(table, at, cell)
-            scale[b, table.process[cell]] = math.exp(log)
-            shape[b, table.process[cell]] = math.exp(log) * (table.nominal[cell] + added)
+            scale[b, table.process[cell]] = np.exp(log)
+            shape[b, table.process[cell]] = np.exp(log) * (table.nominal[cell] + added)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
 def jacobian(
     table: Table, at: Position, by_log: FloatArray, by_event: FloatArray, first: int, last: int, out: FloatArray
 ) -> None:
@@ -205,7 +196,6 @@ def jacobian(
             out[b, table.columns[i]] += packed[i]
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
 def along(table: Table, at: Position, direction: FloatArray, out: FloatArray) -> None:
     """Derivatives of exponents and events added along a packed direction, into out (2, B, P)."""
     for b in range(table.cell_offsets.size - 1):

@@ -6,14 +6,14 @@ from typing import Final, Literal
 import numpy as np
 
 from mucal.arrays import BoolArray, FloatArray, IntArray
-from mucal.likelihood import kernels
 from mucal.likelihood.interpolation import bent, bent_slope
 from mucal.likelihood.kernels import Bins, Position, Table
 from mucal.likelihood.model import Model
 from mucal.likelihood.observation import Observation
-from mucal.likelihood.simulation_kernels import Profile, profile_all
+from mucal.likelihood.passes import Passes, passes_for
+from mucal.likelihood.simulation_kernels import Profile
 from mucal.likelihood.table import beta_centres, bin_of_beta, lay_out_bins, tabulate
-from mucal.numerics.blocks.matrix import run
+from mucal.numerics.threads import run
 
 McStat = Literal["gamma", "normal", "none"]
 McStatPer = Literal["bin", "process"]
@@ -53,6 +53,7 @@ class Objective:
     table: Table
     bins: Bins
     n_threads: int
+    passes: Passes
 
     def observe(self, observation: Observation) -> "Objective":
         """The same model with other data."""
@@ -64,7 +65,7 @@ class Objective:
         at = self._position(x)
         edges = self._edges()
         parts = run(
-            lambda i: kernels.value_and_gradient(self.table, at, self.bins, edges[i], edges[i + 1]),
+            lambda i: self.passes.value_and_gradient(self.table, at, self.bins, edges[i], edges[i + 1]),
             len(edges) - 1,
             self.n_threads,
         )
@@ -85,7 +86,7 @@ class Objective:
         at, edges, model = self._position(x), self._edges(), self.model
         scale, shape = np.zeros_like(model.nominal), np.zeros_like(model.nominal)
         run(
-            lambda i: kernels.shapes(self.table, at, edges[i], edges[i + 1], scale, shape),
+            lambda i: self.passes.shapes(self.table, at, edges[i], edges[i + 1], scale, shape),
             len(edges) - 1,
             self.n_threads,
         )
@@ -105,7 +106,7 @@ class Objective:
         """(B, P) change of the expected events of each process along a direction (S,)."""
         position = self._position(x)
         by = np.zeros((2, *at.shape.shape))
-        kernels.along(self.table, position, direction[self.table.columns], by)
+        self.passes.along(self.table, position, direction[self.table.columns], by)
         change: FloatArray = (at.shape * by[0] + at.scale * by[1]) * position.factor
         return change + at.shape * (self.factor_slopes(x) @ direction)
 
@@ -162,7 +163,8 @@ class Objective:
     def _profile(self, events: FloatArray) -> Profile:
         table, bins = self.table, self.bins
         where = (table.cell_offsets, table.process, bins.n, bins.beta_offsets, bins.beta_of)
-        return profile_all(events, *where, bins.k, bins.b0, bins.kind)
+        found: Profile = self.passes.profile_all(events, *where, bins.k, bins.b0, bins.kind)
+        return found
 
     def _jacobian(self, x: FloatArray, scale: FloatArray, shape: FloatArray, weight: FloatArray) -> FloatArray:
         """(B, S) sum over processes of weight (B, P) times the derivatives of their expected events."""
@@ -170,7 +172,7 @@ class Objective:
         out = np.zeros((self.model.n_bins, x.size))
         by_log, by_event = weight * shape * at.factor, weight * scale * at.factor
         run(
-            lambda i: kernels.jacobian(self.table, at, by_log, by_event, edges[i], edges[i + 1], out),
+            lambda i: self.passes.jacobian(self.table, at, by_log, by_event, edges[i], edges[i + 1], out),
             len(edges) - 1,
             self.n_threads,
         )
@@ -208,4 +210,6 @@ def objective(
     """-ln L of a model given an observation, with one factor of the finite simulation for each bin or each process."""
     table = tabulate(model)
     bins = lay_out_bins(model, table, observation, mc_stat, per)
-    return Objective(model=model, observation=observation, table=table, bins=bins, n_threads=n_threads)
+    return Objective(
+        model=model, observation=observation, table=table, bins=bins, n_threads=n_threads, passes=passes_for(table)
+    )  # fmt: skip

@@ -1,10 +1,8 @@
 """-ln L of one bin, minimal over the factors of the finite simulation."""
 
-import math
 from typing import Final, NamedTuple
 
 import numpy as np
-from numba import njit
 
 from mucal.arrays import FloatArray, IntArray
 
@@ -26,16 +24,15 @@ class Profile(NamedTuple):
     nu: FloatArray
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
 def excess(ratio: float) -> float:
     """t - 1 - ln t, without cancellation near 1."""
     d = ratio - 1.0
     if abs(d) < 1e-2:
         return d * d * (0.5 + d * (-1.0 / 3 + d * (0.25 + d * (-0.2 + d * (1.0 / 6 - d / 7 + d * d / 8)))))
-    return d - math.log(ratio)
+    far: float = d - np.log(ratio)
+    return far
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
 def profiled(
     nu: FloatArray,
     rest: float,
@@ -64,11 +61,11 @@ def profiled(
     if not (total > 0 and total < np.inf):
         return np.inf, 0.0, 0.0, 0.0
     if kind == NORMAL:
-        pull = _pull_normal(nu, rest, n, wide, b0)
+        pull = pull_normal(nu, rest, n, wide, b0)
     elif nu.size == 1 and rest == 0:
         pull = k[0] * (nu[0] * b0[0] - n) / (nu[0] * (n + k[0] * b0[0]))
     else:
-        pull = _pull_gamma(nu, rest, n, wide, k, b0)
+        pull = pull_gamma(nu, rest, n, wide, k, b0)
     events, soft, penalty = rest, 0.0, 0.0
     for g in range(nu.size):
         if kind == NORMAL:
@@ -86,17 +83,16 @@ def profiled(
     return value, pull, (1 - pull) / (events + (1 - pull) * soft), events
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
-def _pull_normal(nu: FloatArray, rest: float, n: float, wide: float, b0: FloatArray) -> float:
+def pull_normal(nu: FloatArray, rest: float, n: float, wide: float, b0: FloatArray) -> float:
     """The smaller root of (a - t wide)(1 - t) = n, a being the events at t = 0."""
     a = rest
     for g in range(nu.size):
         a += nu[g] * b0[g]
-    return 2 * (a - n) / (a + wide + math.sqrt((a - wide) ** 2 + 4 * n * wide))
+    pull: float = 2 * (a - n) / (a + wide + np.sqrt((a - wide) ** 2 + 4 * n * wide))
+    return pull
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
-def _pull_gamma(nu: FloatArray, rest: float, n: float, wide: float, k: FloatArray, b0: FloatArray) -> float:
+def pull_gamma(nu: FloatArray, rest: float, n: float, wide: float, k: FloatArray, b0: FloatArray) -> float:
     """The root of (1 - t)(rest + sum nu k b0 / (k + nu t)) = n, a falling convex function of t, by Newton's method."""
     if n == 0:
         return 1.0
@@ -127,7 +123,6 @@ def _pull_gamma(nu: FloatArray, rest: float, n: float, wide: float, k: FloatArra
     return t
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
 def profile_all(
     events: FloatArray,
     cell_offsets: IntArray,

@@ -30,7 +30,7 @@ def test_ten_bins_from_the_command_line(tmp_path):
     program = "import sys; from mucal.cli import main; sys.exit(main())"
     command = [sys.executable, "-c", program, "fit", str(path), "--unblind", "n0"]
     walls, cpus = [], []
-    for _ in range(4):  # the first compiles
+    for _ in range(4):
         before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
         subprocess.run(command, check=True, capture_output=True)
         walls.append(time.perf_counter() - start)

@@ -8,8 +8,9 @@ import numpy as np
 from mucal.arrays import BoolArray, FloatArray, IntArray
 from mucal.numerics.blocks import kernels
 from mucal.numerics.blocks.kernels import BLOCK
-from mucal.numerics.blocks.matrix import STRIPES, run
+from mucal.numerics.blocks.matrix import STRIPES
 from mucal.numerics.blocks.summing import Factors
+from mucal.numerics.threads import run
 from mucal.store import Result
 
 

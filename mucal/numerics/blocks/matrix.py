@@ -1,15 +1,15 @@
 """A symmetric matrix of small blocks, of which the upper half is stored."""
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 
 from mucal.arrays import BoolArray, FloatArray, IntArray, check_shapes
 from mucal.numerics.blocks import kernels
 from mucal.numerics.blocks.kernels import BLOCK, COLUMNS, Int32Array
+from mucal.numerics.threads import run
 
 STRIPES: Final = 16
 """Parts of a product, each summed by itself: the result does not depend on the number of threads."""
@@ -110,14 +110,6 @@ class SymmetricBlocks:
         edges = np.searchsorted(self.row_offsets, shares, side="left")
         edges[0], edges[-1] = 0, self.row_offsets.size - 1
         return np.unique(edges).astype(np.int64)
-
-
-def run(work: Callable[[int], Any], n: int, n_threads: int) -> list[Any]:
-    """work(0) .. work(n-1), in order, on some threads."""
-    if n_threads == 1:
-        return [work(i) for i in range(n)]
-    with ThreadPoolExecutor(n_threads) as pool:
-        return list(pool.map(work, range(n)))
 
 
 def symmetric_blocks(n_groups: int, keys: IntArray, values: FloatArray) -> SymmetricBlocks:

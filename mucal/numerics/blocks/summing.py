@@ -8,7 +8,8 @@ import numpy as np
 from mucal.arrays import BoolArray, FloatArray, IntArray
 from mucal.numerics.blocks import kernels
 from mucal.numerics.blocks.kernels import BLOCK
-from mucal.numerics.blocks.matrix import SymmetricBlocks, run, symmetric_blocks
+from mucal.numerics.blocks.matrix import SymmetricBlocks, symmetric_blocks
+from mucal.numerics.threads import run
 
 POSITIONS: Final = 4_000_000
 """Pairs of blocks whose places are held at a time."""
