@@ -110,6 +110,17 @@ class Calibration(Result):
         ):
             raise ValueError("the resolutions of data and simulation must be given in the same eta bins")
 
+    def summary(self) -> list[str]:
+        """What set the scale, where it may be applied, and how many nuisances it has."""
+        groups = {group: self.groups.count(group) for group in dict.fromkeys(self.groups)}
+        return [
+            f"scale from {self.resonance}, {1e3 * self.reference_mass:.3f} +- {1e3 * self.reference_mass_error:.3f} "
+            f"MeV (PDG {self.pdg_edition}), for {self.pt_definition} momenta",
+            f"valid for {self.pt_range[0]:g} <= pt < {self.pt_range[1]:g} GeV, {self.eta_range[0]:g} <= eta < "
+            f"{self.eta_range[1]:g}",
+            f"nuisances: {', '.join(f'{n} {group}' for group, n in groups.items())}",
+        ]
+
     # -------------------------------------------------------------------------------------------- applying
 
     def correct(

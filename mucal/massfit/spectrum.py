@@ -116,8 +116,8 @@ class SpectrumFit(Result):
                 where={"window": f"{self.edges[0]:g} to {self.edges[-1]:g} GeV, {self.counts.sum():.0f} events"},
             )
 
-    def summary(self) -> str:
-        """A table in plain text: masses against the PDG, parameters, goodness of fit, status."""
+    def summary(self) -> list[str]:
+        """A table in plain text, a line each: masses against the PDG, parameters, goodness of fit, status."""
         head = (
             f"{self.resonance}  {self.edges[0]:g} to {self.edges[-1]:g} GeV, {self.counts.size} bins, "
             f"{self.counts.sum():.0f} events   signal {self.signal}{' with radiation' if self.radiation else ''}, "
@@ -125,7 +125,7 @@ class SpectrumFit(Result):
         )
         status = f"  status {self.status}: {Status(self.status).sentence}"
         if not self.valid:
-            return f"{head}\n{status}" + (f" ({', '.join(self.at_edge)})" if self.at_edge else "")
+            return [head, status + (f" ({', '.join(self.at_edge)})" if self.at_edge else "")]
         lines = [head, *(_state_line(self, i) for i in range(len(self.states)))]
         lines += [_parameter_line(self, name) for name in self.parameters]
         q = self.quality
@@ -133,7 +133,7 @@ class SpectrumFit(Result):
             f"  deviance {q.deviance:.1f}, Pearson {q.pearson:.1f} for {q.ndf} degrees of freedom: "
             f"p = {q.p_value:.3f}, {q.pearson_p_value:.3f}"
         )
-        return "\n".join([*lines, status])
+        return [*lines, status]
 
 
 def fit_spectrum(mass: FloatArray, config: SpectrumConfig) -> SpectrumFit:

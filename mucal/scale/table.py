@@ -47,6 +47,23 @@ class ScaleTable(Result):
         """(3B,) A, e, M in the order of the covariance"""
         return np.concatenate([self.A, self.e, self.M])
 
+    def summary(self) -> list[str]:
+        """Where it comes from, and A, e and M of every bin with their standard errors."""
+        errors = np.sqrt(np.clip(np.diag(self.cov), 0, None)).reshape(3, -1)
+        lines = [
+            f"scale from {self.resonance} in {self.n_bins} eta bins, muons of {self.pt_range[0]:g} to "
+            f"{self.pt_range[1]:g} GeV, chi2 = {self.chi2:.1f} for {self.ndf}",
+            f"{'eta':>14} {'A [1e-3]':>18} {'e [MeV]':>18} {'M [1e-5/GeV]':>18}",
+        ]
+        for i in range(self.n_bins):
+            cells = [
+                f"{f * getattr(self, n)[i]:+.3f} +- {f * errors[j, i]:.3f}"
+                for j, (n, f) in enumerate((("A", 1e3), ("e", 1e3), ("M", 1e5)))
+            ]
+            span = f"{self.eta_edges[i]:+.2f} .. {self.eta_edges[i + 1]:+.2f}"
+            lines.append(f"{span:>14} " + " ".join(f"{cell:>18}" for cell in cells))
+        return lines
+
     def bin_index(self, eta: FloatArray) -> IntArray:
         """Bin number of each muon; bins are [low, high).
 
@@ -98,3 +115,11 @@ class ResolutionTable(Result):
     def n_bins(self) -> int:
         """B, the number of eta bins."""
         return int(self.eta_edges.size) - 1
+
+    def summary(self) -> list[str]:
+        """Where it comes from, and the means of a, b and c."""
+        mean = [float(np.mean(getattr(self, name))) for name in ("a", "b", "c")]
+        return [
+            f"resolution in {self.n_bins} eta bins, chi2 = {self.chi2:.1f} for {self.ndf}; means a = {mean[0]:.3g}, "
+            f"b = {mean[1]:.3g}, c = {mean[2]:.3g} / GeV^2"
+        ]

@@ -90,7 +90,7 @@ def test_expected_events_add_up_to_what_was_counted():
 def test_a_fixed_parameter_stays_and_has_no_error():
     fit = fit_spectrum(toy(3), SpectrumConfig(signal="gaussian", fixed={"sigma": 0.011}))
     assert (fit.value("sigma"), fit.error("sigma")) == (0.011, 0.0)
-    assert "fixed" in fit.summary()
+    assert "fixed" in "\n".join(fit.summary())
 
 
 def test_a_constraint_combines_like_a_measurement():
@@ -129,7 +129,7 @@ def test_tail_exponents_without_a_maximum_are_held_and_said_to_be():
     fit = fit_spectrum(toy(8, n_signal=5000), SpectrumConfig(signal="dscb", fixed={"alpha_l": 1.0, "alpha_r": 1.0}))
     assert fit.held == ("n_l", "n_r")
     assert [(fit.value(name), fit.error(name)) for name in fit.held] == [(50.0, 0.0)] * 2
-    assert "held, the likelihood is flat" in fit.summary()
+    assert "held, the likelihood is flat" in "\n".join(fit.summary())
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -158,7 +158,7 @@ def test_no_events_no_numbers():
     fit = fit_spectrum(np.zeros(0), GAUSSIAN)
     assert fit.status == Status.EMPTY
     assert np.all(np.isnan(fit.values))
-    assert "no events" in fit.summary()
+    assert "no events" in "\n".join(fit.summary())
 
 
 def test_too_few_events_no_numbers():
@@ -175,7 +175,7 @@ def test_a_parameter_at_the_edge_of_its_domain_is_named_and_nothing_reported():
     assert fit.status == Status.AT_BOUNDARY
     assert np.all(np.isnan(fit.values))
     assert set(fit.at_edge) & {"ratio", "fraction"}
-    assert any(name in fit.summary() for name in fit.at_edge)
+    assert any(name in fit.summary()[-1] for name in fit.at_edge)
 
 
 def test_a_wrong_model_is_marked():
@@ -243,7 +243,7 @@ def read_example(path: Path, folder: Path) -> tuple[np.ndarray, SpectrumConfig]:
 @pytest.mark.parametrize("path", SPECTRA, ids=lambda path: path.stem)
 def test_recorded_resonance_has_a_valid_minimum_and_a_probability_above_one_percent(path, recorded):
     fit = fit_spectrum(*read_example(path, recorded))
-    print(f"\n{path.stem}\n{fit.summary()}")
+    print(path.stem, *fit.summary(), sep="\n")
     assert fit.status == Status.OK
     assert fit.quality.p_value > 0.01
     # the bias of these samples is -0.8e-3 to -1.2e-3 in every resonance; no fit is further from that than 3 sigma
