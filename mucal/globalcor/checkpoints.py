@@ -2,12 +2,14 @@
 
 import json
 import os
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final, Self
 
 from mucal.errors import ConfigError, InputError, VerificationError
 from mucal.globalcor.normal_equations import NormalEquations
+from mucal.store import read_header
 
 GENERATIONS: Final = ("sum-0.h5", "sum-1.h5")
 LOCK: Final = "running.pid"
@@ -45,8 +47,9 @@ class Checkpoints:
     def _refuse_live_owner(self) -> None:
         text = (self.folder / LOCK).read_text().strip()
         if text.isdigit() and int(text) != os.getpid() and _alive(int(text)):
+            age = max(0, round(time.time() - (self.folder / LOCK).stat().st_mtime))
             raise ConfigError(
-                f"process {text} is accumulating into {self.folder}",
+                f"process {text} is accumulating into {self.folder}, for {age} s now",
                 kind="config.in_use",
                 where={"file": self.folder / LOCK},
                 do="wait for it, or stop it first",
@@ -57,22 +60,21 @@ class Checkpoints:
 
         Raises ConfigError, with what differs, if it is of another sum, VerificationError if all are damaged.
         """
-        found: list[tuple[int, int, NormalEquations]] = []
+        found: list[tuple[int, int]] = []
         damaged: list[MucalFault] = []
         for i, name in enumerate(GENERATIONS):
             if (self.folder / name).exists():
                 try:
-                    kept = NormalEquations.load(self.folder / name)
+                    found.append((_n_chunks(read_header(self.folder / name)), i))
                 except (VerificationError, InputError) as error:
                     damaged.append(error)
-                else:
-                    found.append((_n_chunks(kept), i, kept))
         if not found:
             if damaged:
                 raise damaged[0]
             return None
-        _, i, kept = max(found, key=lambda entry: entry[:2])
+        _, i = max(found)
         self.next = 1 - i
+        kept = NormalEquations.load(self.folder / GENERATIONS[i])
         self._refuse_other(kept)
         return kept
 
@@ -99,8 +101,10 @@ class Checkpoints:
 MucalFault = VerificationError | InputError
 
 
-def _n_chunks(kept: NormalEquations) -> int:
-    return sum(p.chunks.size + p.failed.size for p in kept.partials)
+def _n_chunks(header: Mapping[str, Any]) -> int:
+    """Chunks of a saved sum, those that failed as well, without loading it."""
+    sizes = {name: entry["shape"] for name, entry in header["arrays"].items() if name.startswith("partials/")}
+    return sum(int(shape[0]) for name, shape in sizes.items() if name.rpartition("/")[2] in ("chunks", "failed"))
 
 
 def _plain(value: Any) -> str:

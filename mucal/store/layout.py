@@ -18,20 +18,59 @@ MAX_HEADER_BYTES = 256 * 2**20
 
 
 def write_arrays(path: Path, header: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
-    """Write contiguous arrays under their names, and the header.
+    """Write contiguous arrays under their names, and the header.  Nothing is copied, however large they are.
 
-    The whole file is made in memory: for a moment the arrays are held twice.
+    Raises OSError for a disk that is full.
     """
     text = json.dumps(plain_values(header, "header"), ensure_ascii=False).encode()
-    buffer = io.BytesIO()
-    with _create(buffer) as file:
-        file.create_dataset(HEADER, data=np.frombuffer(text, dtype=np.uint8))
-        for name, array in arrays.items():
-            _make_groups(file, name.rpartition("/")[0])
-            file.create_dataset(name, data=array)
-    content = buffer.getbuffer()
-    content[:BLOCK] = first_block(hashlib.sha256(content[BLOCK:]).hexdigest(), len(content))
-    path.write_bytes(content)
+    with _Disk(path, "w+") as disk:
+        with _create(disk) as file:
+            file.create_dataset(HEADER, data=np.frombuffer(text, dtype=np.uint8))
+            for name, array in arrays.items():
+                _make_groups(file, name.rpartition("/")[0])
+                file.create_dataset(name, data=array)
+        if disk.failure is not None:
+            raise disk.failure
+        size = disk.seek(0, io.SEEK_END)
+        disk.seek(BLOCK)
+        digest = hashlib.file_digest(disk, "sha256").hexdigest()
+        disk.seek(0)
+        disk.write(first_block(digest, size))
+        if disk.failure is not None:
+            raise disk.failure
+
+
+class _Disk(io.FileIO):
+    """A file that HDF5 may write to: it is told that every write succeeded, and the first failure is kept for us.
+
+    Of a write that fails (disk full) HDF5 itself makes a crash of the process, later, while it closes the file.
+    """
+
+    failure: OSError | None = None
+
+    def write(self, content: Any) -> int:
+        rest = memoryview(content).cast("B")
+        size = rest.nbytes
+        while rest.nbytes and self.failure is None:
+            try:
+                rest = rest[super().write(rest) :]
+            except OSError as error:
+                self.failure = error
+        return size
+
+    def truncate(self, size: int | None = None) -> int:
+        try:
+            return super().truncate(size)
+        except OSError as error:
+            self.failure = self.failure or error
+            return size or 0
+
+    def readinto(self, buffer: Any) -> int:
+        found = super().readinto(buffer) or 0
+        if self.failure is not None:  # what was not written reads as nothing
+            memoryview(buffer).cast("B")[found:] = bytes(memoryview(buffer).nbytes - found)
+            return memoryview(buffer).nbytes
+        return found
 
 
 def describe(arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
@@ -46,19 +85,15 @@ def array_digest(array: np.ndarray) -> str:
     return hashlib.sha256(array.reshape(-1).view(np.uint8).data).hexdigest()
 
 
-def _create(buffer: io.BytesIO) -> h5py.File:
-    """A new HDF5 file in memory, behind a user block, in which no time stands: equal results give equal bytes.
-
-    HDF5 does not write to the disk itself: when a write of its own fails (disk full), the library brings the process
-    down later, while it closes the file.
-    """
+def _create(disk: _Disk) -> h5py.File:
+    """A new HDF5 file behind a user block, in which no time stands: equal results give equal bytes."""
     creation = h5py.h5p.create(h5py.h5p.FILE_CREATE)
     creation.set_userblock(BLOCK)
     creation.set_obj_track_times(False)
     access = h5py.h5p.create(h5py.h5p.FILE_ACCESS)
     access.set_libver_bounds(h5py.h5f.LIBVER_V110, h5py.h5f.LIBVER_V110)
-    access.set_fileobj_driver(h5py.h5fd.fileobj_driver, buffer)
-    return h5py.File(h5py.h5f.create(b"in memory", h5py.h5f.ACC_TRUNC, creation, access))
+    access.set_fileobj_driver(h5py.h5fd.fileobj_driver, disk)
+    return h5py.File(h5py.h5f.create(b"ours", h5py.h5f.ACC_TRUNC, creation, access))
 
 
 def _make_groups(file: h5py.File, name: str) -> None:

@@ -90,7 +90,7 @@ def test_a_changed_configuration_or_input_is_refused_with_the_difference(registr
 
 def test_a_folder_in_use_is_refused(registry, tmp_path):
     (tmp_path / LOCK).write_text(str(os.getppid()))
-    with pytest.raises(ConfigError, match=f"process {os.getppid()} is accumulating"):
+    with pytest.raises(ConfigError, match=f"process {os.getppid()} is accumulating into .*, for [0-9]+ s"):
         accumulate(Sample(registry), CHUNKS, registry, FEW, checkpoints=tmp_path)
 
 
