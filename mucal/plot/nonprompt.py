@@ -1,9 +1,9 @@
-"""Figures of nonprompt muons: regions and their smooth spectra, the prediction."""
+"""Figures of nonprompt muons: regions and their smooth spectra, and what is predicted for the signal region."""
 
 import numpy as np
 from matplotlib.figure import Figure
 
-from mucal.plot.style import AFTER, BAND, DATA, label, panels, style
+from mucal.plot.style import AFTER, BAND, BEFORE, DATA, label, panels, style
 from mucal.templates.nonprompt import REGIONS, Nonprompt, RegionCounts
 from mucal.templates.nonprompt_fits import basis
 
@@ -40,4 +40,26 @@ def nonprompt_figure(found: Nonprompt, regions: RegionCounts, charge: int = 1, e
             axis.set_ylabel("events")
         low, high = regions.eta_edges[i], regions.eta_edges[i + 1]
         axes[0, 2].set_title(rf"$\mu^{'-+'[charge]}$, ${low:g} < \eta < {high:g}$", loc="right", fontsize=10.5)
+    return figure
+
+
+def prediction_figure(found: Nonprompt) -> Figure:
+    """Predicted events against pT, summed over eta, and against eta, summed over pT, for each charge."""
+    pt, eta = (0.5 * (edges[1:] + edges[:-1]) for edges in (found.pt_edges, found.eta_edges))
+    rows = basis(found.pt_edges, found.coefficients.shape[-1] - 1)
+    # pT bins of a slice share its coefficients, slices of eta are independent
+    slope = np.einsum("qet,tk->qek", found.nominal, rows)
+    of_eta = np.sqrt(np.einsum("qek,qekl,qel->qe", slope, found.cov, slope))
+    with style():
+        figure, axes = panels(1, 2, width=8.8, height=3.6)
+        for q, colour in enumerate((BEFORE, AFTER)):
+            value, error = found.nominal[q].sum(axis=0), np.sqrt((found.error[q] ** 2).sum(axis=0))
+            axes[0].fill_between(pt, value - error, value + error, color=colour, alpha=0.25, lw=0)
+            axes[0].plot(pt, value, color=colour, label=rf"$\mu^{'-+'[q]}$")
+            axes[1].errorbar(eta, found.nominal[q].sum(axis=1), of_eta[q], fmt=".", color=colour)
+        for axis, name in zip(axes, (r"$p_T$  [GeV]", r"$\eta$"), strict=True):
+            axis.set_xlabel(name)
+            axis.set_ylabel("nonprompt muons / bin")
+            axis.set_ylim(bottom=0.0)
+        axes[0].legend(loc="upper right")
     return figure
