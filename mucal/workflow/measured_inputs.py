@@ -1,7 +1,7 @@
 """Nonprompt muons and recoil from files, as the commands call them."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
@@ -13,8 +13,18 @@ from mucal.io.named_columns import stream_columns
 from mucal.plot.nonprompt import nonprompt_figure
 from mucal.plot.recoil import recoil_figure
 from mucal.plot.style import save
+from mucal.simulation.nonprompt import NonpromptSimulation, generate_nonprompt
+from mucal.simulation.recoil import BUILT_IN, RecoilTruth, generate_z_recoil
 from mucal.store import Provenance, sha256
-from mucal.templates.nonprompt import Nonprompt, NonpromptConfig, RegionCounts, closure, estimate
+from mucal.templates.nonprompt import (
+    Nonprompt,
+    NonpromptConfig,
+    RegionCounts,
+    closure,
+    curvature_bias,
+    estimate,
+)
+from mucal.templates.nonprompt_fits import basis
 from mucal.templates.nonprompt_regions import (
     COLUMNS,
     VERTEX_COLUMNS,
@@ -55,12 +65,14 @@ class NonpromptInput:
     tree     : of ROOT files that hold several
     regions  : ``[nonprompt.regions]``
     estimate : ``[nonprompt.estimate]``
+    generate : ``[nonprompt.generate]``, the truth of generated regions
     """
 
     columns: Mapping[str, str] = field(default_factory=lambda: _same((*COLUMNS, "weight", *VERTEX_COLUMNS)))
     tree: str | None = None
     regions: RegionConfig = field(default_factory=RegionConfig)
     estimate: NonpromptConfig = field(default_factory=NonpromptConfig)
+    generate: NonpromptSimulation = field(default_factory=NonpromptSimulation)
 
     def __post_init__(self) -> None:
         _check(self.columns, (*COLUMNS, "weight", *VERTEX_COLUMNS))
@@ -74,11 +86,13 @@ class RecoilInput:
                 row a pair; GeV, rad
     tree      : of ROOT files that hold several
     calibrate : ``[recoil.calibrate]``
+    generate  : ``[recoil.generate]``, the recoil of generated data; simulation has that of the built-in detector
     """
 
     columns: Mapping[str, str] = field(default_factory=lambda: _same(RECOIL_COLUMNS))
     tree: str | None = None
     calibrate: RecoilConfig = field(default_factory=RecoilConfig)
+    generate: RecoilTruth = field(default_factory=lambda: replace(BUILT_IN, response=0.92, sigma=12.0, tail=0.05))
 
     def __post_init__(self) -> None:
         _check(self.columns, RECOIL_COLUMNS)
@@ -121,6 +135,25 @@ def count_regions(
     return counts.with_provenance(Provenance(inputs=inputs)), rejected
 
 
+def generate_regions(config: NonpromptInput, seed: int) -> tuple[RegionCounts, FloatArray]:
+    """Regions of a known truth, with Poisson counts; and the true nonprompt events in D."""
+    counts, truth = generate_nonprompt(config.generate, np.random.default_rng(seed))
+    configuration = {"nonprompt": {"generate": asdict(config.generate)}}
+    return counts.with_provenance(Provenance(configuration=configuration, seed=seed)), truth
+
+
+def truth_line(found: Nonprompt, truth: FloatArray, config: NonpromptInput) -> str:
+    """The estimate against the truth, beside the bias that the fake factor's curvature is known to bring."""
+    generated = config.generate
+    i = np.arange(3)
+    bias = float(curvature_bias(generated.growth * i + generated.curvature * i**2))
+    seen = float(np.log(found.nominal.sum() / truth.sum()))
+    rows = basis(found.pt_edges, found.coefficients.shape[-1] - 1)
+    slope = np.einsum("qet,tk->qek", found.nominal, rows)
+    error = float(np.sqrt(np.einsum("qek,qekl,qel->", slope, found.cov, slope))) / float(found.nominal.sum())
+    return f"truth: ln(predicted/true) = {seen:+.4f} +- {error:.4f}, expected {bias:+.4f} by curvature"
+
+
 def estimate_nonprompt(counts: RegionCounts, config: NonpromptInput, figure: str | None) -> Nonprompt:
     """The estimate, drawn if a figure is asked for."""
     found = estimate(counts, config.estimate)
@@ -152,6 +185,18 @@ def read_recoil(files: Sequence[str], config: RecoilInput) -> RecoilSample:
         raise ConfigError("no files of pairs were given", kind="usage.no_input")
     pt, par, perp, weight = (np.concatenate(column) for column in zip(*parts, strict=True))
     return RecoilSample(pt=pt, u_par=par, u_perp=perp, weight=weight)
+
+
+def calibrate_generated_recoil(n: int, config: RecoilInput, seed: int, figure: str | None) -> RecoilCalibration:
+    """The calibration of n generated Z of each sample, data with a recoil of [recoil.generate]."""
+    data, simulation = (
+        generate_z_recoil(truth, n, one) for truth, one in ((config.generate, seed), (BUILT_IN, seed + 1))
+    )
+    found = calibrate(data, simulation, config.calibrate)
+    if figure is not None:
+        save(recoil_figure(found), figure)
+    configuration = {"recoil": {"generate": asdict(config.generate), "pairs": n}}
+    return found.with_provenance(Provenance(configuration=configuration, seed=seed))
 
 
 def calibrate_recoil(

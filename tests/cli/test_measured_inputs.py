@@ -1,6 +1,7 @@
 """`mucal nonprompt` and `mucal recoil` on files of known truth."""
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -127,3 +128,24 @@ def test_recoil_from_files(tmp_path: Path):
     assert (tmp_path / "r.png").stat().st_size > 20_000
     assert main([*command, "-o", str(tmp_path / "r.h5")]) == 2  # exists
     assert main([*command[:4], "--set", "recoil.calibrate.min_events=1e6", "-o", str(tmp_path / "x.h5")]) == 3
+
+
+def test_generated_regions_say_how_far_the_estimate_is_from_the_truth(tmp_path: Path, capsys):
+    command = ["nonprompt", "--generate", "--seed", "4", "--set", "nonprompt.generate.curvature=0.05"]
+    assert main([*command, "--set", "nonprompt.generate.n_eta=8", "-o", str(tmp_path / "n.h5")]) == 0
+    line = next(one for one in capsys.readouterr().out.splitlines() if one.startswith("truth"))
+    seen, error, expected = (float(word) for word in re.findall(r"[+-]?\d\.\d{4}", line))
+    assert expected == -0.1  # -2 c
+    assert abs(seen - expected) < 4 * error < 0.04
+    assert main(["nonprompt", "-o", str(tmp_path / "x.h5")]) == 2
+    assert main([*command, "some.parquet", "-o", str(tmp_path / "x.h5")]) == 2
+
+
+def test_generated_recoil_is_that_of_its_truth(tmp_path: Path):
+    command = ["recoil", "--generate", "60000", "--set", "recoil.calibrate.pt_edges=[0, 10, 20, 115]"]
+    assert main([*command, "-o", str(tmp_path / "r.h5")]) == 0
+    found = RecoilCalibration.load(tmp_path / "r.h5")
+    for s, true in enumerate((0.92, 0.97)):
+        assert np.all(np.abs(found.response[s] - true) < 4 * found.response_error[s])
+    assert found.provenance.seed == 1
+    assert main([*command, "--simulation", "z.root", "data.root", "-o", str(tmp_path / "x.h5")]) == 2
