@@ -39,6 +39,8 @@ def _starts(_context: click.Context, _parameter: click.Parameter, values: tuple[
 @click.option("--prior", type=click.FloatRange(0, min_open=True), default=0.5, show_default=True,
               help="Relative, of the scales of --mode helicity.")  # fmt: skip
 @click.option("--parton-sets", type=int, metavar="SEED", help="Factors on drawn sets of partons (takes many fits).")
+@click.option("--boson", metavar="FILE", help="Templates of generated bosons, whose pT the fit is to predict.")
+@click.option("--pairs", metavar="FILE", help="With --boson: pairs, whose own fit finds that pT.")
 @click.option("--scan", "scans", multiple=True, metavar="NAME", help="Profile likelihood along a parameter.")
 @click.option("--contour", "contours", multiple=True, nargs=2, metavar="NAME NAME", help="Contours of two parameters.")
 @click.option("--unblind", multiple=True, metavar="POI", help="Show the value in data of this parameter, by full name.")
@@ -62,8 +64,9 @@ def _starts(_context: click.Context, _parameter: click.Parameter, values: tuple[
 @options.output("Result file, as fit.h5.", required=False)
 def command(
     model: str, data: str, asimov: bool, toy: int | None, mode: str | None, beside: tuple[str, ...],
-    by: tuple[str, ...], prior: float, parton_sets: int | None, scans: tuple[str, ...],
-    contours: tuple[tuple[str, str], ...], unblind: tuple[str, ...], pois: tuple[str, ...], freeze: tuple[str, ...],
+    by: tuple[str, ...], prior: float, parton_sets: int | None, boson: str | None, pairs: str | None,
+    scans: tuple[str, ...], contours: tuple[tuple[str, str], ...], unblind: tuple[str, ...], pois: tuple[str, ...],
+    freeze: tuple[str, ...],
     start: dict[str, float], mc_stat: str | None, per: str | None, measurement: str | None, systematics: str,
     inexact: float | None, top: int, figures: str | None, hepdata: str | None, page: str | None, jobs: int | None,
     as_json: bool, out: str | None, overwrite: bool,
@@ -76,6 +79,9 @@ def command(
     With --mode the parameter of interest is a mass in units of 100 MeV: mw, wlike and dilepton give its error by source
     and the difference of charges, slices the masses of parts of the sample, helicity (of templates filled with
     --helicity) the fit with free cross sections.
+
+    With --boson (templates of channel boson_z or boson_w) the nuisances of the fit are carried to the spectrum of the
+    bosons' pT; with --pairs beside it, a fit of pairs (channel kinematics) is compared with that prediction.
     """
     stage, table = import_module("mucal.workflow.fit"), import_module("mucal.workflow.fit_table")
     reading = import_module("mucal.workflow.fit_files").ReadOptions(
@@ -93,6 +99,10 @@ def command(
         measuring = import_module("mucal.workflow.measurement")
         how = measuring.ModeOptions(mode=mode, beside=beside, prior=prior, set_seed=parton_sets, **_given(by=by))
         run, more["measurement"] = measuring.run_mode(model, how, asked, lambda line: click.echo(line, err=True))
+    if pairs and not boson:
+        raise click.UsageError("--pairs: only with --boson")
+    if boson:
+        more["spectrum"] = import_module("mucal.workflow.fit_spectrum").boson_shares(run, boson, asked, pairs)
     if scans or contours:
         more["drawn"] = import_module("mucal.workflow.fit_scans").draw_likelihood(run, scans, contours, asked)
     plain, lines = _described(run, top, table, more)
@@ -119,6 +129,10 @@ def _described(run: Any, top: int, table: Any, more: dict[str, Any]) -> tuple[di
         blinded = bool(run.fitted.result.blinded)
         lines += grids.table_lines(grids.measurement_grids(more["measurement"], blinded=blinded))
         plain["measurement"] = grids.measurement_plain(more["measurement"])
+    if "spectrum" in more:
+        grids, spectra = (import_module(f"mucal.workflow.{m}") for m in ("measurement_table", "fit_spectrum"))
+        lines += grids.table_lines([spectra.shares_grid(more["spectrum"])])
+        plain["boson"] = spectra.shares_plain(more["spectrum"])
     if "drawn" in more:
         scans = import_module("mucal.workflow.fit_scans")
         lines += scans.drawn_lines(more["drawn"])

@@ -1,4 +1,4 @@
-"""Figures of the profile likelihood: along one parameter, and contours of two; masses of the parts of a sample."""
+"""Figures beside a fit: the profile likelihood along one or two parameters, masses of parts, the boson's pT."""
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -62,4 +62,30 @@ def parts_figure(
         axes.set_xlim(-0.8, len(names) - 0.2)
         axes.set_ylabel("mass $-$ mean [MeV]")
         label(axes, note)
+    return figure
+
+
+def shares_figure(
+    edges: FloatArray, before: FloatArray, prior: FloatArray, found: dict[str, tuple[FloatArray, FloatArray]]
+) -> Figure:
+    """Shares of the boson's pT over those before the fit.
+
+    edges         : (R+1,) GeV
+    before, prior : (R,)    shares before the fit and their errors
+    found         : name -> (R,) shares and errors, one or two
+    """
+    middle = 0.5 * (edges[1:] + edges[:-1])
+    with style():
+        figure, axes = panels(width=6.4, height=4.0)
+        axes.stairs(
+            1 + prior / before, edges, baseline=1 - prior / before, fill=True, color=BAND, label="before the fit"
+        )
+        for (name, (shares, errors)), colour, side in zip(found.items(), (AFTER, BEFORE), (-1, 1), strict=False):
+            at = middle + 0.12 * side * np.diff(edges) * (len(found) > 1)
+            axes.errorbar(at, shares / before, errors / before, fmt="o", color=colour, markersize=4, label=name)
+        axes.axhline(1.0, color=BACKGROUND, linewidth=0.6)
+        axes.set_xlim(edges[0], edges[-1])
+        axes.set_xlabel(r"$p_T$ of the boson [GeV]")
+        axes.set_ylabel("share of the bin / before the fit")
+        axes.legend(loc="best")
     return figure

@@ -1,6 +1,7 @@
 """What a fit leaves behind: the result, figures, HEPData tables."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -13,7 +14,7 @@ from mucal.io.hepdata import breakdown_table, matrix_parameters, matrix_table, n
 from mucal.likelihood import Prediction, predict_postfit, predict_prefit, project
 from mucal.plot.likelihood import correlations, most_correlated, pulls_and_impacts
 from mucal.plot.likelihood_bins import fitted_bins
-from mucal.plot.likelihood_scans import contour_figure, parts_figure, scan_figure
+from mucal.plot.likelihood_scans import contour_figure, parts_figure, scan_figure, shares_figure
 from mucal.plot.style import save
 from mucal.report.fit_sections import provenance_section
 from mucal.report.likelihood_sections import (
@@ -31,6 +32,7 @@ from mucal.wmass.measurement import Measurement
 from mucal.wmass.slices import DIFFERENCES
 from mucal.workflow.fit import FitRun, Fitted
 from mucal.workflow.fit_scans import Drawn
+from mucal.workflow.fit_spectrum import BosonShares, shares_grid
 from mucal.workflow.fit_table import headline, rounded, safe_name
 from mucal.workflow.measurement_table import measurement_grids
 
@@ -48,11 +50,12 @@ def write_outputs(
     *,
     measurement: Measurement | None = None,
     drawn: Drawn | None = None,
+    spectrum: BosonShares | None = None,
     overwrite: bool = False,
 ) -> list[Path]:
     """Write what is asked for; the paths written.
 
-    measurement, drawn : what the page and the figures show beside the fit
+    measurement, drawn, spectrum : what the page and the figures show beside the fit
     out     : result file
     figures : folder
     hepdata : folder
@@ -66,12 +69,12 @@ def write_outputs(
     if hepdata:
         written += write_tables(run.fitted, hepdata, overwrite=overwrite)
     if figures:
-        for name, figure in (*fit_figures(run), *more_figures(run, measurement, drawn)):
+        for name, figure in (*fit_figures(run), *more_figures(run, measurement, drawn, spectrum)):
             for ending in ENDINGS:
                 path = Path(figures) / f"{name}{ending}"
                 written.append(replace_file(path, lambda p, f=figure: save(f, p), overwrite=overwrite))  # type: ignore[misc]
     if page:
-        more = more_sections(run, measurement, drawn)
+        more = more_sections(run, measurement, drawn, spectrum)
         written.append(write_page(run, page, more, overwrite=overwrite))
     return written
 
@@ -104,23 +107,32 @@ def write_page(run: FitRun, path: str | Path, more: Sequence[Section] = (), *, o
     return write_bytes(path, page.encode(), overwrite=overwrite)
 
 
-def more_sections(run: FitRun, measurement: Measurement | None, drawn: Drawn | None) -> list[Section]:
-    """What was measured beside the fit: tables, masses of parts, the profile likelihood."""
+def more_sections(
+    run: FitRun, measurement: Measurement | None, drawn: Drawn | None, spectrum: BosonShares | None = None
+) -> list[Section]:
+    """What was measured beside the fit: tables, masses of parts, the boson's pT, the profile likelihood."""
     sections = []
     if measurement is not None:
         grids = measurement_grids(measurement, blinded=bool(run.fitted.result.blinded))
         pictures = [(figure, f"Masses by {name}, less their mean; the band is the error of the mean.")
                     for name, figure in _part_figures(measurement)]  # fmt: skip
         sections.append(measurement_section([(g.title, g.head, g.rows, g.caption) for g in grids], pictures))
+    if spectrum is not None:
+        grid = shares_grid(spectrum)
+        figures = [(figure, grid.caption) for _, figure in _spectrum_figures(spectrum)]
+        section = measurement_section([(grid.title, grid.head, grid.rows, grid.caption)], figures)
+        sections.append(replace(section, title=grid.title))
     if drawn is not None:
         sections.append(likelihood_section([figure for _, figure in _drawn_figures(drawn)]))
     return sections
 
 
 def more_figures(
-    run: FitRun, measurement: Measurement | None, drawn: Drawn | None
-) -> Iterator[tuple[str, Figure]]:  # fmt: skip
+    run: FitRun, measurement: Measurement | None, drawn: Drawn | None, spectrum: BosonShares | None = None
+) -> Iterator[tuple[str, Figure]]:
     """Name -> figure of what was measured beside the fit."""
+    if spectrum is not None:
+        yield from _spectrum_figures(spectrum)
     if measurement is not None:
         yield from ((f"masses_{name}", figure) for name, figure in _part_figures(measurement))
     if drawn is not None:
@@ -134,6 +146,19 @@ def _part_figures(found: Measurement) -> Iterator[tuple[str, Figure]]:
             note = f"{len(parts.names)} masses, p = {100 * parts.p_value:.3g} %"
             values = (parts.values - parts.mean) / MeV
             yield name, parts_figure(parts.names, values, errors / MeV, parts.error / MeV, note=note)
+
+
+def _spectrum_figures(found: BosonShares) -> Iterator[tuple[str, Figure]]:
+    """One for each charge, or for the one boson."""
+    edges = np.array(found.channel.edges[-1])
+    parts = found.channel.n_bins // (edges.size - 1)
+    prior = np.sqrt(np.diag(found.muons.prior))
+    both = {"muons": found.muons} | ({} if found.pairs is None else {"pairs": found.pairs})
+    for i in range(parts):
+        rows = slice(i * (edges.size - 1), (i + 1) * (edges.size - 1))
+        shares = {name: (one.shares[rows], one.errors[rows]) for name, one in both.items()}
+        name = "boson_pt" if parts == 1 else f"boson_pt_{('minus', 'plus')[i]}"
+        yield name, shares_figure(edges, found.muons.before[rows], prior[rows], shares)
 
 
 def _drawn_figures(drawn: Drawn) -> Iterator[tuple[str, Figure]]:
