@@ -1,5 +1,6 @@
 """One piece of work of the refit: arrays in, arrays out."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -152,7 +153,7 @@ def joined_blocks(
         counts.append(np.stack([o.n_labels[keep], o.n_rows[keep]]))
         labels = _ends(o.n_labels)
         cells = _ends(o.n_labels * o.n_rows)
-        for start, stop in _runs(keep):
+        for start, stop in _runs(keep | (o.n_labels == 0)):
             parts["label"].append(o.label[labels[start] : labels[stop]])
             parts["gradient"].append(o.gradient[labels[start] : labels[stop]])
             parts["factor"].append(o.factor[cells[start] : cells[stop]])
@@ -162,15 +163,22 @@ def joined_blocks(
         digest=parameters.digest,
         candidate=rows.astype(np.int64),
         label_offsets=_ends(n_labels),
-        label=np.concatenate([*parts["label"], np.zeros(0, dtype=np.int64)]),
-        gradient=np.concatenate([*parts["gradient"], np.zeros(0)]),
+        label=one_array(parts["label"], (0,), np.int64),
+        gradient=one_array(parts["gradient"], (0,), np.float64),
         n_rows=n_rows,
         factor_offsets=_ends(n_labels * n_rows),
-        factor=np.concatenate([*parts["factor"], np.zeros(0, dtype=np.float32)]),
+        factor=one_array(parts["factor"], (0,), np.float32),
         chi2=chi2[rows],
         weight=np.ones(rows.size),
         ndof=ndof[rows],
     )
+
+
+def one_array(parts: Sequence[Any], empty: tuple[int, ...], kind: type) -> Any:
+    """Arrays one after the other; a single one as it is, none as an empty one."""
+    if len(parts) == 1:
+        return parts[0]
+    return np.concatenate(parts) if parts else np.zeros(empty, dtype=kind)
 
 
 def _ends(counts: IntArray) -> IntArray:

@@ -8,6 +8,7 @@ import numpy.typing as npt
 from mucal.arrays import FloatArray, IntArray
 from mucal.refit.batches import Batch, Outcome, label_bounds
 from mucal.refit.kernels import pair as kernels
+from mucal.refit.kernels import tie
 from mucal.refit.pair_status import PairStatus
 
 
@@ -20,7 +21,7 @@ def fit_pair_batch(
     routes, places : (C, 2, L)  elements of both tracks and the hits on them
     starts         : (C, 2, 7)  both muons at their common start
     cov            : (C, 9, 9)  of the fit without the mass, for that with it; None for the former
-    constraints    : (C, `kernels.CONSTRAINTS`)
+    constraints    : (C, `tie.CONSTRAINTS`)
 
     Returns free (C, 2, 7), cov (C, 9, 9), report (C, `kernels.SUMMARY`), and j_ref (T, 10): nine unknowns and the mass.
     """
@@ -44,7 +45,7 @@ def fit_pair_batch(
     covs = np.full((n, 9, 9), np.nan) if cov is None else cov.copy()
     n_rows, n_labels = np.zeros(n, dtype=np.int64), np.zeros(n, dtype=np.int64)
     label, gradient = np.empty(most_labels, dtype=np.int64), np.empty(most_labels)
-    j_ref: npt.NDArray[Any] = np.empty((most_labels, kernels.SIZE + 1), dtype=np.float32)
+    j_ref: npt.NDArray[Any] = np.empty((most_labels, tie.SIZE + 1), dtype=np.float32)
     factor: npt.NDArray[Any] = np.empty(int((labels * most_rows).sum()), dtype=np.float32)
     kernels.fit_pairs(
         batch.field, batch.surfaces, batch.media, batch.modules, batch.offsets, batch.ln_loss, routes, places,

@@ -1,6 +1,8 @@
 """Fitted pairs, as results: with their vertex alone, and with their mass as well."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -40,6 +42,13 @@ class PairPass(Result):
     def __post_init__(self) -> None:
         n = self.status.size
         check_shapes(self, state=(n, 9), cov=(n, 9, 9), mass=(n,), sigma_mass=(n,), chi2=(n,), ndof=(n,), edm=(n,))
+
+    @classmethod
+    def concatenate(cls, parts: Sequence["PairPass"]) -> "PairPass":
+        """The fits of all parts (at least one), in order."""
+        names = [f.name for f in fields(cls) if f.name != "provenance"]
+        columns: dict[str, Any] = {name: np.concatenate([getattr(part, name) for part in parts]) for name in names}
+        return cls(**columns)
 
     @property
     def ok(self) -> BoolArray:
@@ -106,6 +115,26 @@ class PairFits(Result):
 
     def __len__(self) -> int:
         return int(self.run.size)
+
+    @classmethod
+    def concatenate(cls, parts: Sequence["PairFits"], n_tracks: Sequence[int]) -> "PairFits":
+        """The fits of all parts (at least one), in order.
+
+        n_tracks : rows of the hits of each part, which `tracks` then counts through
+        """
+        before = np.cumsum([0, *n_tracks])
+        labels = np.cumsum([0, *(part.j_label.size for part in parts)])
+        nested = ("provenance", "vertex", "constrained", "tracks", "j_offsets")
+        names = [f.name for f in fields(cls) if f.name not in nested]
+        columns: dict[str, Any] = {name: np.concatenate([getattr(part, name) for part in parts]) for name in names}
+        tracks = [np.where(p.tracks >= 0, p.tracks + n, -1) for p, n in zip(parts, before, strict=False)]
+        offsets = [part.j_offsets[:-1] + start for part, start in zip(parts, labels, strict=False)]
+        return cls(
+            **columns, tracks=np.concatenate(tracks),
+            vertex=PairPass.concatenate([part.vertex for part in parts]),
+            constrained=PairPass.concatenate([part.constrained for part in parts]),
+            j_offsets=np.concatenate([*offsets, labels[-1:]]).astype(np.int64),
+        )  # fmt: skip
 
     @property
     def opening(self) -> FloatArray:

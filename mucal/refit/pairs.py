@@ -1,6 +1,6 @@
 """Hits to muon pairs: two tracks from one vertex, and their mass."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any, Final
@@ -11,8 +11,10 @@ from mucal.arrays import FloatArray, IntArray, check_shapes
 from mucal.detector import PIXEL, Detector
 from mucal.detector.field import MagneticField, evaluate
 from mucal.propagation import Surfaces, free_states, surfaces_of
-from mucal.refit.batches import Batch, Outcome, joined_blocks
+from mucal.refit.batches import Batch, Outcome, joined_blocks, one_array
 from mucal.refit.kernels import pair as kernels
+from mucal.refit.kernels import tie
+from mucal.refit.kernels.placing import share_hits
 from mucal.refit.mass_reference import MassReference
 from mucal.refit.pair_batches import fit_pair_batch
 from mucal.refit.pair_fits import PairFits, PairPass
@@ -20,12 +22,15 @@ from mucal.refit.pair_status import PairStatus
 from mucal.refit.parameters import ParameterMap, ProfiledBlocks
 from mucal.refit.selection import PairSelection
 from mucal.refit.status import FitStatus
-from mucal.refit.tracks import RefitConfig, check_map, hit_places, hit_status, routes_of_hits
+from mucal.refit.tracks import RefitConfig, check_map, placed_status, routes_of_hits
 from mucal.track import Hits
 from mucal.units import CURVATURE
 
 PIECE: Final = 512
-"""Pairs of a piece of work; bounds the memory and divides the threads' work, and changes no result."""
+"""Pairs of a piece of work for several threads; divides their work, and changes no result."""
+
+ALONE: Final = 4096
+"""Pairs of a piece for one thread: what one piece says is not copied together with that of others."""
 
 SMALLEST_OPENING: Final = 1e-3
 """rad, between the tracks of a pair."""
@@ -49,6 +54,23 @@ class BeamLine:
         check_shapes(self, centre=(3,), cov=(3, 3))
         if not (np.all(np.isfinite(self.cov)) and np.all(np.linalg.eigvalsh(self.cov) > 0)):
             raise ValueError(f"BeamLine.cov is not positive definite: eigenvalues {np.linalg.eigvalsh(self.cov)} cm2")
+
+    @classmethod
+    def of(
+        cls, centre: Sequence[float], sigma: Sequence[float], slope: Sequence[float] = (0.0, 0.0)
+    ) -> "BeamLine":  # fmt: skip
+        """That of a luminous region along a line.
+
+        centre : x, y, z in cm
+        sigma  : cm   across the line in x and y, along it in z
+        slope  :      dx/dz and dy/dz of the line
+
+        Raises ValueError unless the sigmas are positive.
+        """
+        if not np.all(np.asarray(sigma) > 0):
+            raise ValueError(f"sigma = {list(sigma)} cm, expected three positive numbers")
+        along = np.array([[1.0, 0.0, slope[0]], [0.0, 1.0, slope[1]], [0.0, 0.0, 1.0]]) * np.asarray(sigma)
+        return cls(centre=np.asarray(centre, dtype=np.float64), cov=along @ along.T)
 
 
 def fit_pairs(
@@ -84,12 +106,13 @@ def fit_pairs(
     if parameters is not None:
         check_map(parameters, detector, magnet)
     number, tracks, status = pairs_of(hits)
-    status = _leg_status(detector, hits, routes, tracks, status)
+    own, places = placed_status(detector, hits, routes)
+    status = _pair_status(hits, own, tracks, status)
     free, status = vertex_seeds(hits, tracks, status, magnet)
     batch = Batch.of(detector, magnet, surfaces or surfaces_of(detector), hits, parameters, offsets, ln_loss)
     legs = np.where(tracks >= 0, tracks, 0)
     joint = routes[legs] if len(hits) else np.full((0, 2, 1), -1)
-    places = hit_places(routes, hits, np.arange(len(hits)))[legs] if len(hits) else joint
+    places = places[legs] if len(hits) else joint
     constraints = _constraints(number.size, beam)
     outcomes = _run(
         replace(batch, want=batch.want and mass is None), joint, places, free, None, status, constraints, config
@@ -99,21 +122,21 @@ def fit_pairs(
     constrained = _not_tried(number.size)
     if mass is not None:
         m_ref, gamma = mass.at(vertex.pt.min(axis=1))
-        constraints[:, kernels.M_REF], constraints[:, kernels.GAMMA] = m_ref, gamma
+        constraints[:, tie.M_REF], constraints[:, tie.GAMMA] = m_ref, gamma
         chosen = selection.by_vertex(vertex, _weaker_counts(detector, hits, legs))
         chosen = np.where(vertex.ok & (chosen == PairStatus.OK) & ~np.isfinite(m_ref), PairStatus.OUTSIDE_TABLE, chosen)
         outcomes = _run(batch, joint, places, _free_of(outcomes), vertex.cov, chosen, constraints, config)
         constrained = _pass_of(outcomes)
         constrained = _masked(constrained, selection.by_constrained(constrained))
     last = constrained if mass is not None else vertex
-    j_ref = _joined(outcomes, "j_ref", (0, kernels.SIZE + 1), np.float32)
+    j_ref = _joined(outcomes, "j_ref", (0, tie.SIZE + 1), np.float32)
     first = legs[:, 0] if len(hits) else np.zeros(0, dtype=np.int64)
     fits = PairFits(
         run=hits.run[first], lumi=hits.lumi[first], event=hits.event[first], pair=number, tracks=tracks,
         charge=np.where(tracks >= 0, hits.charge[legs], 0) if len(hits) else tracks, vertex=vertex,
         constrained=constrained, m_ref=m_ref, gamma=gamma, j_label=_joined(outcomes, "label", (0,), np.int64),
         j_offsets=np.concatenate([[0], np.cumsum(_joined(outcomes, "n_labels", (0,), np.int64))]).astype(np.int64),
-        j_ref=j_ref[:, : kernels.SIZE], j_mass=j_ref[:, kernels.SIZE],
+        j_ref=j_ref[:, : tie.SIZE], j_mass=j_ref[:, tie.SIZE],
     )  # fmt: skip
     if parameters is None:
         return fits, None
@@ -173,34 +196,24 @@ def vertex_seeds(
     return free, status
 
 
-def _leg_status(detector: Detector, hits: Hits, routes: IntArray, tracks: IntArray, status: IntArray) -> IntArray:
-    """Status of the pairs after that of their tracks; shared hits found."""
-    own = hit_status(detector, hits)
-    places = hit_places(routes, hits, np.flatnonzero(own == FitStatus.OK))
-    found = np.bincount(hits.track[places[places >= 0]], minlength=len(hits))
-    own[(own == FitStatus.OK) & (found < hits.n_hits)] = FitStatus.BAD_HIT
+def _pair_status(hits: Hits, own: IntArray, tracks: IntArray, status: IntArray) -> IntArray:
+    """Status of the pairs after that of their tracks, `own` (N,); shared hits found."""
     status = status.copy()
     for k in (1, 0):
         leg = np.where(tracks[:, k] >= 0, own[tracks[:, k]] if own.size else 0, FitStatus.OK)
         status = np.where((status == PairStatus.OK) & (leg != FitStatus.OK), leg, status)
-    pair_of = np.full(len(hits), -1, dtype=np.int64)
     good = np.flatnonzero(status == PairStatus.OK)
-    pair_of[tracks[good]] = good[:, None]
-    owner = pair_of[hits.track]
-    rows = np.flatnonzero(owner >= 0)
-    order = rows[np.lexsort((hits.u[rows], hits.module_id[rows], owner[rows]))]
-    same = (np.diff(owner[order]) == 0) & (np.diff(hits.module_id[order]) == 0) & (np.diff(hits.u[order]) == 0)
-    status[owner[order][1:][same]] = PairStatus.SHARED_HIT
+    status[good[share_hits(tracks, good, hits.offsets, hits.module_id, hits.u)]] = PairStatus.SHARED_HIT
     return status
 
 
 def _constraints(n: int, beam: BeamLine | None) -> FloatArray:
     """(C, CONSTRAINTS) what the kernel reads of each pair; no mass yet."""
-    values = np.zeros((n, kernels.CONSTRAINTS))
+    values = np.zeros((n, tie.CONSTRAINTS))
     if beam is not None:
-        values[:, kernels.HAS_BEAM] = 1.0
-        values[:, kernels.BEAM : kernels.WHITEN] = beam.centre
-        values[:, kernels.WHITEN :] = np.linalg.inv(np.linalg.cholesky(beam.cov)).ravel()
+        values[:, tie.HAS_BEAM] = 1.0
+        values[:, tie.BEAM : tie.WHITEN] = beam.centre
+        values[:, tie.WHITEN :] = np.linalg.inv(np.linalg.cholesky(beam.cov)).ravel()
     return values
 
 
@@ -209,7 +222,8 @@ def _run(
     constraints: FloatArray, config: RefitConfig,
 ) -> list[Outcome]:  # fmt: skip
     """One pass over all pairs, piece by piece."""
-    pieces = [slice(a, min(a + PIECE, status.size)) for a in range(0, status.size, PIECE)]
+    size = ALONE if config.n_threads == 1 else PIECE
+    pieces = [slice(a, min(a + size, status.size)) for a in range(0, status.size, size)]
 
     def run(part: slice) -> Outcome:
         return fit_pair_batch(
@@ -281,4 +295,4 @@ def _weaker_counts(detector: Detector, hits: Hits, legs: IntArray) -> IntArray:
 
 def _joined(outcomes: list[Outcome], name: str, empty: tuple[int, ...], kind: type) -> Any:
     """One array of all pieces, one after the other."""
-    return np.concatenate([getattr(o, name) for o in outcomes]) if outcomes else np.zeros(empty, dtype=kind)
+    return one_array([getattr(o, name) for o in outcomes], empty, kind)

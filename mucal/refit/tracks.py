@@ -24,14 +24,18 @@ from mucal.propagation import (
     terrain,
 )  # fmt: skip
 from mucal.refit.batches import Batch, Outcome, fit_batch, joined_blocks
+from mucal.refit.kernels import placing
 from mucal.refit.parameters import ParameterMap, ProfiledBlocks
-from mucal.refit.status import FitStatus
+from mucal.refit.status import FitStatus, ledger_of_tracks
 from mucal.store import Result
 from mucal.track import DSZ, DXY, LAM, PHI, QOP, Hits
 from mucal.units import CURVATURE
 
 PIECE = 1024
 """Tracks of a piece of work; bounds the memory and divides the threads' work, and changes no result."""
+
+FEWEST = 6
+"""Measurements of a track, one more than its parameters."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,10 +77,10 @@ class RefitConfig:
 
     @property
     def settings(self) -> FloatArray:
-        """What the kernels read; the last is the fewest measurements of a track, one more than its parameters."""
+        """What the kernels read."""
         return np.array([
             self.alpha, self.longest_step, self.most_steps, self.most_iterations, self.tolerance,
-            self.solver == "states", 6,
+            self.solver == "states", FEWEST,
         ], dtype=np.float64)  # fmt: skip
 
 
@@ -143,17 +147,7 @@ class TrackFits(Result):
 
     def ledger(self) -> Ledger:
         """read = used + rejected, by status; the first five of each reason by run:lumi:event."""
-        wrong = {s: np.flatnonzero(self.status == s) for s in FitStatus if s != FitStatus.OK}
-        return Ledger(
-            unit="tracks",
-            read=len(self),
-            used=int(self.ok.sum()),
-            rejected={s.name.lower(): rows.size for s, rows in wrong.items()},
-            examples={
-                s.name.lower(): tuple(f"{self.run[i]}:{self.lumi[i]}:{self.event[i]}" for i in rows[:5])
-                for s, rows in wrong.items()
-            },
-        )
+        return ledger_of_tracks(self.status, self.run, self.lumi, self.event)
 
     def require_converged(self) -> None:
         """Raises InputError if any track failed, with the first one's sentence."""
@@ -204,10 +198,7 @@ def fit_tracks(
         raise ValueError(f"routes has shape {routes.shape}, expected ({len(hits)}, L)")
     if parameters is not None:
         check_map(parameters, detector, magnet)
-    status = hit_status(detector, hits)
-    places = hit_places(routes, hits, np.flatnonzero(status == FitStatus.OK))
-    found = np.bincount(hits.track[places[places >= 0]], minlength=len(hits))
-    status[(status == FitStatus.OK) & (found < hits.n_hits)] = FitStatus.BAD_HIT
+    status, places = placed_status(detector, hits, routes)
     batch = Batch.of(detector, magnet, surfaces or surfaces_of(detector), hits, parameters, offsets, ln_loss)
     starts = np.full((len(hits), 7), np.nan)
     good = status == FitStatus.OK
@@ -256,20 +247,14 @@ def hit_status(detector: Detector, hits: Hits) -> IntArray:
     """(N,) OK, BAD_HIT, BAD_SEED, DOUBLE_HIT or TOO_FEW_HITS of every track, before any fit."""
     status = np.full(len(hits), int(FitStatus.OK), dtype=np.int64)
     known = (hits.module_id >= 0) & (hits.module_id < detector.n_modules)
-    module = np.where(known, hits.module_id, 0)
-    pixel = detector.modules.n_meas[module] == PIXEL
+    pixel = detector.modules.n_meas[np.where(known, hits.module_id, 0)] == PIXEL
     with np.errstate(invalid="ignore"):
         good = known & np.isfinite(hits.u) & (hits.sigma_u > 0) & np.isfinite(hits.sigma_u)
         good &= ~pixel | (np.isfinite(hits.v) & (hits.sigma_v > 0) & np.isfinite(hits.sigma_v))
         seeded = np.isfinite(hits.seed).all(axis=1) & np.isfinite(hits.seed_ref).all(axis=1)
         seeded &= np.sign(hits.seed[:, QOP]) == hits.charge
-    track = hits.track
-    n_rows = np.bincount(track, weights=1.0 + pixel, minlength=len(hits))
-    status[n_rows < 6] = FitStatus.TOO_FEW_HITS
-    order = np.lexsort((hits.module_id, track))
-    twice = (np.diff(track[order]) == 0) & (np.diff(hits.module_id[order]) == 0)
-    status[track[order][1:][twice]] = FitStatus.DOUBLE_HIT
-    status[np.unique(track[~good])] = FitStatus.BAD_HIT
+    reasons = np.array([FitStatus.TOO_FEW_HITS, FitStatus.DOUBLE_HIT, FitStatus.BAD_HIT], dtype=np.int64)
+    placing.judge_tracks(hits.offsets, hits.module_id, good, 1 + pixel.astype(np.int64), FEWEST, reasons, status)
     status[~seeded] = FitStatus.BAD_SEED
     return status
 
@@ -277,15 +262,17 @@ def hit_status(detector: Detector, hits: Hits) -> IntArray:
 def hit_places(routes: IntArray, hits: Hits, rows: IntArray) -> IntArray:
     """(N, L) the hit measured on each element of the route of the tracks `rows`, -1 where there is none."""
     places = np.full(routes.shape, -1, dtype=np.int64)
-    if rows.size == 0 or hits.module_id.size == 0:
-        return places
-    size = max(int(hits.module_id.max()), int(routes.max(initial=0))) + 1
-    key = hits.track * size + hits.module_id
-    order = np.argsort(key)
-    wanted = np.arange(routes.shape[0])[rows, None] * size + routes[rows]
-    at = np.minimum(np.searchsorted(key[order], wanted), key.size - 1)
-    places[rows] = np.where((key[order][at] == wanted) & (routes[rows] >= 0), order[at], -1)
+    placing.place_hits(np.ascontiguousarray(routes), rows, hits.offsets, hits.module_id, places)
     return places
+
+
+def placed_status(detector: Detector, hits: Hits, routes: IntArray) -> tuple[IntArray, IntArray]:
+    """`hit_status`, BAD_HIT too where a hit lies beside the route (N,); and `hit_places` of the tracks that are OK."""
+    status = hit_status(detector, hits)
+    places = hit_places(routes, hits, np.flatnonzero(status == FitStatus.OK))
+    found = np.count_nonzero(places >= 0, axis=1)
+    status[(status == FitStatus.OK) & (found < hits.n_hits)] = FitStatus.BAD_HIT
+    return status, places
 
 
 def check_map(parameters: ParameterMap, detector: Detector, magnet: MagneticField) -> None:

@@ -12,7 +12,8 @@ from mucal.detector.field import harmonic_field, harmonic_modes, with_modes
 from mucal.propagation import surfaces_of
 from mucal.refit import MassReference, PairSelection, ParameterMap, RefitConfig, derive_mass_reference, fit_pairs
 from mucal.refit.kernels.mass import pair_mass
-from mucal.refit.kernels.pair import CONSTRAINTS, GAMMA, M_REF, constrain_mass
+from mucal.refit.kernels.mass_row import constrain_mass
+from mucal.refit.kernels.tie import CONSTRAINTS, GAMMA, M_REF
 from mucal.refit.pairs import pairs_of
 from mucal.refit.tracks import routes_of_hits
 from mucal.simulation import HitSimulation, MuonGeneration, generate_muons, simulate_hits

@@ -7,12 +7,14 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 from mucal.detector import predict
+from mucal.detector.field import evaluate
 from mucal.propagation import free_states, propagate, surfaces_of
-from mucal.refit import BeamLine, MassReference, PairStatus, RefitConfig, derive_mass_reference, fit_pairs
+from mucal.refit import BeamLine, MassReference, PairStatus, RefitConfig, derive_mass_reference, fit_pairs, fit_tracks
 from mucal.refit.pairs import pairs_of, vertex_seeds
 from mucal.refit.tracks import routes_of_hits
 from mucal.simulation import HitSimulation, MuonGeneration, generate_muons, simulate_hits
 from mucal.track import Hits
+from mucal.units import CURVATURE
 
 TIGHT = RefitConfig(tolerance=1e-12, most_iterations=20)
 REFERENCE = MassReference.constant(3.0924, 0.0203)
@@ -192,6 +194,43 @@ def test_vertex_fit_by_brute_force(tracker, simulated):
         assert np.abs((fits.vertex.state[i] - x) / sigma).max() < 2e-5
         assert_allclose(fits.vertex.cov[i] / np.outer(sigma, sigma), cov / np.outer(sigma, sigma), atol=2e-5)
         assert_allclose(fits.vertex.chi2[i], chi2, rtol=1e-6)
+
+
+def start_by_pair(direction, qop, bfield):
+    """(2, 5, 9) d(q/p, lambda, phi, x_perp, y_perp) / d(unknowns), equation (1) of docs/physics/pairs.md."""
+    by = np.zeros((2, 5, 9))
+    for k, (t, q) in enumerate(zip(direction, qop, strict=True)):
+        across = np.hypot(t[0], t[1])
+        u = np.array([-t[1], t[0], 0.0]) / across
+        v, bend = np.cross(t, u), CURVATURE * q * np.cross(t, bfield)
+        by[k, :3, 3 * k : 3 * k + 3] = np.eye(3)
+        by[k, :, 6:] = [0 * t, -(v @ bend) * t, -(u @ bend) / across * t, u, v]
+    return by
+
+
+def test_a_pair_is_the_vertex_fit_of_its_two_tracks(tracker, simulated):
+    # single tracks about the pair's vertex are measurements of it: five numbers each with their covariance
+    hits, routes = first_pairs(simulated, 12)
+    fits, _ = fit_pairs(tracker, tracker.field, hits, routes, TIGHT)
+    for i in range(len(fits)):
+        legs, state = fits.tracks[i], fits.vertex.state[i]
+        own = hits.select(legs)
+        seed = np.column_stack([state[:6].reshape(2, 3), np.zeros((2, 2))])
+        about = replace(own, seed=seed, seed_ref=np.tile(state[6:], (2, 1)))
+        single, _ = fit_tracks(tracker, tracker.field, about, routes[legs], TIGHT)
+        free = free_states(seed, np.tile(state[6:], (2, 1)))
+        b = evaluate(tracker.field, state[None, 6:]).bfield[0]
+        by = start_by_pair(free[:, 3:6], free[:, 6], b)
+        whiten = [np.linalg.inv(np.linalg.cholesky(single.cov[k])) for k in range(2)]
+        a = np.concatenate([whiten[k] @ by[k] for k in range(2)])
+        r = np.concatenate([whiten[k] @ (single.state[k] - seed[k]) for k in range(2)])
+        step, left, _, _ = np.linalg.lstsq(a, r, rcond=None)
+        cov = np.linalg.inv(a.T @ a)
+        # the tracks' weights are taken at their own ends, about an error away: they differ by twice sigma(p)/p = 1 %
+        assert np.all(np.abs(step) < 0.03 * np.sqrt(np.diag(cov)))
+        assert_allclose(np.diag(cov), np.diag(fits.vertex.cov[i]), rtol=0.05)
+        assert abs(fits.vertex.chi2[i] - single.chi2.sum() - left[0]) < 0.05 * (1 + left[0])
+        assert fits.vertex.ndof[i] == single.ndof.sum() + 1
 
 
 def test_constrained_fit_by_brute_force(tracker, simulated):

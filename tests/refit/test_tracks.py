@@ -247,6 +247,28 @@ def test_a_module_hit_twice_is_refused(tracker, magnet, sample):
     assert fits.status[2] == FitStatus.DOUBLE_HIT
 
 
+def test_the_order_of_the_hits_does_not_matter(tracker, magnet, sample, fitted):
+    hits, rng = sample.hits.select(slice(0, 50)), np.random.default_rng(1)
+    order = np.concatenate([first + rng.permutation(n) for first, n in zip(hits.offsets, hits.n_hits, strict=False)])
+    assert not np.array_equal(order, np.arange(order.size))
+    shuffled = {name: getattr(hits, name)[order] for name in ("module_id", "u", "v", "sigma_u", "sigma_v")}
+    fits, _ = fit_tracks(tracker, magnet, replace(hits, truth=None, **shuffled), sample.routes[:50])
+    assert_array_equal(fits.state, fitted.state[:50])
+    assert_array_equal(fits.chi2, fitted.chi2[:50])
+
+
+def test_residuals_without_a_covariance_end_with_a_status(tracker, magnet, sample, fitted):
+    # without scattering, errors whose squares underflow leave nothing on the diagonal
+    sigma = sample.hits.select(slice(0, 4)).sigma_u.copy()
+    own = slice(sample.hits.offsets[1], sample.hits.offsets[2])
+    sigma[own] = 1e-200
+    bare = replace(surfaces_of(tracker), x_over_x0=np.zeros(tracker.n_elements), xi=np.zeros(tracker.n_elements))
+    plain, _ = fit_tracks(tracker, magnet, sample.hits.select(slice(0, 4)), sample.routes[:4], surfaces=bare)
+    fits, _ = fit_tracks(tracker, magnet, spoiled(sample, sigma_u=sigma), sample.routes[:4], surfaces=bare)
+    assert fits.status[1] == FitStatus.NOT_POSITIVE
+    assert_array_equal(fits.state[[0, 2, 3]], plain.state[[0, 2, 3]])
+
+
 def test_a_seed_of_the_other_charge_is_refused(tracker, magnet, sample):
     charge = sample.hits.charge[:4].copy()
     charge[0] *= -1

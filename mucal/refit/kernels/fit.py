@@ -56,7 +56,7 @@ def scratch(n_legs: int, n_rows: int, n_labels: int, n_modes: int, degree: int) 
         np.empty((n_legs, 7)), np.empty((n_legs, 5)), np.empty((n_legs, 5, 5)), np.empty((n_legs, 5, 5 + n_modes)),
         np.empty((n_legs, 5, 5)), np.empty(n_legs), np.empty((n_legs, 5, 5)), np.empty((5, 5)),
         np.empty((n_rows, 2)), np.empty(n_rows), np.empty(n_rows), np.empty((n_rows, 5)),
-        np.empty((n_rows, n_rows)), np.empty((n_rows, 5)), np.empty((n_rows + 1, max(1, n_labels))), np.empty(6),
+        np.empty((n_rows, n_rows)), np.empty((n_rows + 1, 5)), np.empty((n_rows + 1, max(1, n_labels))), np.empty(6),
     )  # fmt: skip
 
 
@@ -90,7 +90,9 @@ def fit_track(
     covariance_of(by_start, 5, room[7], cov)
     n_labels = 0
     if want:
-        n, n_labels = profile_leg(modules, route, hit_of, hits, reached, room, surface_of, label, maps)
+        n_labels = profile_leg(
+            modules, route, hit_of, hits, reached, n, settings[5] == 1.0, room, surface_of, label, maps
+        )
         if n_labels < 0:
             return UNCONSTRAINED, 0, 0
         _shifts(by_start, room[14], n_labels, j_ref)

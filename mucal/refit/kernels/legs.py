@@ -7,7 +7,7 @@ r2 - J2 dtheta, n - 5 rows without the start.  A pair ties the triangles of its 
 from mucal.arrays import FloatArray, IntArray
 from mucal.numerics.borrowing import borrowing
 from mucal.propagation.kernels.tracks import propagate_track
-from mucal.refit.kernels.marginal import factorise, triangularise, whiten_columns, whiten_vector
+from mucal.refit.kernels.marginal import factorise, reflect, triangularise, whiten_columns, whiten_vector
 from mucal.refit.kernels.rows import (
     accumulate_noise,
     collect_labels,
@@ -33,13 +33,12 @@ def reduce_leg(
     chi2 = r^T Sigma^-1 r.
     """
     free, local, transport, theta, noise = room[0], room[1], room[2], room[3], room[4]
-    path, total, small = room[5], room[6], room[7]
-    row_h, residual, sigma, carried, covariance, by_start = room[8], room[9], room[10], room[11], room[12], room[13]
+    row_h, residual, sigma, covariance, by_start = room[8], room[9], room[10], room[12], room[13]
     for j in range(7):
         moving[j] = y[j]
     status, reached, _ = propagate_track(
         field, surfaces, media, settings[0], moving, route, form[7], form[8], settings[1], 1.0, int(settings[2]),
-        False, free, local, transport, theta, noise, path, work,
+        False, free, local, transport, theta, noise, room[5], work,
     )  # fmt: skip
     if status != 0:
         return NOT_PROPAGATED, status, reached, 0, 0.0
@@ -51,17 +50,31 @@ def reduce_leg(
             transport, noise, form, reached, n, surface_of, row_h, sigma, residual, covariance, by_start
         )
         return (REDUCED if good else UNDETERMINED), 0, reached, n, chi2
+    found, chi2 = _triangle_of_marginal(room, reached, n, surface_of)
+    return found, 0, reached, n, chi2
+
+
+@borrowing
+def _triangle_of_marginal(
+    room: tuple[FloatArray, ...], reached: int, n: int, surface_of: IntArray
+) -> tuple[int, float]:  # fmt: skip
+    """Residuals and derivatives of a propagated leg, whitened and reflected in the room.  Returns what happened, chi2.
+
+    The factor of the covariance and the reflections stay in the room: `profile_leg` takes its columns through them.
+    """
+    transport, noise, total, small = room[2], room[4], room[6], room[7]
+    row_h, residual, sigma, carried, covariance, by_start = room[8], room[9], room[10], room[11], room[12], room[13]
     accumulate_noise(transport, noise, reached, total, small)
     linearise(transport, total, reached, n, surface_of, row_h, sigma, carried, covariance, by_start)
     if not factorise(covariance, n):
-        return SINGULAR, 0, reached, n, 0.0
+        return SINGULAR, 0.0
     whiten_vector(covariance, n, residual)
     whiten_columns(covariance, n, by_start, 5)
     chi2 = 0.0
     for i in range(n):
         chi2 += residual[i] * residual[i]
     good = triangularise(by_start, n, 5, residual, covariance, 0)
-    return (REDUCED if good else UNDETERMINED), 0, reached, n, chi2
+    return (REDUCED if good else UNDETERMINED), chi2
 
 
 @borrowing
@@ -93,35 +106,32 @@ def _triangle_of_states(
 
 @borrowing
 def profile_leg(
-    modules: FloatArray, route: IntArray, hit_of: IntArray, hits: FloatArray, reached: int,
+    modules: FloatArray, route: IntArray, hit_of: IntArray, hits: FloatArray, reached: int, n: int, states: bool,
     room: tuple[FloatArray, ...], surface_of: IntArray, label: IntArray, maps: tuple[IntArray, ...],
-) -> tuple[int, int]:  # fmt: skip
-    """Triangle, r and global columns, whitened and reflected, of a leg that was just reduced; in the marginal form.
+) -> int:  # fmt: skip
+    """Global columns, whitened and reflected, of a leg of n rows that was just reduced; in the marginal form.
 
-    Rows 0 .. 4 of `residual` and `columns` of the room are r1 and J1, rows 5 .. n-1 are r2 and J2.  Returns rows and
-    labels, the latter -1 if the start is not determined.
+    Rows 0 .. 4 of `residual` and `columns` of the room are r1 and J1, rows 5 .. n-1 are r2 and J2.  Returns the number
+    of labels, -1 if the start is not determined.
+
+    states : whether the leg was reduced by the state form, which leaves nothing of the marginal form behind
     """
-    local, transport, theta, noise, total, small = room[1], room[2], room[3], room[4], room[6], room[7]
-    row_h, residual, sigma, carried = room[8], room[9], room[10], room[11]
-    covariance, by_start, columns, aligned = room[12], room[13], room[14], room[15]
+    local, transport, theta, row_h, residual, sigma = room[1], room[2], room[3], room[8], room[9], room[10]
+    carried, covariance, by_start, columns, aligned = room[11], room[12], room[13], room[14], room[15]
     alignment, bfield, eloss, modes = maps[0], maps[1], maps[2], maps[3]
+    if states:
+        measurement_rows(modules, route, hit_of, hits, local, reached, surface_of, row_h, residual, sigma)
+        if _triangle_of_marginal(room, reached, n, surface_of)[0] != REDUCED:
+            return -1
     found = collect_labels(route, hit_of, reached, alignment, bfield, eloss, modes, label)
     n_labels = sorted_unique(label, found)
-    n = measurement_rows(modules, route, hit_of, hits, local, reached, surface_of, row_h, residual, sigma)
-    for i in range(n + 1):
+    for i in range(n):
         for j in range(n_labels):
             columns[i, j] = 0.0
-    accumulate_noise(transport, noise, reached, total, small)
-    linearise(transport, total, reached, n, surface_of, row_h, sigma, carried, covariance, by_start)
     global_columns(
         route, local, transport, theta, reached, n, surface_of, row_h, alignment, bfield, eloss, modes, label, n_labels,
         carried, aligned, columns,
     )  # fmt: skip
-    if not factorise(covariance, n):
-        return n, -1
-    whiten_vector(covariance, n, residual)
-    whiten_columns(covariance, n, by_start, 5)
     whiten_columns(covariance, n, columns, n_labels)
-    if not triangularise(by_start, n, 5, residual, columns, n_labels):
-        return n, -1
-    return n, n_labels
+    reflect(by_start, n, 5, columns, n_labels)
+    return n_labels

@@ -56,7 +56,8 @@ def whiten_columns(factor: FloatArray, n: int, x: FloatArray, width: int) -> Non
 def triangularise(a: FloatArray, n: int, p: int, residual: FloatArray, columns: FloatArray, width: int) -> bool:
     """Householder reflections that bring a (n, p) to its triangle R, applied to residual (n,) and columns (n, width).
 
-    Returns False if a column depends on those before it.
+    The reflections stay in a, below its diagonal and in its row n, where `reflect` finds them.  Returns False if a
+    column depends on those before it.
     """
     for j in range(p):
         norm2 = 0.0
@@ -83,8 +84,18 @@ def triangularise(a: FloatArray, n: int, p: int, residual: FloatArray, columns: 
             residual[i] -= dot * a[i, j]
         if width > 0:
             _reflect(a, j, n, beta, columns, width)
-        a[j, j] = alpha
+        a[j, j], a[n, j] = alpha, head
     return True
+
+
+@borrowing
+def reflect(a: FloatArray, n: int, p: int, columns: FloatArray, width: int) -> None:
+    """Reflections that `triangularise` left in a (n + 1, p), applied to columns (n, width); their row n is scratch."""
+    for j in range(p):
+        alpha, head = a[j, j], a[n, j]
+        a[j, j] = head
+        _reflect(a, j, n, -1.0 / (alpha * head), columns, width)
+        a[j, j] = alpha
 
 
 @borrowing

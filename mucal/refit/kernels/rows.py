@@ -141,20 +141,24 @@ def collect_labels(
     route: IntArray, hit_of: IntArray, reached: int, alignment: IntArray, bfield: IntArray, eloss: IntArray,
     modes: IntArray, label: IntArray,
 ) -> int:  # fmt: skip
-    """The parameters that a track depends on, as they come, into label; returns how many, repetitions included."""
+    """The parameters that a track depends on into label; returns how many, repetitions included.
+
+    Family by family, each in the order of the route: nearly sorted, as `sorted_unique` likes it.
+    """
     n = 0
     for leg in range(reached):
-        i = route[leg]
         if hit_of[leg] >= 0:
             for c in range(6):
-                if alignment[i, c] >= 0:
-                    label[n] = alignment[i, c]
+                if alignment[route[leg], c] >= 0:
+                    label[n] = alignment[route[leg], c]
                     n += 1
+    for leg in range(reached):
         for c in range(3):
-            if bfield[i, c] >= 0:
-                label[n] = bfield[i, c]
+            if bfield[route[leg], c] >= 0:
+                label[n] = bfield[route[leg], c]
                 n += 1
-        if leg > 0 and eloss[route[leg - 1]] >= 0:
+    for leg in range(1, reached):
+        if eloss[route[leg - 1]] >= 0:
             label[n] = eloss[route[leg - 1]]
             n += 1
     for m in range(modes.size):

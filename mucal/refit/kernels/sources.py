@@ -125,7 +125,7 @@ def judge_hits(
     """
     n_tracks, n_legs = routes.shape
     surface_of, row_h, carried = np.empty(most_rows, dtype=np.int64), np.empty((most_rows, 2)), np.empty((most_rows, 5))
-    residual, sigma, by_start = np.empty(most_rows), np.empty(most_rows), np.empty((most_rows, 5))
+    residual, sigma, by_start = np.empty(most_rows), np.empty(most_rows), np.empty((most_rows + 1, 5))
     covariance, columns = np.empty((most_rows, most_rows)), np.empty((most_rows + 1, most_rows))
     total, small = np.empty((n_legs, 5, 5)), np.empty((5, 5))
     for i in range(n_tracks):

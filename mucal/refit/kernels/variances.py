@@ -124,7 +124,7 @@ def float_variances(
     n_tracks, n_legs = routes.shape
     most_sources = most_rows + PER_LEG * n_legs
     surface_of, label = np.empty(most_rows, dtype=np.int64), np.empty(most_sources, dtype=np.int64)
-    row_h, carried, by_start = np.empty((most_rows, 2)), np.empty((most_rows, 5)), np.empty((most_rows, 5))
+    row_h, carried, by_start = np.empty((most_rows, 2)), np.empty((most_rows, 5)), np.empty((most_rows + 1, 5))
     residual, sigma, covariance = np.empty(most_rows), np.empty(most_rows), np.empty((most_rows, most_rows))
     columns, sources = np.zeros((most_rows + 1, most_sources)), np.empty((PER_LEG, 5))
     total, small, gradient = np.empty((n_legs, 5, 5)), np.empty((5, 5)), np.empty(most_sources)
