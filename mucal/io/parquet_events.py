@@ -61,7 +61,7 @@ def _open(path: Path) -> pq.ParquetFile:
 
 
 def _kind(kind: pa.DataType) -> Kind:
-    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
         return "jagged" if _kind(kind.value_type) == "number" else "other"
     if pa.types.is_dictionary(kind):
         return "text" if _kind(kind.value_type) == "text" else "other"
@@ -74,6 +74,8 @@ def arrow_values(array: Any) -> np.ndarray | Jagged:
     """Numpy values of an Arrow column; null becomes NaN, and an empty list or text."""
     if pa.types.is_dictionary(array.type):
         array = array.dictionary_decode()
+    if pa.types.is_fixed_size_list(array.type):
+        array = array.cast(pa.list_(array.type.value_type))
     if pa.types.is_list(array.type) or pa.types.is_large_list(array.type):
         counts = np.asarray(array.value_lengths().fill_null(0).to_numpy(zero_copy_only=False), dtype=np.int64)
         offsets = np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(counts)])

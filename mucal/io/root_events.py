@@ -104,12 +104,20 @@ def _tree_columns(table: Any) -> dict[str, Column]:
         if isinstance(interpretation, uproot.AsStrings):
             kind = "text"
         elif isinstance(interpretation, uproot.AsDtype):
-            kind = "number" if not interpretation.inner_shape and interpretation.to_dtype.names is None else "other"
+            kind = _array_kind(interpretation)
         elif isinstance(interpretation, uproot.AsJagged) and isinstance(interpretation.content, uproot.AsDtype):
             plain = interpretation.content.to_dtype.names is None and not interpretation.content.inner_shape
             kind = "jagged" if plain else "other"
         columns[branch.name] = Column(kind=kind, type=str(branch.typename))
     return columns
+
+
+def _array_kind(interpretation: Any) -> Kind:
+    """Of a branch with the same shape in every row: a number, or as x[5] a list that is as long everywhere."""
+    if interpretation.to_dtype.names is not None:
+        return "other"
+    kinds: tuple[Kind, ...] = ("number", "jagged")
+    return kinds[len(interpretation.inner_shape)] if len(interpretation.inner_shape) < 2 else "other"
 
 
 def _ntuple_columns(table: Any) -> dict[str, Column]:
@@ -123,6 +131,8 @@ def _ntuple_column(type_name: str) -> Column:
     elif type_name.startswith(("std::vector<", "ROOT::VecOps::RVec<")):
         inner = type_name.partition("<")[2].removesuffix(">")
         kind = "jagged" if _is_number(inner) else "other"
+    elif type_name.startswith("std::array<"):
+        kind = "jagged" if _is_number(type_name.partition("<")[2].partition(",")[0]) else "other"
     elif _is_number(type_name):
         kind = "number"
     return Column(kind=kind, type=type_name)

@@ -110,6 +110,27 @@ def test_an_rntuple_reads_like_a_tree(tmp_path, made):
     assert_same(read_hits(tmp_path / "a.root"), made)
 
 
+@pytest.mark.parametrize("kind", ["tree", "ntuple", "parquet"])
+def test_vectors_may_be_arrays_of_fixed_size(tmp_path, made, kind):
+    table = {name: to_awkward(values) for name, values in plain(made).items()}
+    fixed = {name: np.array(table.pop(name)) for name in ("seed", "seed_ref", "gen_state", "gen_vertex")}
+    path = tmp_path / ("a.parquet" if kind == "parquet" else "a.root")
+    if kind == "parquet":
+        columns = {name: ak.to_arrow(values, extensionarray=False) for name, values in table.items()}
+        for name, values in fixed.items():
+            columns[name] = pa.FixedSizeListArray.from_arrays(pa.array(values.ravel()), values.shape[1])
+        pq.write_table(pa.table(columns), path)
+    else:
+        with uproot.recreate(path) as file:
+            if kind == "tree":
+                types = {name: (str(values.dtype), values.shape[1:]) for name, values in fixed.items()}
+                types |= {name: str(ak.type(values)).partition("* ")[2] for name, values in table.items()}
+                file.mktree("Tracks", types).extend({**table, **fixed})
+            else:
+                file.mkrntuple("Tracks", {**table, **{name: ak.Array(values) for name, values in fixed.items()}})
+    assert_same(read_hits(path), made)
+
+
 def test_names_are_the_users_and_vectors_may_be_spread(tmp_path, made):
     table = plain(made)
     seed = np.array(table.pop("seed"))
