@@ -6,6 +6,7 @@
 
 import errno
 import json
+import shlex
 import sys
 import traceback
 from collections.abc import Sequence
@@ -33,6 +34,7 @@ COMMANDS: Final = {
     "apply": "Correct the muons of files with a calibration.",
     "export": "Write the files of a calibration that other tools read.",
     "simulate": "Generate dimuons whose truth is known.",
+    "compare": "Two finished runs beside each other, in units of their errors.",
     "report": "Write the page of figures of a finished run again.",
     "show": "Describe any file that mucal reads or writes.",
     "verify": "Check the digests of result files and bundles.",
@@ -89,29 +91,39 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return int(stop.exit_code)
     except (Exception, KeyboardInterrupt) as error:
         # compiled code turns a KeyboardInterrupt into errors of its own, as SystemError
-        return _report(KeyboardInterrupt() if stop_was_asked() else error, as_json="--json" in arguments)
+        return _report(KeyboardInterrupt() if stop_was_asked() else error, arguments)
     return 0
 
 
-def _report(error: BaseException, *, as_json: bool) -> int:
+def resuming(arguments: Sequence[str]) -> str:
+    """What to type to go on after an interruption."""
+    if not arguments or arguments[0] not in ("run", "refit"):
+        return f"run it again: {shlex.join(('mucal', *arguments))}"
+    kept = [argument for argument in arguments if argument not in ("--overwrite", "--resume")]
+    return f"go on with: {shlex.join(('mucal', *kept, '--resume'))}"
+
+
+def _report(error: BaseException, arguments: Sequence[str]) -> int:
     """Print an error the way users can act on, and return its exit code."""
-    known = _known(error)
+    known = _known(error, arguments)
     if known is None:
         click.echo("".join(traceback.format_exception(error)), err=True)
         click.echo(f"error: this is a bug in mucal: {type(error).__name__}: {error}   [exit 1, bug]", err=True)
         known = MucalError(f"{type(error).__name__}: {error}", kind="bug")
     else:
         click.echo(f"error: {known}", err=True)
-    if as_json:
+    if "--json" in arguments:
         status = "interrupted" if known.exit_code == 5 else "failed"
         plain = {"status": status, "reason": known.what, "kind": known.kind, "exit": known.exit_code}
         click.echo(json.dumps(plain | {"where": known.where, "do": known.do}, indent=2))
     return known.exit_code
 
 
-def _known(error: BaseException) -> MucalError | None:
+def _known(error: BaseException, arguments: Sequence[str]) -> MucalError | None:
     """The error as one of ours; None for a bug."""
     match error:
+        case Interrupted():
+            return Interrupted(error.what, kind=error.kind, where=error.where, do=resuming(arguments))
         case MucalError():
             return error
         case click.UsageError(ctx=click.Context() as context):
@@ -119,7 +131,7 @@ def _known(error: BaseException) -> MucalError | None:
         case click.ClickException():
             return ConfigError(error.format_message(), kind="usage", do="see mucal --help")
         case KeyboardInterrupt() | click.Abort():
-            return Interrupted("interrupted", kind="interrupted", do="the same command with --resume goes on")
+            return Interrupted("interrupted", kind="interrupted", do=resuming(arguments))
         case FileExistsError():
             return ConfigError(
                 f"{error.filename} exists already",

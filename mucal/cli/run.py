@@ -39,6 +39,7 @@ def command(
         config, settings=options.settings_with(settings, on_bad_file), files=paths(files), seed=seed,
         preset=preset or "closure",
     )  # fmt: skip
-    with listening(as_json=as_json) as tell, mucal.workflow.at_most(jobs):
+    ahead = mucal.workflow.compiling_ahead(wanted=analysis.tracks is not None and jobs != 1)
+    with listening(as_json=as_json) as tell, mucal.workflow.at_most(jobs), ahead:
         outcome = mucal.workflow.run(analysis, out, resume=resume, overwrite=overwrite, tell=tell)
     finish(outcome.to_dict(), ["", *outcome.lines, f"report: {out}/report.html"], as_json=as_json)

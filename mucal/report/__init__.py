@@ -7,8 +7,9 @@ a run leaves behind and what a reader wants to see of it, in which order; the se
 from mucal.report.page import Facts, Picture, Section, Table, Text, render
 from mucal.report.run_page import run_page
 from mucal.report.run_results import RunResults, SpectrumFits, TrackResults, p_text
+from mucal.report.uncertainty_section import UncertaintyModel, uncertainty_section
 
 __all__ = [
-    "Facts", "Picture", "RunResults", "Section", "SpectrumFits", "Table", "Text", "TrackResults", "p_text", "render",
-    "run_page",
+    "Facts", "Picture", "RunResults", "Section", "SpectrumFits", "Table", "Text", "TrackResults",
+    "UncertaintyModel", "p_text", "render", "run_page", "uncertainty_section",
 ]  # fmt: skip

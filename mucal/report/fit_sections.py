@@ -13,7 +13,7 @@ from mucal.report.page import Facts, Item, Picture, Section, Table
 from mucal.report.run_results import RunResults, probability, resonance_name
 from mucal.store import Provenance
 
-WORST: Final = 12
+WORST: Final = 20
 THRESHOLD: Final = (
     " A threshold in reconstructed pT by itself moves a peak by a few 10⁻⁴, through the resolution, in data and "
     "simulation alike: what should vanish is data minus simulation."
@@ -122,16 +122,17 @@ def provenance_section(provenance: Provenance) -> Section:
     facts = {"mucal": provenance.mucal, "seed": str(provenance.seed)}
     facts |= {f"input {name}": f"sha256 {digest}" for name, digest in provenance.inputs.items()}
     for section, values in provenance.configuration.items():
-        facts |= _flat(section, values)
+        facts |= flattened(section, values)
     return Section(title="Provenance", items=(Facts(facts=facts, small=True),))
 
 
-def _flat(name: str, value: object) -> dict[str, str]:
+def flattened(name: str, value: object) -> dict[str, str]:
     """Dotted names and values of nested tables."""
+    start = f"{name}." if name else ""
     if isinstance(value, Mapping):
-        return {k: v for key, inner in value.items() for k, v in _flat(f"{name}.{key}", inner).items()}
+        return {k: v for key, inner in value.items() for k, v in flattened(f"{start}{key}", inner).items()}
     if isinstance(value, list | tuple) and value and isinstance(value[0], Mapping):
-        return {k: v for i, inner in enumerate(value) for k, v in _flat(f"{name}.{i}", inner).items()}
+        return {k: v for i, inner in enumerate(value) for k, v in flattened(f"{start}{i}", inner).items()}
     return {name: _short(value)}
 
 

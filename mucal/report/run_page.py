@@ -1,13 +1,16 @@
 """What a run leaves behind, in the order in which a reader wants to see it."""
 
+from collections.abc import Sequence
 from typing import Final
 
 from mucal.report.closure_section import front_lines, front_section
 from mucal.report.fit_sections import fits_section, ledger_section, provenance_section, spectra_section
-from mucal.report.page import Tone, render
+from mucal.report.page import Section, Tone, render
 from mucal.report.run_results import RunResults, events_shown, p_text, variable_name
 from mucal.report.scale_sections import recovery_section, resolution_section, scale_section, shift_section
-from mucal.report.track_sections import bias_section, corrections_section, track_lines
+from mucal.report.track_sections import bias_section, corrections_section, track_lines, weak_section
+from mucal.report.uncertainty_section import uncertainty_section
+from mucal.report.world_section import world_section
 
 VERDICTS: Final = {
     "ok": "Certified: the calibration was written.",
@@ -15,20 +18,28 @@ VERDICTS: Final = {
 }
 
 
-def run_page(run: RunResults) -> str:
-    """The page of a run as HTML."""
+def run_page(run: RunResults, added: Sequence[Section] = ()) -> str:
+    """The page of a run as HTML.
+
+    added : sections about other results that belong to it, as efficiencies and template fits
+    """
     front = [] if run.tracks is None else [front_section(run.tracks, run.recovery, run.table)]
-    tracks = [] if run.tracks is None else [bias_section(run.tracks), corrections_section(run.tracks)]
+    tracks = [] if run.tracks is None else [
+        bias_section(run.tracks), corrections_section(run.tracks), weak_section(run.tracks)
+    ]  # fmt: skip
     recovery = [] if run.recovery is None else [recovery_section(run.recovery, after_corrections=bool(tracks))]
     sections = [
         *front,
+        world_section(run),
         *recovery,
         shift_section(run),
         scale_section(run),
         spectra_section(run),
         resolution_section(run),
+        uncertainty_section(run.uncertainties),
         fits_section(run),
         *tracks,
+        *added,
         ledger_section(run.provenance.ledgers),
         provenance_section(run.provenance),
     ]

@@ -4,11 +4,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from mucal.globalcor import GlobalCorrections, InjectedParameters, ProbeBias
+from mucal.globalcor import BiasMap, GlobalCorrections, InjectedParameters, ProbeBias, WeakModes
 from mucal.massfit import MassFits, SpectrumFit
 from mucal.plot.closing import ClosingMass, WShift
 from mucal.plot.masses import MassShifts
 from mucal.refit import MassReference
+from mucal.report.uncertainty_section import UncertaintyModel
 from mucal.scale import ResolutionTable, ScaleResiduals, ScaleTable
 from mucal.scale.recovery import Recovery
 from mucal.store import Provenance
@@ -41,6 +42,8 @@ class TrackResults:
     injected    : what a perfect solve would find
     closing     : resonances that took no part
     w           : what the muons of W show, if there are any
+    modes       : the softest modes of the sums, if they were looked for
+    mode_bias   : what they do to momenta
     """
 
     corrections: GlobalCorrections
@@ -49,6 +52,8 @@ class TrackResults:
     injected: InjectedParameters
     closing: tuple[ClosingMass, ...] = ()
     w: WShift | None = None
+    modes: WeakModes | None = None
+    mode_bias: BiasMap | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +68,7 @@ class RunResults:
     shifts                : of events that did not derive the table
     spectra               : name -> its fits
     tracks                : of a run from hits
+    uncertainties         : of its release, if there is one
     provenance            : configuration, seed, inputs, and the ledgers of all stages
     """
 
@@ -81,6 +87,7 @@ class RunResults:
     spectra: Mapping[str, SpectrumFits]
     provenance: Provenance
     tracks: TrackResults | None = None
+    uncertainties: UncertaintyModel | None = None
 
 
 def events_shown(run: RunResults) -> str:

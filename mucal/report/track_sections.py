@@ -1,10 +1,13 @@
 """Sections about tracks: the bias of their momenta before and after the global corrections."""
 
+from itertools import pairwise
+from typing import Final
+
 import numpy as np
 
 from mucal.globalcor import EVEN, ODD
 from mucal.globalcor.families import KINDS
-from mucal.plot.globalcor import error_figure, probe_figure
+from mucal.plot.globalcor import bias_figure, error_figure, probe_figure
 from mucal.report.page import Item, Picture, Section, Table, Text
 from mucal.report.run_results import TrackResults, p_text
 
@@ -61,6 +64,43 @@ def corrections_section(tracks: TrackResults) -> Section:
         Picture(figure=error_figure(found), caption="1 where the tracks add nothing to the prior."),
     )
     return Section(title="Global corrections", items=items)
+
+
+SHOWN: Final = 3
+"""Soft modes that get a figure."""
+
+
+def weak_section(tracks: TrackResults) -> Section:
+    """The directions that the tracks know least, and what one standard deviation of each does to momenta."""
+    modes, bias = tracks.modes, tracks.mode_bias
+    if modes is None or bias is None:
+        return Section(title="Weak modes")
+    worst = np.nanmax(np.abs(bias.bias), axis=(1, 2, 3))
+    momenta = [f"{1e5 * x:.2g}" for x in worst.ravel()]
+    n_pt = bias.pt_edges.size - 1
+    rows = [
+        [str(i + 1), name, f"{modes.eigenvalues[i]:.4g}", f"{100 * modes.prior_share[i]:.0f} %",
+         *momenta[i * n_pt : (i + 1) * n_pt]]
+        for i, name in enumerate(modes.names())
+    ]  # fmt: skip
+    ranges = [f"{a:.3g} to {b:.3g} GeV" for a, b in pairwise(bias.pt_edges)]
+    items: list[Item] = [
+        Table(
+            head=["Mode", "Mostly like", "Eigenvalue", "From priors", *ranges],
+            rows=rows,
+            words=(1,),
+            caption="Softest directions of the sums, with the priors as the metric: 2 where priors speak alone. Last "
+            "columns: largest bias of the curvature that one standard deviation gives, in 10⁻⁵, in bins of η and φ.",
+        )
+    ]
+    items += [
+        Picture(
+            figure=bias_figure(bias, i, note=f"mode {i + 1}: {modes.names()[i]}"),
+            caption=f"Mode {i + 1}, one standard deviation: δk/k against η and φ.",
+        )
+        for i in range(min(SHOWN, modes.eigenvalues.size))
+    ]
+    return Section(title="Weak modes", items=tuple(items))
 
 
 def track_lines(tracks: TrackResults) -> list[str]:

@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from mucal.workflow.application import apply, bundle_of
-    from mucal.workflow.calibration_run import load_run, run, write_report
+    from mucal.workflow.calibration_run import run
+    from mucal.workflow.compilation import compiling_ahead
     from mucal.workflow.config import Analysis, load_analysis
     from mucal.workflow.description import describe
+    from mucal.workflow.finished_run import load_run, write_report
     from mucal.workflow.outcome import Outcome
     from mucal.workflow.progress import Event, Tell, silent
     from mucal.workflow.single import check, derive_closure, derive_scale, fit_masses, fit_summary, simulate
@@ -29,19 +31,20 @@ _PLACES: Final = {
     "at_most": "mucal.workflow.threads",
     "bundle_of": "mucal.workflow.application",
     "check": "mucal.workflow.single",
+    "compiling_ahead": "mucal.workflow.compilation",
     "derive_closure": "mucal.workflow.single",
     "derive_scale": "mucal.workflow.single",
     "describe": "mucal.workflow.description",
     "fit_masses": "mucal.workflow.single",
     "fit_summary": "mucal.workflow.single",
     "load_analysis": "mucal.workflow.config",
-    "load_run": "mucal.workflow.calibration_run",
+    "load_run": "mucal.workflow.finished_run",
     "run": "mucal.workflow.calibration_run",
     "silent": "mucal.workflow.progress",
     "simulate": "mucal.workflow.single",
     "verify": "mucal.workflow.verification",
     "verify_against": "mucal.workflow.verification",
-    "write_report": "mucal.workflow.calibration_run",
+    "write_report": "mucal.workflow.finished_run",
 }
 
 __all__ = [
@@ -53,6 +56,7 @@ __all__ = [
     "at_most",
     "bundle_of",
     "check",
+    "compiling_ahead",
     "derive_closure",
     "derive_scale",
     "describe",

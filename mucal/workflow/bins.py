@@ -16,6 +16,9 @@ class Bins:
     mass_window : GeV
     mass_bins   :      equal steps in the window
     abs_eta     :      bin in |eta|
+    min_data, min_simulation : events that a kinematic bin needs; thinner ones are merged with a neighbour in pT
+                  (0: none is).  500 and 1000 for J/psi
+    resolution_eta_edges     : of the resolution table, some of `eta_edges`; empty: all of them
     """
 
     eta_edges: tuple[float, ...] = tuple(round(-2.4 + 0.2 * i, 10) for i in range(25))
@@ -23,11 +26,23 @@ class Bins:
     mass_window: tuple[float, float] = (2.9, 3.3)
     mass_bins: int = 80
     abs_eta: bool = False
+    min_data: float = 0.0
+    min_simulation: float = 0.0
+    resolution_eta_edges: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.mass_window[0] < self.mass_window[1] or self.mass_bins < 10:
             raise ValueError(
                 f"mass_window = {list(self.mass_window)} in {self.mass_bins} bins, expected low < high and at least 10"
+            )
+        if min(self.min_data, self.min_simulation) < 0:
+            raise ValueError(
+                f"min_data = {self.min_data}, min_simulation = {self.min_simulation}; expected none below 0"
+            )
+        foreign = [edge for edge in self.resolution_eta_edges if edge not in self.eta_edges]
+        if foreign or len(self.resolution_eta_edges) == 1:
+            raise ValueError(
+                f"resolution_eta_edges = {list(self.resolution_eta_edges)}, expected two or more of the eta_edges"
             )
         self.binning()
 

@@ -5,31 +5,22 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-import numpy as np
-
 from mucal.errors import ConfigError, NotCertified
 from mucal.io import open_dimuons
 from mucal.ledger import Ledger
-from mucal.massfit import MassFits, MassHistograms, Status, fit_bins, fit_spectrum, window_warnings
+from mucal.massfit import MassFits, Merging, fit_spectrum, window_warnings
 from mucal.plot.masses import MassShifts
 from mucal.report import SpectrumFits
-from mucal.scale import (
-    ResolutionTable,
-    ScaleConfig,
-    ScaleResiduals,
-    ScaleTable,
-    add_fitted_background,
-    derive,
-    derive_resolution,
-    residuals,
-)
+from mucal.scale import ScaleConfig, ScaleResiduals, ScaleTable, derive, residuals
 from mucal.scale.recovery import Recovery, compare
 from mucal.store import Provenance
-from mucal.workflow.config import Analysis, Reference
+from mucal.workflow.config import Analysis
 from mucal.workflow.generated import GeneratedSource
+from mucal.workflow.mass_fits import fit_histograms, merging_of, quality_line
 from mucal.workflow.passes import Pass, Source, collect
 from mucal.workflow.progress import Event, Tell
 from mucal.workflow.shifts import mass_shifts
+from mucal.workflow.simulated_fits import SimulatedFits, fit_simulation, refilled
 from mucal.workflow.stages import Folder
 
 
@@ -38,10 +29,10 @@ class Chain:
     """What the stages found.
 
     before, after    : first and last pass over the data
-    fits, simulation : mass fits of the last deriving pass, and of simulation if there is one
+    fits, simulation : mass fits of the last deriving pass, and of simulation if there is one, as wide as data
+    unsmeared        : fits of simulation as it is
     table            : the scale table, all passes together
     residuals        : of its linear system, last pass
-    resolution, resolution_mc : None where none could be derived
     shifts           : of events that did not derive the table
     recovery         : against the truth, where it is known
     spectra          : name -> its fits
@@ -53,10 +44,9 @@ class Chain:
     after: Pass
     fits: MassFits
     simulation: MassFits | None
+    unsmeared: MassFits | None
     table: ScaleTable
     residuals: ScaleResiduals
-    resolution: ResolutionTable | None
-    resolution_mc: ResolutionTable | None
     shifts: MassShifts
     recovery: Recovery | None
     spectra: Mapping[str, SpectrumFits]
@@ -91,9 +81,10 @@ def inputs_of(source: Source | None) -> dict[str, str]:
 
 
 def ledgers_of(source: Source) -> dict[str, Ledger]:
-    """What a source counted: its files, if it reads any, and the events or pairs in them."""
+    """What a source counted: its files, if it reads any, the events or pairs in them, and those of each named era."""
     files = getattr(source, "file_ledger", None)
-    return ({"files": files} if isinstance(files, Ledger) else {}) | {"read": source.ledger}
+    eras = {f"era {name}": ledger for name, ledger in getattr(source, "era_ledgers", {}).items()}
+    return ({"files": files} if isinstance(files, Ledger) else {}) | {"read": source.ledger} | eras
 
 
 def join(analysis: Analysis, folder: Folder, data: Source, simulation: Source | None, tell: Tell) -> Chain:
@@ -101,7 +92,7 @@ def join(analysis: Analysis, folder: Folder, data: Source, simulation: Source | 
     plain = analysis.plain
     reading = {key: plain.get(key) for key in ("analysis", "input", "simulation", "generate", "bins", "spectra")}
     reading["inputs"] = dict(folder.base.inputs)
-    fitting = {key: plain.get(key) for key in ("massfit", "reference", "scale")}
+    fitting = {key: plain.get(key) for key in ("massfit", "reference", "scale", "resolution")}
     notes: list[str] = [note for source in (data, simulation) for note in getattr(source, "notes", ())]
 
     simulation_pass, simulation_key = _simulation(analysis, folder, simulation, reading, tell)
@@ -110,7 +101,9 @@ def join(analysis: Analysis, folder: Folder, data: Source, simulation: Source | 
     table_key = ""
     passes: list[Pass] = []
     fits: list[MassFits] = []
-    fits_mc: MassFits | None = None
+    of_simulation: SimulatedFits | None = None
+    merging: Merging | None = None
+    later: list[str] = []
     for number in range(analysis.general.passes + 1):
         made_from = {**reading, "table": table_key}
         found, key = folder.once(
@@ -121,21 +114,25 @@ def join(analysis: Analysis, folder: Folder, data: Source, simulation: Source | 
             tell(Event(stage=name, text=ledger.line()))
         if number == analysis.general.passes:
             break
-        fits.append(fit_histograms(found.derive, analysis))
+        merging = merging or merging_of(found.derive, simulated, analysis, tell)
+        fits.append(fit_histograms(merging.apply(found.derive), analysis, tell))
         tell(Event(stage="massfit", text=quality_line(fits[-1])))
-        fits_mc = None if simulated is None else fit_histograms(_beside(simulated, fits[-1], analysis), analysis)
+        if simulation is not None and simulated is not None:
+            later.clear()  # what the last pass has to say counts
+            smeared_from = {**reading, "pass": key, "fitting": fitting}
+            refill = partial(refilled, analysis, folder, simulation, simulated, number, smeared_from, tell)
+            of_simulation = fit_simulation(analysis, fits[-1], refill, merging, later, tell)
         table, table_key = folder.once(
             f"stages/scale_{number}.h5",
             ScaleTable,
             {**fitting, "pass": key, "simulation": simulation_key},
-            partial(_step, table, fits[-1], fits_mc, analysis),
+            partial(_step, table, fits[-1], None if of_simulation is None else of_simulation.matched, analysis),
         )
         tell(Event(stage="scale", text=f"chi2 = {table.chi2:.1f} for {table.ndf} degrees of freedom"))
     if table is None:
         raise AssertionError("at least one pass derives a table")
     before, after = passes[0], passes[-1]
-    notes += window_warnings(before.derive, analysis.massfit.resonance)
-    resolution, resolution_mc = _resolutions(analysis, fits[-1], fits_mc, notes)
+    notes += [*later, *window_warnings(before.derive, analysis.massfit.resonance)]
     shifts = mass_shifts(
         before.validate,
         after.validate,
@@ -147,15 +144,15 @@ def join(analysis: Analysis, folder: Folder, data: Source, simulation: Source | 
     injected = None if analysis.generate is None or analysis.generate.inject is None else analysis.generate.inject
     # the residuals belong to the last step: what is left after the table so far
     last = table if len(fits) == 1 else _difference(table, folder, len(fits) - 2)
+    fits_mc = None if of_simulation is None else of_simulation.matched
     return Chain(
         before=before,
         after=after,
         fits=fits[-1],
         simulation=fits_mc,
+        unsmeared=None if of_simulation is None else of_simulation.plain,
         table=table,
         residuals=residuals(last, fits[-1], fits_mc, analysis.scale),
-        resolution=resolution,
-        resolution_mc=resolution_mc,
         shifts=shifts,
         recovery=None if injected is None else compare(table, injected.table()),
         spectra=_spectra(analysis, before, after, simulation_pass, tell),
@@ -190,11 +187,6 @@ def _simulation(
     return found, key
 
 
-def _beside(simulation: MassHistograms, data: MassFits, analysis: Analysis) -> MassHistograms:
-    """The simulation as it is fitted beside data: with the background of data under its peak."""
-    return add_fitted_background(simulation, data) if analysis.general.add_background else simulation
-
-
 def _collect(analysis: Analysis, data: Source, table: ScaleTable | None, number: int, tell: Tell) -> Pass:
     found = collect(
         data,
@@ -210,13 +202,6 @@ def _collect(analysis: Analysis, data: Source, table: ScaleTable | None, number:
     return found.with_provenance(Provenance(ledgers={**ledgers_of(data), "bins": found.ledger}))
 
 
-def fit_histograms(histograms: MassHistograms, analysis: Analysis) -> MassFits:
-    """Mass fits, relative to the reference mass of the analysis."""
-    fits = fit_bins(histograms, analysis.massfit)
-    reference = analysis.references.get(analysis.massfit.resonance)
-    return fits if reference is None else rebased(fits, reference)
-
-
 def solve(data: MassFits, simulation: MassFits | None, config: ScaleConfig) -> ScaleTable:
     """`scale.derive`, with what it cannot solve as an error for users."""
     try:
@@ -227,14 +212,6 @@ def solve(data: MassFits, simulation: MassFits | None, config: ScaleConfig) -> S
 
 def _step(before: ScaleTable | None, data: MassFits, simulation: MassFits | None, analysis: Analysis) -> ScaleTable:
     return added(before, solve(data, simulation, analysis.scale))
-
-
-def rebased(fits: MassFits, reference: Reference) -> MassFits:
-    """The fits with scales relative to another reference mass: ln s moves by ln(m_old / m_new)."""
-    mass, error = reference.in_gev
-    values = fits.values.copy()
-    values[:, fits.parameters.index("ln_s")] += np.log(fits.reference_mass / mass)
-    return replace(fits, values=values, reference_mass=mass, reference_mass_error=error)
 
 
 def added(table: ScaleTable | None, step: ScaleTable) -> ScaleTable:
@@ -254,23 +231,6 @@ def _difference(table: ScaleTable, folder: Folder, number: int) -> ScaleTable:
     return replace(table, A=table.A - earlier.A, e=table.e - earlier.e, M=table.M - earlier.M)
 
 
-def _resolutions(
-    analysis: Analysis, data: MassFits, simulation: MassFits | None, notes: list[str]
-) -> tuple[ResolutionTable | None, ResolutionTable | None]:
-    """Resolution tables of data and simulation; None, with a note, where the widths do not give one."""
-    found: list[ResolutionTable | None] = []
-    for name, fits in (("data", data), ("simulation", simulation)):
-        if fits is None or analysis.resolution is None:
-            found.append(None)
-            continue
-        try:
-            found.append(derive_resolution([fits], analysis.resolution))
-        except (NotCertified, ValueError) as error:
-            notes.append(f"no resolution table of {name}: {error.args[0]}")
-            found.append(None)
-    return found[0], found[1]
-
-
 def _spectra(
     analysis: Analysis, before: Pass, after: Pass, simulation: Pass | None, tell: Tell
 ) -> dict[str, SpectrumFits]:
@@ -283,11 +243,3 @@ def _spectra(
             simulation=None if simulation is None else fit_spectrum(simulation.spectra[i].mass, spectrum.config),
         )
     return found
-
-
-def quality_line(fits: MassFits) -> str:
-    """`1 204 of 1 210 fits are good; not_converged 4, low_stats 812` as a line."""
-    tried = ~np.isin(fits.status, (Status.EMPTY, Status.LOW_STATS))
-    counts = {s: int((fits.status == s).sum()) for s in Status if s != Status.OK}
-    others = ", ".join(f"{s.name.lower()} {n}" for s, n in counts.items() if n)
-    return f"{int(fits.good.sum())} of {int(tried.sum())} fits are good" + (f"; {others}" if others else "")

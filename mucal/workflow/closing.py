@@ -1,6 +1,6 @@
 """Masses of the closing resonances against their simulation, before and after the calibration."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -18,7 +18,22 @@ from mucal.workflow.shifts import relative_shift, table_response
 from mucal.workflow.tracks_config import ClosingSample
 
 
-def close_masses(sample: ClosingSample, pairs: ClosingPairs, table: ScaleTable, tell: Tell) -> ClosingMass:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClosedResonance:
+    """One closing resonance after the calibration.
+
+    sample           : how it was made and fitted
+    mass             : at each stage
+    data, simulation : mass fits in bins, of momenta with the whole calibration and of simulation
+    """
+
+    sample: ClosingSample
+    mass: ClosingMass
+    data: MassFits
+    simulation: MassFits
+
+
+def close_masses(sample: ClosingSample, pairs: ClosingPairs, table: ScaleTable, tell: Tell) -> ClosedResonance:
     """One resonance with momenta of the assumed detector, with the global corrections, and with the table as well.
 
     table : the scale table of the calibrating resonance, applied to its global corrections
@@ -32,15 +47,17 @@ def close_masses(sample: ClosingSample, pairs: ClosingPairs, table: ScaleTable, 
         _filled(sample, pairs.after, table, tell),
     ]  # fmt: skip
     shifts = [_whole_shift(part, sample.fits, simulation) for part in samples]
-    fits = fit_bins(simulation, sample.fits)
+    of_simulation = fit_bins(simulation, sample.fits)
+    fits = [fit_bins(part, sample.fits) for part in samples]
     response = table_response(samples[2], _whole, table)[0]
     of_table = float(np.sqrt(response @ table.cov @ response))
-    return ClosingMass(
+    mass = ClosingMass(
         resonance=sample.resonance, pairs=int(samples[0].counts.sum()), mass=resonance(sample.resonance).mass,
         shift=np.array([shift for shift, _ in shifts]), error=np.array([error for _, error in shifts]),
         calibration_error=np.array([0.0, pairs.mass.error, np.hypot(pairs.mass.error, of_table)]),
-        tables=tuple(_table(sample, fit_bins(part, sample.fits), fits, tell) for part in samples),
+        tables=tuple(_table(sample, part, of_simulation, tell) for part in fits),
     )  # fmt: skip
+    return ClosedResonance(sample=sample, mass=mass, data=fits[-1], simulation=of_simulation)
 
 
 def _table(sample: ClosingSample, data: MassFits, simulation: MassFits, tell: Tell) -> ScaleTable:

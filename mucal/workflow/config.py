@@ -27,6 +27,13 @@ from mucal.workflow.validate import build, required
 
 T = TypeVar("T")
 
+_ETA_EDGES: Final = tuple(round(-2.4 + 0.1 * i, 1) for i in range(49))
+_FULL_BINS: Final = (
+    f"bins.eta_edges={list(_ETA_EDGES)}", f"bins.resolution_eta_edges={list(_ETA_EDGES[::2])}",
+    *(f"tracks.closing.{i}.bins.eta_edges={list(_ETA_EDGES[::2])}" for i in (0, 1)),
+    *(f"tracks.closing.{i}.massfit.min_events=40" for i in (0, 1)),
+)  # fmt: skip
+"""48 bins of the scale and 24 of closure and resolution: the 314 nuisances of arXiv:2412.13872."""
 _CLOSING_SIZES: Final = tuple(f"tracks.closing.{i}.{kind}" for i in (0, 1) for kind in ("data", "simulation"))
 PRESETS: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
     "closure": ("closure.toml", ()),
@@ -41,7 +48,8 @@ PRESETS: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
     "full": (
         "closure.toml",
         ("tracks.data=200_000", "tracks.simulation=200_000", "tracks.w_muons=40_000",
-         *(f"{key}=50_000" for key in _CLOSING_SIZES)),
+         *(f"{key}=50_000" for key in _CLOSING_SIZES[:2]), *(f"{key}=100_000" for key in _CLOSING_SIZES[2:]),
+         *_FULL_BINS),
     ),
     "dimuons": ("closure_dimuons.toml", ()),
 }  # fmt: skip
@@ -59,6 +67,8 @@ class General:
     passes          : times the masses are fitted and the table is solved; after the first, on corrected momenta
     add_background  : put the background found in data under the peaks of simulation before they are fitted; for
                       simulation that holds the resonance only
+    match_resolution: smear simulation by what its mass widths lack before its shifts are subtracted; where a
+                      ``[resolution]`` is asked for
     min_good        : fraction of the mass fits with events enough that have to end well
     min_p_value     : of the linear system that gives the table; below it the result is not certified
     """
@@ -69,6 +79,7 @@ class General:
     derive_fraction: float = 0.5
     passes: int = 2
     add_background: bool = True
+    match_resolution: bool = True
     min_good: float = 0.9
     min_p_value: float = 1e-6
 

@@ -12,7 +12,7 @@ from mucal import __version__
 from mucal.errors import MucalError
 from mucal.globalcor import recovery_of_kind
 from mucal.massfit import Status as Fit
-from mucal.report import TrackResults, p_text
+from mucal.report import TrackResults, UncertaintyModel, p_text
 from mucal.report.closure_section import HEAD, MASS_HEAD, mass_rows, parameter_rows, plain_table
 from mucal.report.closure_section import KINDS as CLOSURE_KINDS
 from mucal.scale import ScaleTable
@@ -96,8 +96,10 @@ def objections(chain: Chain, general: General) -> list[str]:
     return found
 
 
-def headline(chain: Chain, closure: TrackResults | None = None) -> dict[str, float | int | str | None]:
-    """The numbers of a run that a script wants to know; `closure`: of a run from hits."""
+def headline(
+    chain: Chain, closure: TrackResults | None = None, model: UncertaintyModel | None = None
+) -> dict[str, float | int | str | None]:
+    """The numbers of a run that a script wants to know; `closure`: of a run from hits, `model`: of its release."""
     numbers: dict[str, float | int | str | None] = {
         "pairs": chain.before.read,
         "pairs_in_bins": chain.before.filled,
@@ -120,6 +122,9 @@ def headline(chain: Chain, closure: TrackResults | None = None) -> dict[str, flo
             numbers |= {f"recovery_even_{pt:g}gev": float(even), f"recovery_even_{pt:g}gev_error": float(error)}
     if closure is not None:
         numbers |= closure_numbers(closure)
+    if model is not None:
+        numbers["nuisances"] = int(model.counts.sum())
+        numbers |= {f"nuisances_{name}": n for name, n in zip(model.groups, model.counts.tolist(), strict=True)}
     return {name: _finite(value) for name, value in numbers.items()}
 
 
@@ -152,12 +157,13 @@ def weighted_mean(values: Any, errors: Any) -> tuple[float, float]:
     return float(np.sum(weights * values[use]) / weights.sum()), float(weights.sum() ** -0.5)
 
 
-def summary(chain: Chain, closure: TrackResults | None = None) -> list[str]:
+def summary(chain: Chain, closure: TrackResults | None = None, model: UncertaintyModel | None = None) -> list[str]:
     """The headline as lines for people; `closure`: of a run from hits, whose tables say it all."""
     lines = []
+    released = [] if model is None else ["", model.line]
     if closure is not None:
         lines += [*plain_table(HEAD, parameter_rows(closure, chain.recovery)), ""]
-        return [*lines, *plain_table(MASS_HEAD, mass_rows(closure))]
+        return [*lines, *plain_table(MASS_HEAD, mass_rows(closure)), *released]
     if chain.recovery is not None:
         lines += recovery_lines(chain)
     for points in chain.shifts.series:
@@ -168,7 +174,7 @@ def summary(chain: Chain, closure: TrackResults | None = None) -> list[str]:
             f"+- {1e3 * after_error:.3f} (1e-3); no shift anywhere: {p_text(points.p_before)}, "
             f"then {p_text(points.p_after)}"
         )
-    return lines
+    return lines + released
 
 
 def recovery_lines(chain: Chain) -> list[str]:

@@ -2,14 +2,16 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
 import numpy as np
 
 from mucal.arrays import BoolArray, FloatArray
 from mucal.ledger import Ledger
 from mucal.massfit import Binning, MassHistograms, fill
-from mucal.scale import ScaleTable, correct_pt
+from mucal.numerics import normal
+from mucal.scale import ResolutionTable, ScaleTable, correct_pt
+from mucal.scale.iteration import extra_variance
 from mucal.store import Result
 from mucal.track import Dimuons
 from mucal.workflow.halves import derives
@@ -67,6 +69,7 @@ def collect(
     binning: Binning,
     *,
     table: ScaleTable | None = None,
+    smearing: ResolutionTable | None = None,
     windows: Sequence[tuple[float, float]] = (),
     keep: Sequence[int] = (),
     seed: int = 1,
@@ -74,8 +77,9 @@ def collect(
     tell: Tell,
     stage: str,
 ) -> Pass:
-    """Read all pairs once, correct them if there is a table, and fill.
+    """Read all pairs once, correct them if there is a table, smear them if there is a resolution to add, and fill.
 
+    smearing : a, b, c of what is added in squares; where it is negative nothing is
     windows  : GeV, of the spectra
     keep     : masses kept in each
     fraction : of the events that derive; 1 puts all into both halves
@@ -87,6 +91,7 @@ def collect(
     for chunk in source:
         read += len(chunk)
         pairs = chunk if table is None else corrected(chunk, table)
+        pairs = pairs if smearing is None else smeared(pairs, smearing)
         chosen: BoolArray = derives(pairs, seed, fraction)
         for i, half in enumerate((pairs.select(chosen), pairs.select(~chosen if fraction < 1.0 else chosen))):
             halves[i] = halves[i] + fill(half, binning)
@@ -112,6 +117,23 @@ def corrected(pairs: Dimuons, table: ScaleTable) -> Dimuons:
     inside = np.all((eta >= table.eta_edges[0]) & (eta < table.eta_edges[-1]), axis=1)
     kept = pairs.select(inside)
     return kept.with_pt(correct_pt(table, kept.pt, kept.eta, kept.charge))
+
+
+def smeared(pairs: Dimuons, extra: ResolutionTable) -> Dimuons:
+    """The pairs with k -> k (1 + z sqrt(variance)); z is a function of (run, lumi, event, charge), the same every time.
+
+    Muons outside the table stay as they are.
+    """
+    eta = pairs.eta
+    inside = (eta >= extra.eta_edges[0]) & (eta < extra.eta_edges[-1])
+    variance = np.zeros(pairs.pt.shape)
+    variance[inside] = extra_variance(extra, pairs.pt[inside], eta[inside])
+    event = (column[:, None] for column in (pairs.run, pairs.lumi, pairs.event))
+    z = normal(SMEARING_SEED, "workflow.passes", *event, pairs.charge) if len(pairs) else np.zeros(pairs.pt.shape)
+    return pairs.with_pt(pairs.pt / (1.0 + z * np.sqrt(variance)))
+
+
+SMEARING_SEED: Final = 1
 
 
 def _empty(binning: Binning) -> MassHistograms:

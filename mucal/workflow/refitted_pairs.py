@@ -24,6 +24,7 @@ class RefittedPairs(Result):
     mass_gen         : (C,) GeV  of the muons after radiation
     k_gen            : (C, 2) 1/GeV  generated 1/pT
     selected         : (C,)    whether the constrained fit kept the pair
+    n_pixel          : (C, 2)  hits in the pixel detector
     """
 
     run: IntArray
@@ -36,10 +37,12 @@ class RefittedPairs(Result):
     mass_gen: FloatArray
     k_gen: FloatArray
     selected: IntArray
+    n_pixel: IntArray
 
     def __post_init__(self) -> None:
         n = self.run.size
         check_shapes(self, pt=(n, 2), eta=(n, 2), phi=(n, 2), charge=(n, 2), mass_gen=(n,), k_gen=(n, 2))
+        check_shapes(self, n_pixel=(n, 2))
 
     def dimuons(self) -> Dimuons:
         """As the mass fits read them."""
@@ -65,7 +68,7 @@ class Collector:
             "run": fits.run, "lumi": fits.lumi, "event": fits.event, "pt": v.pt, "eta": v.eta, "phi": v.phi,
             "charge": fits.charge, "mass_gen": generated_mass(hits, fits),
             "k_gen": np.abs(state[..., 0]) / np.cos(state[..., 1]),
-            "selected": fits.constrained.ok.astype(np.int64),
+            "selected": fits.constrained.ok.astype(np.int64), "n_pixel": pixel_hits(paired)[np.maximum(fits.tracks, 0)],
         }  # fmt: skip
         self.parts.append({name: values[ok] for name, values in columns.items()})
         self.ledger += fits.ledger()
@@ -74,6 +77,12 @@ class Collector:
         """All pairs whose vertex fit is good."""
         columns: dict[str, Any] = {name: np.concatenate([part[name] for part in self.parts]) for name in self.parts[0]}
         return RefittedPairs(**columns, provenance=Provenance(ledgers={"refit": self.ledger}))
+
+
+def pixel_hits(hits: Hits) -> IntArray:
+    """(N,) hits that measure two coordinates"""
+    found: IntArray = np.bincount(hits.track[np.isfinite(hits.v)], minlength=len(hits))
+    return found
 
 
 class RefittedSource:

@@ -13,9 +13,10 @@ from mucal.massfit import MassFits, window_warnings
 from mucal.scale import Closure, ScaleTable, close
 from mucal.store import Provenance
 from mucal.track import Dimuons
-from mucal.workflow.chain import fit_histograms, inputs_of, ledgers_of, quality_line, solve, sources
+from mucal.workflow.chain import inputs_of, ledgers_of, solve, sources
 from mucal.workflow.config import Analysis
 from mucal.workflow.generated import GeneratedSource
+from mucal.workflow.mass_fits import fit_histograms, quality_line
 from mucal.workflow.outcome import weighted_mean
 from mucal.workflow.passes import Source, collect
 from mucal.workflow.progress import Event, Tell, silent

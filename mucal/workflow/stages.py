@@ -7,6 +7,7 @@ import shutil
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -27,16 +28,33 @@ TABLES: Final = (
     "massfit.h5", "massfit_simulation.h5", "scale.h5", "scale_residuals.h5", "shifts.h5", "resolution.h5",
     "resolution_simulation.h5", "recovery.h5",
 )  # fmt: skip
-TRACK_TABLES: Final = ("corrections.h5", "probes.h5", "reference.h5", "injected.h5", "closing.h5", "w_shift.h5")
+TRACK_TABLES: Final = (
+    "corrections.h5", "probes.h5", "reference.h5", "injected.h5", "closing.h5", "w_shift.h5", "weak_modes.h5",
+    "mode_bias.h5",
+)  # fmt: skip
 """Of a run from hits."""
+PARTIAL: Final = "stages/partial"
+"""Sums that are not finished, in a folder each."""
+UNCERTAINTIES: Final = "uncertainties.h5"
 FOLDERS: Final = ("stages", "spectra")
-MADE: Final = (*TABLES, *TRACK_TABLES, RESULT, REPORT, DIGESTS)
+MADE: Final = (*TABLES, *TRACK_TABLES, UNCERTAINTIES, RESULT, REPORT, DIGESTS)
 """Everything that a run makes, besides what stands in the folders."""
 
 
 def digest(made_from: Mapping[str, Any]) -> str:
     """SHA-256 of plain values."""
     return hashlib.sha256(json.dumps(made_from, sort_keys=True, default=str).encode()).hexdigest()
+
+
+@cache
+def code_digest() -> str:
+    """SHA-256 of the package's source: a stage made by other code is made again."""
+    here = Path(__file__).parents[1]
+    found = hashlib.sha256()
+    for path in sorted(here.rglob("*.py")):
+        found.update(path.relative_to(here).as_posix().encode())
+        found.update(path.read_bytes())
+    return found.hexdigest()
 
 
 class Folder:
@@ -60,7 +78,7 @@ class Folder:
         name      : file name inside the folder
         made_from : plain values that determine the result: configuration, keys of earlier stages
         """
-        key = digest({"stage": name, "mucal": __version__, **made_from})
+        key = digest({"stage": name, "mucal": __version__, "code": code_digest(), **made_from})
         path = self.path / name
         if self.resume and path.exists():
             found = self._take_up(path, kind, key)
@@ -124,6 +142,7 @@ def _clear(path: Path) -> None:
     """Take away what an earlier run made, nothing else: a new run that fails must not stand beside old results."""
     for old in (*MADE, *(f"{folder}/{file.name}" for folder in FOLDERS for file in (path / folder).glob("*.h5"))):
         (path / old).unlink(missing_ok=True)
+    shutil.rmtree(path / PARTIAL, ignore_errors=True)
     if (path / BUNDLE / "manifest.json").is_file():
         shutil.rmtree(path / BUNDLE)
 

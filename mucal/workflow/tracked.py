@@ -1,39 +1,49 @@
 """The closure from hits: pairs through a distorted detector, refitted, corrected, and refitted again."""
 
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 
 from mucal.detector import Detector
-from mucal.errors import InputError
+from mucal.errors import InputError, VerificationError
 from mucal.globalcor import (
     AccumulateConfig,
+    BiasMap,
     GlobalCorrections,
     InjectedParameters,
     NormalEquations,
     ProbeBias,
     Refit,
+    WeakModes,
     accumulate,
     solve,
+    templates,
+    weak_modes,
 )
 from mucal.refit import MassReference, derive_mass_reference
 from mucal.simulation import stream_muons
+from mucal.store import verify
 from mucal.workflow.closing_pairs import ClosingPairs, closing_pairs
 from mucal.workflow.hit_sums import HitBlocks, pair_masses
+from mucal.workflow.mode_maps import mode_bias
 from mucal.workflow.probes import probe_bias
 from mucal.workflow.progress import Event, Tell
 from mucal.workflow.recorded_pairs import CHUNK, hits_of, n_pieces, refitted
 from mucal.workflow.refitted_pairs import Collector, RefittedPairs
-from mucal.workflow.stages import Folder
+from mucal.workflow.stages import PARTIAL, Folder, digest
 from mucal.workflow.threads import current
 from mucal.workflow.tracks_config import Tracked
 from mucal.workflow.true_detector import true_detector, true_parameters
 from mucal.workflow.w_muons import WSample, w_muons
 
-SHOWING: Final = ("closing", "w_muons", "momenta", "probes")
+SHOWING: Final = ("closing", "w_muons", "momenta", "probes", "weak_modes", "trigger_pt")
 """Keys of the section that change nothing of the corrections."""
+FOR_MODES: Final = 1_500
+"""Muons at each momentum that show what the soft modes do."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +58,7 @@ class TrackedChain:
     injected      : what a perfect solve would find
     closing       : pairs of the resonances that took no part
     w             : muons of W, if there are any
+    modes         : the softest modes of the last sums, and what they do to momenta; None if none were asked for
     """
 
     corrections: GlobalCorrections
@@ -59,6 +70,7 @@ class TrackedChain:
     injected: InjectedParameters
     closing: tuple[ClosingPairs, ...]
     w: WSample | None
+    modes: tuple[WeakModes, BiasMap] | None
 
 
 def track(config: Tracked, folder: Folder, detector: Detector, plain: Mapping[str, Any], tell: Tell) -> TrackedChain:
@@ -95,6 +107,7 @@ def track(config: Tracked, folder: Folder, detector: Detector, plain: Mapping[st
         corrections, key, before = step.corrections, step.key, before or step.pairs
         refit = replace(refit, theta=corrections.theta)
     assert before is not None
+    modes = _modes(config, folder, step.equations, replace(refit, mass=None, theta=start.theta), key, made_from)
     after, _ = folder.once(
         "stages/pairs_after.h5", RefittedPairs, {**made_from, "last": key},
         lambda: refitted(config.sample(of_data=True), replace(refit, mass=None), true, tell=tell, stage="refit"),
@@ -119,8 +132,30 @@ def track(config: Tracked, folder: Folder, detector: Detector, plain: Mapping[st
     return TrackedChain(
         corrections=corrections, before=before, after=after, simulation=simulation, reference=reference, probes=probes,
         injected=InjectedParameters(registry=registry, theta=true_parameters(config, detector, registry)),
-        closing=closing, w=w,
+        closing=closing, w=w, modes=modes,
     )  # fmt: skip
+
+
+def _modes(
+    config: Tracked, folder: Folder, equations: NormalEquations, refit: Refit, key: str, made_from: Mapping[str, Any]
+) -> tuple[WeakModes, BiasMap] | None:
+    """The softest modes, with the bias of momenta that one standard deviation of each gives.
+
+    refit : of single tracks, on the assumed detector
+    """
+    if not config.weak_modes:
+        return None
+    patterns = templates(refit.registry, refit.detector)
+    soft, key = folder.once(
+        "stages/weak_modes.h5", WeakModes, {**made_from, "last": key, "modes": config.weak_modes},
+        lambda: weak_modes(equations, refit.registry, patterns, config.weak_modes, config.solve),
+    )  # fmt: skip
+    momenta = tuple(sorted(config.momenta))
+    shown = {"last": key, "momenta": momenta, "muons": FOR_MODES}
+    bias, _ = folder.once(
+        "stages/mode_bias.h5", BiasMap, shown, lambda: mode_bias(soft, patterns, refit, momenta, n=FOR_MODES)
+    )
+    return soft, bias
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,6 +163,7 @@ class _Step:
     corrections: GlobalCorrections
     key: str
     pairs: RefittedPairs | None
+    equations: NormalEquations
 
 
 def _iteration(
@@ -136,15 +172,21 @@ def _iteration(
     """One refit, sum and solve; the pairs of the first refit are kept, those on the assumed detector."""
     collector = Collector()
     sample = config.sample(of_data=True)
+    pieces = n_pieces(sample)
+    made = digest(made_from)
+    partial_sums = folder.path / PARTIAL / f"{number}_{made[:16]}"
 
     def sums() -> NormalEquations:
         blocks = HitBlocks(
-            stream=lambda: hits_of(sample, true, config.refit.n_threads), n_chunks=n_pieces(sample),
-            rows=2 * CHUNK, refit=refit, seen=collector,
+            stream=lambda: hits_of(sample, true, config.refit.n_threads), n_chunks=pieces, rows=2 * CHUNK, refit=refit,
+            seen=collector,
         )  # fmt: skip
         chunks = blocks.chunks()
+        if not folder.resume or not _whole(partial_sums):
+            shutil.rmtree(partial_sums, ignore_errors=True)
         found = accumulate(
-            blocks, chunks, refit.registry, AccumulateConfig(n_threads=config.refit.n_threads),
+            blocks, chunks, refit.registry, AccumulateConfig(n_threads=config.refit.n_threads, every=1),
+            checkpoints=partial_sums, inputs={"stage": made},
             tell=lambda made: tell(
                 Event(stage=f"refit {number + 1}", done=made.chunk.number + 1, total=len(chunks), unit="chunks")
             ),
@@ -157,11 +199,12 @@ def _iteration(
         return found
 
     def pairs() -> RefittedPairs:
-        if collector.parts:
+        if len(collector.parts) == pieces:
             return collector.result()
         return refitted(sample, refit, true, tell=tell, stage="refit")
 
     equations, key = folder.once(f"stages/sums_{number}.h5", NormalEquations, made_from, sums)
+    shutil.rmtree(folder.path / PARTIAL, ignore_errors=True)
     tell(Event(stage=f"sums {number + 1}", text=equations.ledger.line()))
     kept = None
     if number == 0:
@@ -173,7 +216,18 @@ def _iteration(
     )  # fmt: skip
     for line in corrections.summary():
         tell(Event(stage=f"globalcor {number + 1}", text=line))
-    return _Step(corrections=corrections, key=key, pairs=kept)
+    return _Step(corrections=corrections, key=key, pairs=kept, equations=equations)
+
+
+def _whole(partial_sums: Path) -> bool:
+    """Whether a folder of checkpoints can be gone on from."""
+    files = list(partial_sums.glob("*.h5"))
+    try:
+        for file in files:
+            verify(file)
+    except (InputError, VerificationError):
+        return False
+    return bool(files)
 
 
 def reference_of(config: Tracked, pairs: RefittedPairs, *, more: int = 10) -> MassReference:

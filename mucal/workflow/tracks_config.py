@@ -62,14 +62,16 @@ class ClosingSample:
 class HitSample:
     """Accepted events that are generated and recorded.
 
-    muons : the generator
-    n     : pairs, or muons of a W
-    hits  : how they are recorded
+    muons      : the generator
+    n          : pairs, or muons of a W
+    hits       : how they are recorded
+    pixel_loss : share of muons without their pixel hits
     """
 
     muons: MuonGeneration
     n: int
     hits: HitSimulation
+    pixel_loss: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,10 +89,14 @@ class Tracked:
     distortion       : ``[tracks.distortion]``: the true detector less the assumed one
     misalignment     : cm  r.m.s. of a random shift, besides, of every region whose alignment floats, along each of
                        u, v, w that does
+    pixel_loss       : shares of muons that lose their pixel hits, in data and in simulation: what the weight by pixel
+                       hits corrects
+    trigger_pt       : GeV  muons above count as those that fired the trigger, in that weight
     closing          : ``[[tracks.closing]]``: other resonances
     w_muons          : muons of W, of each charge; 0 for none
     momenta          : GeV  of the muons without noise that show the bias
     probes           : of these at each momentum
+    weak_modes       : softest modes of the sums that are shown with what they do to momenta; 0 for none
     hits             : ``[tracks.hits]``: how muons are recorded
     refit            : ``[tracks.refit]``
     selection        : ``[tracks.selection]``: of the pairs that are summed
@@ -110,10 +116,13 @@ class Tracked:
     families: tuple[Family, ...] = ()
     distortion: Distortion = field(default_factory=Distortion)
     misalignment: float = 0.0
+    pixel_loss: tuple[float, float] = (0.0, 0.0)
+    trigger_pt: float = 25.0
     closing: tuple[ClosingSample, ...] = ()
     w_muons: int = 0
     momenta: tuple[float, ...] = (10.0, 40.0)
     probes: int = 3000
+    weak_modes: int = 6
     hits: HitSimulation = field(default_factory=lambda: HitSimulation(straggling="gaussian"))
     refit: RefitConfig = field(default_factory=RefitConfig)
     selection: PairSelection = field(default_factory=lambda: PairSelection(min_hits=8))
@@ -121,16 +130,18 @@ class Tracked:
 
     def __post_init__(self) -> None:
         resonance(self.resonance)
-        if min(self.data, self.simulation, self.iterations) < 1:
+        if min(self.data, self.simulation, self.iterations) < 1 or self.weak_modes < 0:
             raise ValueError(
                 f"data = {self.data}, simulation = {self.simulation}, iterations = {self.iterations}; expected at "
-                "least 1"
+                f"least 1, and weak_modes = {self.weak_modes} none below 0"
             )
         if self.misalignment < 0 or self.w_muons < 0 or not self.momenta or min(self.momenta) <= 0:
             raise ValueError(
                 f"misalignment = {self.misalignment} cm, w_muons = {self.w_muons}, momenta = {self.momenta} GeV; "
                 "expected none below 0, and a momentum"
             )
+        if not all(0.0 <= share < 1.0 for share in self.pixel_loss):
+            raise ValueError(f"pixel_loss = {list(self.pixel_loss)}, expected two shares, 0 to below 1")
         names = [sample.resonance for sample in self.closing]
         if len(set(names)) != len(names):
             raise ValueError(f"closing has the resonances {names}, expected each once")
@@ -155,7 +166,8 @@ class Tracked:
             process=process, seed=self.seed + shift + (0 if of_data else 1), pt_min=pt_min, eta_max=self.eta_max,
             run=1 if of_data else 2,
         )  # fmt: skip
-        return HitSample(muons=muons, n=n, hits=replace(self.hits, seed=self.hits.seed + shift + (0 if of_data else 1)))
+        hits = replace(self.hits, seed=self.hits.seed + shift + (0 if of_data else 1))
+        return HitSample(muons=muons, n=n, hits=hits, pixel_loss=self.pixel_loss[0 if of_data else 1])
 
     def registry(self, detector: Detector) -> Registry:
         """The parameters that float."""

@@ -25,6 +25,8 @@ from mucal.workflow.tracks_config import HitSample, Tracked
 FOR_SCORE: Final = 400_000
 """Muons generated for the shape of the spectrum, of each charge."""
 CHARGES: Final = (1, -1)
+CHARGES_TO_ROWS: Final = np.array([[0.5, 0.5], [1.0, -1.0]])
+"""Both charges together, and plus less minus, from the two charges."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,7 +132,7 @@ def w_shift(sample: WSample, corrections: GlobalCorrections, table: ScaleTable) 
         error.append([spread for _, spread in found])
         slopes.append(muons.slope)
         of_table.append(_table_slope(muons, table, inside))
-    both = np.array([[0.5, 0.5], [1.0, -1.0]])
+    both = CHARGES_TO_ROWS
     values, spread = both @ np.array(shift), np.sqrt(both**2 @ np.array(error) ** 2)
     globally = _propagated(both @ np.array(slopes), corrections.covariance)
     by_table = _propagated(both @ np.array(of_table), table.cov)
@@ -139,6 +141,16 @@ def w_shift(sample: WSample, corrections: GlobalCorrections, table: ScaleTable) 
         muons=int(sum(muons.eta.size for muons in sample.muons)), shift=1e3 * values, error=1e3 * spread,
         calibration_error=1e3 * calibration,
     )  # fmt: skip
+
+
+def scale_slope(sample: WSample, table: ScaleTable) -> FloatArray:
+    """(3B,) MeV: d m / d (A, e, M) of the scale table, for both charges together."""
+    rows = [
+        _table_slope(muons, table, (muons.eta >= table.eta_edges[0]) & (muons.eta < table.eta_edges[-1]))
+        for muons in sample.muons
+    ]
+    slope: FloatArray = 1e3 * CHARGES_TO_ROWS[0] @ np.array(rows)
+    return slope
 
 
 def _propagated(slopes: FloatArray, cov: FloatArray) -> FloatArray:

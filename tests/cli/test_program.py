@@ -122,6 +122,6 @@ def test_an_interrupted_run_ends_with_5_says_how_to_go_on_and_leaves_no_lock(tmp
     os.kill(process.pid, signal_number)
     _, error = process.communicate(timeout=60)
     assert process.returncode == 5
-    assert "--resume" in error
+    assert f"go on with: mucal run -o {out} --resume" in error
     assert json.loads((out / "result.json").read_text())["status"] == "interrupted"
     assert not (out / ".running").exists()

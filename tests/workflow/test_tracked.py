@@ -1,16 +1,16 @@
 """A run from hits: stages, bias of momenta before and after, its page, taken up again."""
 
+import json
 import shutil
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from mucal.errors import ConfigError, InputError
+from mucal.errors import ConfigError, InputError, Interrupted
 from mucal.globalcor import EVEN, GlobalCorrections, InjectedParameters, ProbeBias, recovery_of_kind
 from mucal.refit import MassReference
-from mucal.workflow import load_analysis, run
-from mucal.workflow.calibration_run import load_run
+from mucal.workflow import load_analysis, load_run, recorded_pairs, run, tracked
 from mucal.workflow.hit_sums import HitBlocks
 from mucal.workflow.refitted_pairs import RefittedPairs, curvature_bias
 from mucal.workflow.threads import at_most
@@ -101,7 +101,7 @@ def test_the_page_begins_with_what_was_injected_and_recovered(finished):
     page = (out / "report.html").read_text(encoding="utf-8")
     assert page.index("Momentum scale at 10 GeV") < page.index("Injected against recovered")
     assert page.index("Injected against recovered") < page.index("Bias of momenta") < page.index("Global corrections")
-    for line in ("field: 6 modes", "alignment:", "Υ(1S) mass", "W mass"):
+    for line in ("field: 6 modes", "alignment:", "Υ(1S) mass", "W mass", "Weak modes", "Phys. Rept. 532 (2013) 119"):
         assert line in page
     assert any(line.startswith("field: 6 modes [1e-4 T]") for line in outcome.lines)
     assert any(line.startswith("W mass - input [MeV]") for line in outcome.lines)
@@ -164,7 +164,8 @@ for _usual, _few in (
 
 STAGES = (
     "simulation_pairs", "reference", "sums_0", "pairs_before", "corrections_0", "sums_1", "corrections_1",
-    "pairs_after", "probes", "upsilon1s_simulation", "upsilon1s_before", "upsilon1s_after", "upsilon1s_slope",
+    "weak_modes", "mode_bias", "pairs_after", "probes", "upsilon1s_simulation",
+    "upsilon1s_before", "upsilon1s_after", "upsilon1s_slope",
     "w_muons", "simulation", "pass_0", "scale_0", "pass_1",
 )  # fmt: skip
 """In the order in which they are made."""
@@ -209,6 +210,30 @@ def test_a_run_stopped_at_any_stage_goes_on_to_the_same_bytes(tiny, tmp_path, st
     run(load_analysis(tiny / "c.toml"), out, resume=True, tell=told.append)
     assert [event.stage for event in told if "taken up" in (event.text or "")] == kept
     assert bytes_of(out) == bytes_of(tiny / "out")
+
+
+def test_a_sum_stopped_between_two_chunks_is_not_begun_again(tiny, tmp_path):
+    # 600 muons are one chunk of generated events in every sample: smaller chunks, so that there is something to keep
+    (tmp_path / "c.toml").write_text(TINY)
+    out, told = tmp_path / "out", []
+
+    def stop(event):
+        if event.stage == "refit 2" and event.done == 1:
+            raise KeyboardInterrupt
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(recorded_pairs, "CHUNK", 400)
+        patch.setattr(tracked, "CHUNK", 400)
+        run(load_analysis(tmp_path / "c.toml"), tmp_path / "whole")
+        with pytest.raises(Interrupted):
+            run(load_analysis(tmp_path / "c.toml"), out, tell=stop)
+        assert json.loads((out / "result.json").read_text())["status"] == "interrupted"
+        assert len(list((out / "stages/partial").rglob("sum-*.h5"))) == 1
+        run(load_analysis(tmp_path / "c.toml"), out, resume=True, tell=told.append)
+    chunks = [event.done for event in told if event.stage == "refit 2"]
+    assert chunks[0] == 2
+    assert len(chunks) > 1
+    assert bytes_of(out) == bytes_of(tmp_path / "whole")
 
 
 def test_what_only_shows_the_corrections_does_not_make_them_again(tiny, tmp_path):
