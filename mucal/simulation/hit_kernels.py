@@ -48,6 +48,8 @@ SIGMA_U, SIGMA_V, ANGLE, FOCUS = range(4)
 U_MEAS, V_MEAS, U_GEN, V_GEN = range(4)
 
 NEXT = np.uint64(0x9E3779B97F4A7C15)
+SPARE, SPARE_UNIT = np.uint64(0x7FF), 2.0**-11
+"""The bits of a word that `to_uniform` does not read, and what one of them is worth."""
 
 LEAST_TRANSFER = 1e-6
 """GeV; collisions with smaller transfers are never drawn one by one."""
@@ -82,8 +84,11 @@ def landau_loss(
         term *= thickness * span / n
         total += term
     for j in range(n):
-        energy = 1.0 / (1.0 / lowest - span * to_uniform(absorb(transfer, j)))
-        if to_uniform(absorb(kept, j)) > beta2 * energy / t_max:
+        word = absorb(transfer, j)
+        energy = 1.0 / (1.0 / lowest - span * to_uniform(word))
+        share, dropped = np.float64(word & SPARE) * SPARE_UNIT, beta2 * energy / t_max
+        # the bits of the word that are left are the first of a number for this; the others are seldom needed
+        if share > dropped or share + SPARE_UNIT * to_uniform(absorb(kept, j)) > dropped:
             loss += energy
     return loss
 
@@ -248,6 +253,19 @@ def follow(
         if not act_on(surfaces, media, i, w, slant, highland, settings, words):
             return RANGED_OUT, n_hits, passed
     return status, n_hits, passed
+
+
+@njit(cache=True, nogil=True)
+def normals(words: WordArray, keys: IntArray) -> FloatArray:
+    """(N, P) standard normal numbers of P purposes, whose words (P,) absorb the keys (N, J)."""
+    found = np.empty((keys.shape[0], words.size))
+    for i in range(keys.shape[0]):
+        for j in range(words.size):
+            word = words[j]
+            for key in keys[i]:
+                word = absorb(word, key)
+            found[i, j] = to_normal(word)
+    return found
 
 
 @njit(cache=True, nogil=True)

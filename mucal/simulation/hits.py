@@ -12,7 +12,7 @@ from mucal.detector.field import MagneticField, evaluate
 from mucal.detector.material import scattering_variance
 from mucal.errors import InputError
 from mucal.ledger import Ledger
-from mucal.numerics import normal, start_word
+from mucal.numerics import start_word
 from mucal.propagation import Terrain, TrackStatus, free_states, terrain
 from mucal.simulation import hit_kernels as kernels
 from mucal.simulation.muons import GeneratedMuons
@@ -193,7 +193,6 @@ class _Walks:
         """
         ground, config = self.ground, self.config
         start = free_states(muons.state, muons.vertex)
-        keys = np.column_stack([muons.run, muons.event, muons.parent, muons.charge]).astype(np.int64)
         found = cross(
             ground.index, start[:, :3], start[:, 3:6], start[:, 6], self.bz, slack=config.slack,
             spread=_spread(start, config),
@@ -203,8 +202,8 @@ class _Walks:
         n_hits, status, passed = (np.zeros(n, dtype=np.int64) for _ in range(3))
         kernels.simulate_all(
             self.field, ground.surfaces.packed, ground.surfaces.media, ground.outlines, ground.envelope, self.sensors,
-            start, keys, found.offsets, found.element, found.path, found.u, found.v, found.cosine, self.settings,
-            self.words, CURVATURE * self.bz, 10.0, 1000, modules, values, n_hits, status, passed,
+            start, _keys(muons), found.offsets, found.element, found.path, found.u, found.v, found.cosine,
+            self.settings, self.words, CURVATURE * self.bz, 10.0, 1000, modules, values, n_hits, status, passed,
         )  # fmt: skip
         status[(status == TrackStatus.OK) & (found.status == NavigationStatus.LOOPER)] = TrackStatus.LOOPER
         n_hits[(status != TrackStatus.OK) | (n_hits < config.least_hits)] = 0
@@ -250,11 +249,14 @@ def _seeds(muons: GeneratedMuons, config: HitSimulation) -> FloatArray:
     """The true states with errors: (N, 5)."""
     relative, angle, length = config.seed_errors
     width = np.array([0.0, angle, angle, length, length]) + np.abs(muons.state[:, :1]) * relative * np.eye(5)[0]
-    error = [
-        normal(config.seed, f"hits/seed {j}", muons.run, muons.event, muons.parent, muons.charge) for j in range(5)
-    ]
-    seed: FloatArray = muons.state + width * np.column_stack(error)
+    words = np.array([start_word(config.seed, f"hits/seed {j}") for j in range(5)])
+    seed: FloatArray = muons.state + width * kernels.normals(words, _keys(muons))
     return seed
+
+
+def _keys(muons: GeneratedMuons) -> IntArray:
+    """(N, 4) the numbers that name a muon."""
+    return np.column_stack([muons.run, muons.event, muons.parent, muons.charge]).astype(np.int64)
 
 
 def _ledger(muons: GeneratedMuons, kept: BoolArray, status: IntArray) -> Ledger:

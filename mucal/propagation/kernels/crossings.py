@@ -10,7 +10,7 @@ import numpy as np
 from numba import njit
 
 from mucal.arrays import FloatArray
-from mucal.numerics.borrowing import INDEX, borrowing
+from mucal.numerics.borrowing import INDEX, borrowing, inlined
 from mucal.propagation.kernels.layout import BLOCK, FRAME, LANES, ROWS, K, Y, unit_lanes
 
 PLANE, CYLINDER = 0.0, 1.0
@@ -34,7 +34,7 @@ def path_to(surfaces: FloatArray, i: int, w: FloatArray, sense: float, near: boo
     return _path_to_cylinder(surfaces[i, RADIUS], w, sense, near)
 
 
-@borrowing
+@inlined
 def _path_to_plane(surfaces: FloatArray, i: int, w: FloatArray) -> tuple[float, bool]:
     i &= INDEX
     n0, n1, n2 = surfaces[i, AXES + 6], surfaces[i, AXES + 7], surfaces[i, AXES + 8]

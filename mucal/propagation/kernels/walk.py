@@ -12,7 +12,7 @@ from numba import njit
 
 from mucal.arrays import BoolArray, FloatArray, IntArray
 from mucal.detector.field.kernels import DEGREE, INSIDE, evaluate_into
-from mucal.numerics.borrowing import INDEX, borrowing
+from mucal.numerics.borrowing import INDEX, borrowing, inlined
 from mucal.propagation.kernels.crossings import (
     AXES,
     CENTRE,
@@ -65,7 +65,7 @@ def enter(field: FloatArray, w: FloatArray, table: FloatArray) -> int:
     return OK if evaluate_into(field, w[Y], w[Y + 1], w[Y + 2], w, PLACE_1, table) == INSIDE else OUTSIDE_FIELD
 
 
-@borrowing
+@inlined
 def _settle(w: FloatArray, s: float) -> None:
     """The muon and the field at it over the last s cm to a surface, at most LAST_SHIFT."""
     now = place(w)
@@ -77,7 +77,7 @@ def _settle(w: FloatArray, s: float) -> None:
     shift_state(w, s, 0.0)
 
 
-@borrowing
+@inlined
 def misses(surfaces: FloatArray, outlines: FloatArray, i: int, w: FloatArray, s: float, margin: float) -> bool:
     """Whether the third-order path of the muon in w leaves element i aside by more than `margin` after s cm."""
     i &= INDEX
@@ -95,14 +95,14 @@ def misses(surfaces: FloatArray, outlines: FloatArray, i: int, w: FloatArray, s:
     return bool(abs(u) > half_width(outlines, i, v) + margin)
 
 
-@borrowing
+@inlined
 def half_width(outlines: FloatArray, i: int, v: float) -> float:
     """Of a module at v (cm)."""
     share = v / outlines[i, 3]
     return float(0.5 * (outlines[i, 1] * (1.0 - share) + outlines[i, 2] * (1.0 + share)))
 
 
-@borrowing
+@inlined
 def next_element(
     surfaces: FloatArray, outlines: FloatArray, w: FloatArray, candidates: IntArray, paths: FloatArray,
     due: FloatArray, looked: IntArray, done: BoolArray, first: int, path: float, now: int,
@@ -146,7 +146,7 @@ def next_element(
             due[best] = path + s
 
 
-@borrowing
+@inlined
 def leaves(envelope: FloatArray, w: FloatArray, s: float) -> bool:
     """Whether the third-order path of the muon in w is outside all elements after s cm, to 1e-2 cm.
 

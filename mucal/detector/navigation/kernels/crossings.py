@@ -4,7 +4,7 @@ Layers are boxes in (r, z) with bins in azimuth and z (barrel) or r (discs); the
 and each candidate plane is then intersected exactly.
 """
 
-from math import asin, atan2, floor, hypot, pi, sqrt
+from math import asin, atan2, floor, pi, sqrt
 
 import numpy as np
 from numba import njit
@@ -27,6 +27,12 @@ from mucal.numerics.borrowing import borrowing
 MARGIN = 1e-7  # cm, added to boxes and bins so that rounding loses nothing
 LOOPS, NOT_FINITE = 1, 2  # of `NavigationStatus`
 SLANTED = 0.15  # least cosine of a slant that a displacement across the track is divided by
+
+
+@borrowing
+def _size(x: float, y: float) -> float:
+    """Of a vector; centimetres and directions need no guard against overflow."""
+    return sqrt(x * x + y * y)
 
 
 @borrowing
@@ -56,7 +62,7 @@ def _cross_module(
     plane = module[6:10]
     half = 0.5 * (high - low)
     s_mid = 0.5 * (high + low)
-    bend = abs(k) * hypot(start[3], start[4])
+    bend = abs(k) * _size(start[3], start[4])
     distance = plane[0] * middle[0] + plane[1] * middle[1] + plane[2] * middle[2] - plane[3]
     slope = plane[0] * middle[3] + plane[1] * middle[4] + plane[2] * start[5]
     if abs(distance) > (abs(slope) + bend * half) * half + MARGIN:
@@ -113,15 +119,15 @@ def _cross_layer(
     middle[0], middle[1], middle[2], middle[3], middle[4] = helix_at(start, k, 0.5 * (low + high))
     x_a, y_a, z_a, _, _ = helix_at(start, k, low)
     x_b, y_b, z_b, _, _ = helix_at(start, k, high)
-    bend = abs(k) * hypot(start[3], start[4])
+    bend = abs(k) * _size(start[3], start[4])
     sagitta = 0.125 * bend * (high - low) ** 2 + MARGIN
     chord2 = (x_b - x_a) ** 2 + (y_b - y_a) ** 2
     along = -(x_a * (x_b - x_a) + y_a * (y_b - y_a)) / chord2 if chord2 > 0.0 else 0.0
     along = min(max(along, 0.0), 1.0)
-    nearest = hypot(x_a + along * (x_b - x_a), y_a + along * (y_b - y_a))
+    nearest = _size(x_a + along * (x_b - x_a), y_a + along * (y_b - y_a))
     reach = sagitta + 1.5 * slack  # a corner moves by up to sqrt(2) slack
     if grid[0]:
-        first, last = nearest - reach, max(hypot(x_a, y_a), hypot(x_b, y_b)) + reach
+        first, last = nearest - reach, max(_size(x_a, y_a), _size(x_b, y_b)) + reach
     else:
         first, last = min(z_a, z_b) - MARGIN - 1.5 * slack, max(z_a, z_b) + MARGIN + 1.5 * slack
     n_phi, n_other = grid[1], grid[2]
@@ -177,7 +183,7 @@ def _cross_passive(
             if not 0.0 <= s <= end:
                 continue
             x, y, z, tx, ty = helix_at(start, k, s)
-            r = hypot(x, y)
+            r = _size(x, y)
             where = r if sheets[i, 0] == 1.0 else z
             cosine = abs(start[5]) if sheets[i, 0] == 1.0 else abs(x * tx + y * ty) / r
             wider = slack + _spread_at(s, spread, way_out) / max(cosine, SLANTED)
@@ -191,7 +197,7 @@ def _cross_passive(
 @borrowing
 def _way_out(start: FloatArray, envelope: FloatArray) -> float:
     """cm to the outside of the detector, along z or, a little curved, away from the beam, whichever is shorter."""
-    sine, cosine = hypot(start[3], start[4]), abs(start[5])
+    sine, cosine = _size(start[3], start[4]), abs(start[5])
     along = max(abs(envelope[1] - start[2]), abs(envelope[2] - start[2]))
     return float(min(along / max(cosine, 1e-9), 1.2 * envelope[0] / max(sine, 1e-9)))
 
@@ -204,7 +210,7 @@ def _widened(start: FloatArray, box: FloatArray, disc: bool, slack: float, sprea
     """
     if spread == 0.0:
         return slack
-    sine, cosine = hypot(start[3], start[4]), abs(start[5])
+    sine, cosine = _size(start[3], start[4]), abs(start[5])
     path = max(abs(box[2] - start[2]), abs(box[3] - start[2])) / max(cosine, 1e-9)
     if not disc:
         path = min(path, 1.2 * box[1] / max(sine, 1e-9))
@@ -255,7 +261,7 @@ def cross(
             )
             if abs(k) >= STRAIGHT:
                 x, y, z, _, _ = helix_at(start, k, pi / abs(k))
-                if hypot(x, y) < envelope[0] and envelope[1] < z < envelope[2]:
+                if _size(x, y) < envelope[0] and envelope[1] < z < envelope[2]:
                     status[t] = LOOPS
         if total + n > elements.size:
             size = 2 * elements.size + n
