@@ -136,7 +136,8 @@ class NormalEquations(Result):
     def __add__(self, other: "NormalEquations") -> Self:
         """The sum of both.
 
-        Raises InputError for sums of different parameters, or chunks that are in both.
+        Raises InputError for sums of different parameters, chunks that are in both, or samples made alike of the same
+        files: they are not statistically independent.
         """
         if self.digest != other.digest:
             raise InputError(
@@ -150,6 +151,7 @@ class NormalEquations(Result):
                 kind="input.different_leaves",
             )
         _refuse_overlap(self.partials, other.partials)
+        _refuse_same_inputs(self, other)
         return replace(
             self,
             chunks_per_leaf=self.chunks_per_leaf if self.partials else other.chunks_per_leaf,
@@ -241,7 +243,31 @@ def _canonical(partials: list[PartialSum]) -> tuple[PartialSum, ...]:
     return tuple(partials)
 
 
+REFIT: Final = "refit"
+"""Name under which a sum from hits keeps the digest of its refit among its inputs."""
+
+
+def _refuse_same_inputs(a: NormalEquations, b: NormalEquations) -> None:
+    """Two samples of one file are independent only if their selections differ: the digest of the refit holds these."""
+    mine, others = {p.sample for p in a.partials}, {p.sample for p in b.partials}
+    if not mine or not others or mine & others:
+        return  # nothing yet, or parts of one sample, told apart by their chunks
+    ours, theirs = a.provenance.inputs, b.provenance.inputs
+    shared = sorted(name for name, digest in ours.items() if name != REFIT and digest in set(theirs.values()))
+    if shared and ours.get(REFIT) == theirs.get(REFIT):
+        raise InputError(
+            f"{shared[0]} went into both sums, {len(shared)} files in all",
+            kind="input.counted_twice",
+            where={"file": shared[0]},
+            do="sum every file once",
+        )
+
+
 def _both(a: Provenance, b: Provenance) -> Provenance:
-    """What both configurations say alike, and the inputs of either."""
+    """What both configurations say alike, and the inputs of either; the refits of both if they differ."""
     shared = {k: a.configuration[k] for k in sorted(a.configuration) if b.configuration.get(k) == a.configuration[k]}
-    return Provenance(configuration=shared, inputs=dict(sorted({**a.inputs, **b.inputs}.items())))
+    inputs = {**a.inputs, **b.inputs}
+    refits = {refit for p in (a, b) for refit in p.inputs.get(REFIT, "").split("+") if refit}
+    if refits:
+        inputs[REFIT] = "+".join(sorted(refits))
+    return Provenance(configuration=shared, inputs=dict(sorted(inputs.items())))

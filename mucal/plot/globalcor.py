@@ -1,11 +1,12 @@
 """Figures of global corrections: soft modes, their likeness to templates, the bias they give to momenta."""
 
+from collections.abc import Mapping
 from typing import Final
 
 import numpy as np
 from matplotlib.figure import Figure
 
-from mucal.arrays import BoolArray, FloatArray
+from mucal.arrays import BoolArray, FloatArray, IntArray
 from mucal.globalcor import EVEN, ODD, BiasMap, GlobalCorrections, ProbeBias, WeakModes
 from mucal.globalcor.families import KINDS
 from mucal.globalcor.weak_modes import PRIOR_ONLY
@@ -139,29 +140,44 @@ STAGE_COLOURS: Final = {"assumed detector": BEFORE, "global corrections": AFTER,
 
 
 def bias_profiles(found: ProbeBias, table: ScaleTable, *, momenta: tuple[float, float] = (10.0, 40.0)) -> Figure:
-    """Bias of the curvature before, with the global corrections, and with the scale table: lines of each charge.
-
-    Panels are eta and phi at two momenta (the nearest of the probes), and all momenta.
-    """
+    """Bias of the curvature before, with the global corrections, and with the scale table, as `curvature_curves`."""
     inside = (found.eta >= table.eta_edges[0]) & (found.eta < table.eta_edges[-1])
     biases = dict(zip(STAGE_COLOURS, (found.before, found.after, _with_table(found, table, inside)), strict=True))
-    low, high = (float(found.momenta[np.argmin(np.abs(found.momenta - pt))]) for pt in momenta)
-    everything = np.ones(found.pt.size, dtype=bool)
+    return curvature_curves(
+        found.pt[inside], found.eta[inside], found.phi[inside], found.charge[inside],
+        {name: bias[inside] for name, bias in biases.items()}, eta_edges=found.eta_edges, momenta=momenta,
+    )  # fmt: skip
+
+
+def curvature_curves(
+    pt: FloatArray, eta: FloatArray, phi: FloatArray, charge: FloatArray | IntArray, biases: Mapping[str, FloatArray],
+    *, eta_edges: FloatArray, momenta: tuple[float, float] = (10.0, 40.0),
+) -> Figure:  # fmt: skip
+    """Mean delta k / k of muons of a few momenta, for each of up to three stages and each charge.
+
+    pt, eta, phi, charge : (N,)
+    biases               : stage -> (N,)
+
+    Panels are eta and phi at two momenta (the nearest there are), and all momenta.
+    """
+    known = np.unique(pt)
+    low, high = (float(known[np.argmin(np.abs(known - p))]) for p in momenta)
+    everything = np.ones(pt.size, dtype=bool)
     panels_of = [
-        (r"$\eta$", found.eta, found.eta_edges, found.pt == low, rf"$p_T$ = {low:g} GeV"),
-        (r"$\eta$", found.eta, found.eta_edges, found.pt == high, rf"$p_T$ = {high:g} GeV"),
-        (r"$\phi$  [rad]", found.phi, np.linspace(-np.pi, np.pi, 13), found.pt == high, rf"$p_T$ = {high:g} GeV"),
-        (r"$p_T$  [GeV]", found.pt, _around(found.momenta), everything, r"all $\eta$"),
+        (r"$\eta$", eta, eta_edges, pt == low, rf"$p_T$ = {low:g} GeV"),
+        (r"$\eta$", eta, eta_edges, pt == high, rf"$p_T$ = {high:g} GeV"),
+        (r"$\phi$  [rad]", phi, np.linspace(-np.pi, np.pi, 13), pt == high, rf"$p_T$ = {high:g} GeV"),
+        (r"$p_T$  [GeV]", pt, _around(known), everything, r"all $\eta$"),
     ]
     with style():
         figure, axes = panels(2, 2, width=8.0, height=6.0, squeeze=False)
         for here, (text, x, edges, chosen, note) in zip(axes.ravel(), panels_of, strict=True):
-            for name, bias in biases.items():
-                for charge, line in ((1, "-"), (-1, "--")):
-                    use = chosen & inside & (found.charge == charge)
+            for (name, bias), colour in zip(biases.items(), STAGE_COLOURS.values(), strict=False):
+                for sign, line in ((1, "-"), (-1, "--")):
+                    use = chosen & (charge == sign)
                     here.stairs(
-                        1e3 * _profile(x[use], bias[use], edges), edges, baseline=None, color=STAGE_COLOURS[name],
-                        linestyle=line, linewidth=1.3, label=f"{name}, {SIGNS[charge]}",
+                        1e3 * _profile(x[use], bias[use], edges), edges, baseline=None, color=colour, linestyle=line,
+                        linewidth=1.3, label=f"{name}, {SIGNS[sign]}",
                     )  # fmt: skip
             here.axhline(0.0, color=BACKGROUND, linewidth=0.6)
             here.set_xlim(edges[0], edges[-1])
@@ -169,7 +185,7 @@ def bias_profiles(found: ProbeBias, table: ScaleTable, *, momenta: tuple[float, 
             label(here, note)
         axes[1, 1].set_xscale("log")
         axes[1, 1].minorticks_off()
-        axes[1, 1].set_xticks(found.momenta, [f"{value:g}" for value in found.momenta])
+        axes[1, 1].set_xticks(known, [f"{value:g}" for value in known])
         for here in axes[:, 0]:
             here.set_ylabel(r"$\delta k/k$  [$10^{-3}$]")
         handles, names = axes[0, 0].get_legend_handles_labels()

@@ -21,6 +21,7 @@ from mucal.globalcor import (
     joined,
     truth_blocks,
 )
+from mucal.globalcor.normal_equations import REFIT
 from mucal.globalcor.truth_assisted import Positions
 from mucal.globalcor.workers import MakeExecutor
 from mucal.io import HitsInput, open_hits
@@ -168,7 +169,7 @@ def accumulate_hits(
     chunks = produce.chunks()
     sums = accumulate(
         produce, chunks, refit.registry, config, sample=sample, checkpoints=checkpoints,
-        inputs={**source.digests, "refit": digest_of(refit, truth)},
+        inputs={**source.digests, REFIT: digest_of(refit, truth)},
         workers=workers, tell=lambda made: tell(
             Event(stage="accumulate", done=made.chunk.number + 1, total=len(chunks), unit="chunks")
         ),
