@@ -5,7 +5,6 @@ from itertools import pairwise
 from typing import Final
 
 import numpy as np
-from scipy.linalg import cho_factor, cho_solve, eigh
 
 from mucal.arrays import FloatArray, IntArray
 
@@ -57,16 +56,17 @@ def solve_certified(matrix: FloatArray, moment: FloatArray, names: Sequence[str]
         )
     scale = 1.0 / np.sqrt(diagonal)
     scaled = matrix * scale * scale[:, None]
-    values, vectors = eigh(scaled)
+    values, vectors = np.linalg.eigh(scaled)
     if values[0] < MIN_EIGENVALUE:
         leading = np.argsort(-np.abs(vectors[:, 0]))[:4]
         raise ValueError(
             f"a combination of parameters has no information (eigenvalue {values[0]:.1g}), mostly "
             f"{', '.join(names[j] for j in leading)}; use more pT bins, fewer free parameters or a prior"
         )
-    factor = cho_factor(scaled, lower=True)
-    inverse = scale[:, None] * cho_solve(factor, np.diag(scale))
-    return scale * cho_solve(factor, scale * moment), 0.5 * (inverse + inverse.T)
+    # numpy's, not scipy's: who only applies a calibration would wait a second for scipy.linalg
+    half = np.linalg.solve(np.linalg.cholesky(scaled), np.diag(scale))
+    inverse: FloatArray = half.T @ half
+    return half.T @ (half @ moment), 0.5 * (inverse + inverse.T)
 
 
 def unfold_abs_eta(

@@ -1,5 +1,7 @@
 """What applying a calibration costs.  pytest -m benchmark -s tests/benchmarks/test_correct.py"""
 
+import gzip
+import json
 import statistics
 import subprocess
 import sys
@@ -85,26 +87,25 @@ def test_all_nuisances_as_a_tensor(cms_like: Calibration, bundle: Path):
     print(f"\n{n} muons, up and down, processor time of one thread")
     for name, value in spent.items():
         print(f"  {name:<28} {1e3 * value:8.1f} ms   {n / value:8.3g} muons/s")
-    assert n / spent["314 as weights"] > 1e5
+    # 4.3e5 muons/s on a quiet machine (goal 1e5); correctionlib gives 1.1e4 there
+    assert spent["314 as weights"] < spent["the 193 by correctionlib"] / 10
 
 
-def test_a_calibration_loads_in_half_a_second(bundle: Path):
-    # processor seconds: single-thread work, whatever else the machine does
-    code = (
-        "import time; start = time.process_time()\n"
-        f"import mucal; mucal.load({str(bundle)!r})\n"
-        "print(time.process_time() - start)"
-    )
-    found = statistics.median(
-        float(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout)
-        for _ in range(5)
-    )
+def test_loading_costs_little_beside_the_import_of_numpy_and_h5py(bundle: Path):
+    # 0.38 s on a quiet machine (goal 0.5 s), of which these two take 0.2 s; the ratio holds under any load
+    def cpu(statement: str) -> float:
+        code = f"import time; start = time.process_time()\n{statement}\nprint(time.process_time() - start)"
+        return float(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout)
+
+    pairs = [(cpu(f"import mucal; mucal.load({str(bundle)!r})"), cpu("import numpy, h5py")) for _ in range(5)]
+    ratio = statistics.median(ours / theirs for ours, theirs in pairs)
     warm = seconds(lambda: load(bundle))
-    print(f"\nimport and load {found:.3f} s cpu (limit 0.5 s), load alone {warm:.4f} s")
-    assert found < 0.5
+    print(f"\nimport and load {pairs[0][0]:.3f} s cpu, {ratio:.2f} times numpy and h5py; load alone {warm:.4f} s")
+    assert ratio < 2.5
 
 
-def test_correctionlib_opens_the_file_in_a_fifth_of_a_second(bundle: Path):
+def test_correctionlib_opens_the_file_as_fast_as_python_reads_its_text(bundle: Path):
+    # 0.04 s on a quiet machine (goal 0.2 s); the ratio holds under any load
     path = bundle / "corrections.json.gz"
 
     def opened() -> None:
@@ -113,9 +114,13 @@ def test_correctionlib_opens_the_file_in_a_fifth_of_a_second(bundle: Path):
             corrections[name].version  # noqa: B018  builds the correction
         corrections["pt_scale"].evaluate(40.0, 0.1, 1, "nom")
 
-    found = seconds(opened)
-    print(f"\ncorrections.json.gz, {path.stat().st_size / 1e6:.2f} MB: opened in {found:.3f} s (limit 0.2 s)")
-    assert found < 0.2
+    def parsed() -> None:
+        json.loads(gzip.decompress(path.read_bytes()))
+
+    pairs = [(processor_seconds(opened, 1), processor_seconds(parsed, 1)) for _ in range(5)]
+    ratio = statistics.median(ours / theirs for ours, theirs in pairs)
+    print(f"\n{path.stat().st_size / 1e6:.2f} MB opened in {pairs[0][0]:.3f} s cpu, {ratio:.2f} times gunzip and json")
+    assert ratio < 2.5
 
 
 def test_a_release_is_written(cms_like: Calibration, tmp_path: Path):
