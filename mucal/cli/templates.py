@@ -33,6 +33,7 @@ from mucal.cli.console import finish
 @click.option(
     "--pdf", metavar="SET", help="Folder or .info of an LHAPDF set that takes the place of the built-in partons."
 )
+@click.option("--taus", is_flag=True, default=None, help="Add W to tau nu, the tau to a muon, to the channel w.")
 @click.option("--helicity", is_flag=True, default=None, help="Keep the sums that a fit of helicities needs.")
 @click.option("--model", metavar="MODEL.h5", help="Write the model that `mucal fit` takes, too.")
 @click.option("--flat", type=click.FloatRange(0.0, 0.9), default=0.0, help="Share of a flat background in that model.")
@@ -44,9 +45,9 @@ from mucal.cli.console import finish
 @options.output("Result file, as templates.h5.")
 def command(
     channel: str | None, events: int | None, calibration: str | None, efficiencies: tuple[str, ...],
-    nonprompt: str | None, recoil: str | None, weights: str | None, pdf: str | None, helicity: bool | None,
-    model: str | None, flat: float, config: str | None, settings: tuple[str, ...], seed: int | None,
-    jobs: int | None, scheduler: str | None, as_json: bool, out: str, overwrite: bool,
+    nonprompt: str | None, recoil: str | None, weights: str | None, pdf: str | None, taus: bool | None,
+    helicity: bool | None, model: str | None, flat: float, config: str | None, settings: tuple[str, ...],
+    seed: int | None, jobs: int | None, scheduler: str | None, as_json: bool, out: str, overwrite: bool,
 ) -> None:  # fmt: skip
     """Fill histograms of W or Z events with all variations: eta, pT (GeV) and charge, or the pair's mass (GeV).
 
@@ -55,7 +56,9 @@ def command(
     stands for the published numbers of nuisances with sizes that nobody measured.
     """
     stage = import_module("mucal.workflow.templates")
-    asked = stage.load_templates(config, settings, channel=channel, events=events, seed=seed, helicity=helicity)
+    asked = stage.load_templates(
+        config, settings, channel=channel, events=events, seed=seed, taus=taus, helicity=helicity
+    )  # fmt: skip
     files = stage.IngredientFiles(
         calibration=calibration, efficiencies=efficiencies, nonprompt=nonprompt, recoil=recoil,
         weights=stage.load_conditions(config, settings) if weights == "config" else weights,

@@ -8,17 +8,15 @@ from numba.extending import register_jitable
 from mucal.likelihood import kernels, simulation_kernels
 from mucal.likelihood.passes import Passes
 
-_OPTIONS: Final = {"nogil": True, "error_model": "numpy"}
-
 for _part in (
     simulation_kernels.excess, simulation_kernels.pull_normal, simulation_kernels.pull_gamma,
     simulation_kernels.profiled, kernels.exponent, kernels.add_row, kernels.alike, kernels.add_rows,
 ):  # fmt: skip
-    register_jitable(**_OPTIONS)(_part)
+    register_jitable(nogil=True, error_model="numpy")(_part)
 
 COMPILED: Final = Passes(
     *(
-        njit(cache=True, **_OPTIONS)(function)
+        njit(cache=True, nogil=True, error_model="numpy")(function)
         for function in (
             kernels.value_and_gradient, kernels.shapes, kernels.jacobian, kernels.along, simulation_kernels.profile_all,
         )

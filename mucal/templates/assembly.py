@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 import numpy as np
@@ -16,7 +16,7 @@ from mucal.store import Provenance
 from mucal.templates.additions import with_efficiencies, with_nonprompt, with_running_conditions
 from mucal.templates.binning import CHANNELS
 from mucal.templates.chunks import Recipe, chunks_of, mass_column
-from mucal.templates.config import GENERATED, HELICITY_PT, HELICITY_Y, PAIRS, PROCESSES, TemplatesConfig
+from mucal.templates.config import GENERATED, HELICITY_PT, HELICITY_Y, PAIRS, TemplatesConfig, parent
 from mucal.templates.efficiency_effects import efficiency_kappas
 from mucal.templates.filling import Sums, accumulate
 from mucal.templates.ingredients import Ingredients
@@ -26,6 +26,7 @@ from mucal.templates.table import Templates
 from mucal.templates.variations import Effects, by_pt_and_y, column_effects, response_effects, theory_effects, total
 from mucal.theory import nuisances, reweighting
 from mucal.theory.pdf_grid import PdfSet
+from mucal.theory.tau import BRANCHING
 
 RECOIL_GROUP: Final = "recoil"
 RECOIL_DEGREES: Final = (4, 6)
@@ -60,7 +61,7 @@ class _Order:
         resolution = self.resolution
         if resolution is None and calibration is not None:
             resolution = calibration.resolution_mc or calibration.resolution_data
-        chosen = nuisances.select(samples=set(_samples(config)), without=left_out, partons=self.partons)
+        chosen = nuisances.select(samples={parent(s) for s in _samples(config)}, without=left_out, partons=self.partons)
         return Recipe(
             config=config, binning=CHANNELS[config.channel], resolution=resolution or default_resolution(),
             calibration=calibration, ingredients=self.ingredients, variations=chosen if config.theory else (),
@@ -107,7 +108,7 @@ def build(
 
 
 def _samples(config: TemplatesConfig) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(s for samples in PROCESSES[config.channel].values() for s in samples))
+    return tuple(dict.fromkeys(s for samples in config.processes.values() for s in samples))
 
 
 def _parts(config: TemplatesConfig) -> list[range]:
@@ -156,14 +157,15 @@ def _normalised(recipe: Recipe, sample: str, parts: Iterator[Sums]) -> Sums:
     for one in parts:
         summed = summed + one
     muons = 0 if config.channel in GENERATED else 1 if config.channel == "w" else 2
-    return summed.scaled(recipe.production(sample).events * config.efficiency**muons / config.events)
+    produced = recipe.production(sample).events * (1.0 if sample == parent(sample) else BRANCHING)
+    return summed.scaled(produced * config.efficiency**muons / config.events)
 
 
 def assemble(recipe: Recipe, sums: Mapping[str, Sums]) -> Templates:
     """Templates of a channel from the sums of its samples."""
     config, binning = recipe.config, recipe.binning
-    processes = PROCESSES[config.channel]
-    found = [_effects(recipe, {s: sums[s] for s in samples}) for samples in processes.values()]
+    processes = config.processes
+    found = [_effects(recipe, {parent(s): sums[s] for s in samples}) for samples in processes.values()]
     totals = {p: [sums[s] for s in samples] for p, samples in processes.items()}
     shape = (len(HELICITY_PT), len(HELICITY_Y)) if config.helicity else (0, 0)
     helicity = np.zeros((len(processes), shape[0] * shape[1], 9, binning.n_bins))
@@ -226,8 +228,9 @@ def _completed(recipe: Recipe, templates: Templates) -> Templates:
     """With what acts bin by bin: the veto on a second muon, running conditions, nonprompt muons."""
     given, simulated = recipe.ingredients, templates.processes
     if given.efficiencies is not None and given.efficiencies.veto is not None and recipe.config.channel == "w":
-        veto = replace(given.efficiencies, steps=())
-        templates = with_efficiencies(templates, veto, [], vetoed=[p for p in simulated if p.startswith("Z")])
+        templates = with_efficiencies(
+            templates, given.efficiencies.only_veto(), [], vetoed=[p for p in simulated if p.startswith("Z")]
+        )
     if given.weights is not None:
         templates = with_running_conditions(templates, given.weights, simulated)
     if given.nonprompt is not None:

@@ -9,7 +9,7 @@ from mucal.calibration import Calibration
 from mucal.calibration.response import moments
 from mucal.scale.table import ResolutionTable
 from mucal.templates.binning import CELLS, Binning
-from mucal.templates.config import BOSON_Y, GENERATED, PAIRS, TemplatesConfig
+from mucal.templates.config import BOSON_Y, GENERATED, PAIRS, TemplatesConfig, parent
 from mucal.templates.efficiency_effects import efficiency_columns
 from mucal.templates.filling import Chunk
 from mucal.templates.ingredients import Ingredients
@@ -32,6 +32,7 @@ from mucal.theory import reweighting
 from mucal.theory.generator import BosonEvents, generate
 from mucal.theory.pdf_grid import PdfSet
 from mucal.theory.production import Production, production
+from mucal.theory.tau import through_tau
 from mucal.theory.variation import Variation
 
 Columns = dict[str, FloatArray]
@@ -53,10 +54,11 @@ class Recipe:
 
     def production(self, sample: str) -> Production:
         """The tables of one boson, with the densities asked for."""
-        made = self.made.get(sample)
+        boson = parent(sample)
+        made = self.made.get(boson)
         if made is None:
-            given = {} if self.partons is None else {"density": self.partons.density(sample)}
-            made = self.made[sample] = production(sample, **given)
+            given = {} if self.partons is None else {"density": self.partons.density(boson)}
+            made = self.made[boson] = production(boson, **given)
         return made
 
 
@@ -69,6 +71,8 @@ def chunks_of(recipe: Recipe, sample: str, first: int) -> list[Chunk]:
     )  # fmt: skip
     if config.channel in GENERATED:
         return [_boson_chunk(recipe, events)]
+    if sample != parent(sample):
+        events = through_tau(events, config.seed)
     measured = measure(events, recipe.resolution)
     if config.channel in PAIRS:
         return [_pair_chunk(recipe, events, measured)]

@@ -24,6 +24,11 @@ PROCESSES: Final[Mapping[str, Mapping[str, tuple[str, ...]]]] = {
 }
 """Channel -> process -> the samples it is the sum of."""
 
+TAUS: Final[Mapping[str, tuple[str, ...]]] = {"Wtaunu": ("w_plus", "w_minus")}
+"""A process of the channel "w" whose muons come from taus of these samples."""
+THROUGH_TAU: Final = "_tau"
+"""Ending of the name of a sample whose muons come from taus."""
+
 HELICITY_PT: Final = (0.0, 3.0, 6.0, 9.7, 12.4, 16.0, 21.4, 29.5, 60.0)
 HELICITY_Y: Final = (0.0, 0.4, 0.8, 1.2, 1.6, 2.0, 2.4, 3.0)
 """Lower edges (pT in GeV) of the bins of the helicity fit of arXiv:2412.13872; the last ones are open."""
@@ -44,6 +49,7 @@ class TemplatesConfig:
     theory     : with the theory nuisances
     helicity   : keep the sums by helicity that a fit of the cross sections needs
     radiation  : off, muons keep their momentum
+    taus       : with W -> tau nu -> mu 3 nu as a process of its own; channel "w"
     smooth_response : the moments of the response that calibration nuisances multiply are polynomials in eta and pT, so
                  that the noise of few events does not look like information; not for pairs
     """
@@ -58,6 +64,7 @@ class TemplatesConfig:
     theory: bool = True
     helicity: bool = False
     radiation: bool = True
+    taus: bool = False
     smooth_response: bool = True
 
     def __post_init__(self) -> None:
@@ -68,5 +75,18 @@ class TemplatesConfig:
                 f"events = {self.events} must be a multiple of chunk = {self.chunk}, "
                 f"and that one of reuse = {self.reuse}"
             )
+        if self.taus and self.channel != "w":
+            raise ConfigError(f"taus = true: only the channel 'w' has muons of taus, not '{self.channel}'")
         if not 0 < self.efficiency <= 1:
             raise ConfigError(f"efficiency = {self.efficiency}, expected a number above 0 and at most 1")
+
+    @property
+    def processes(self) -> dict[str, tuple[str, ...]]:
+        """Process -> the samples it is the sum of."""
+        taus = {p: tuple(s + THROUGH_TAU for s in samples) for p, samples in TAUS.items()} if self.taus else {}
+        return {**PROCESSES[self.channel], **taus}
+
+
+def parent(sample: str) -> str:
+    """The sample of bosons, of which one may be that of their taus."""
+    return sample.removesuffix(THROUGH_TAU)

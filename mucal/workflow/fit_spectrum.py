@@ -95,7 +95,7 @@ def _acts(model: Model, name: str) -> bool:
 
 def shares_grid(found: BosonShares) -> Grid:
     """A row for each bin, per mille of all bosons."""
-    head = ("bin", "share", "before", "error", "muons - before", "error")
+    head: tuple[str, ...] = ("bin", "share", "before", "error", "muons - before", "error")
     if found.pairs is not None:
         head = (*head, "pairs - before", "error")
     rows = []
