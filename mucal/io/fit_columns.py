@@ -10,7 +10,7 @@ from typing import Final
 import numpy as np
 
 from mucal.arrays import BoolArray, FloatArray, IntArray
-from mucal.refit import PairFits, TrackFits
+from mucal.refit import PairFits, PairPass, TrackFits
 from mucal.track import LAM, PHI, QOP
 
 TRACK: Final = ("qop", "lam", "phi", "dxy", "dsz")
@@ -38,19 +38,35 @@ def track_columns(fits: TrackFits, keep: BoolArray | None = None, n_outliers: In
     return columns
 
 
-def pair_columns(fits: PairFits, keep: BoolArray | None = None) -> Columns:
-    """Columns of the pairs `keep` (C,), by default of those whose vertex fit is OK; all of that fit."""
+def pair_columns(fits: PairFits, keep: BoolArray | None = None, n_outliers: IntArray | None = None) -> Columns:
+    """Columns of the pairs `keep` (C,), by default of those whose vertex fit is OK.
+
+    n_outliers : (C,) hits of both tracks that were removed, if any could be
+    """
     rows = np.flatnonzero(fits.vertex.ok if keep is None else keep)
-    vertex = fits.vertex
-    state = vertex.state[rows]
-    columns = {name: getattr(fits, name)[rows] for name in IDS}
+    columns = {name: getattr(fits, name)[rows] for name in IDS} | _of_pass(fits.vertex, rows)
+    if n_outliers is not None:
+        columns["n_outliers"] = n_outliers[rows]
+    return columns
+
+
+def constrained_columns(fits: PairFits, keep: BoolArray | None = None) -> Columns:
+    """Columns of the fit with the mass of the same pairs, and of the mass that it assumed; NaN where it failed."""
+    rows = np.flatnonzero(fits.vertex.ok if keep is None else keep)
+    found = {f"constrained_{name}": values for name, values in _of_pass(fits.constrained, rows).items()}
+    return {name: getattr(fits, name)[rows] for name in ("m_ref", "gamma")} | found
+
+
+def _of_pass(fits: PairPass, rows: IntArray) -> Columns:
+    state = fits.state[rows]
+    columns: Columns = {}
     for leg, number in ((0, "1"), (3, "2")):
         columns |= _kinematics(state[:, leg + QOP], state[:, leg + LAM], number)
         columns |= {f"{n}{number}": state[:, leg + i] for n, i in (("qop", QOP), ("lam", LAM), ("phi", PHI))}
     columns |= {f"vertex_{axis}": state[:, 6 + i] for i, axis in enumerate("xyz")}
-    columns |= {name: getattr(vertex, name)[rows] for name in ("mass", "sigma_mass")}
-    columns |= _covariance(vertex.cov[rows], PAIR)
-    columns |= {name: getattr(vertex, name)[rows] for name in ("chi2", "ndof", "edm", "n_iterations", "status")}
+    columns |= {name: getattr(fits, name)[rows] for name in ("mass", "sigma_mass")}
+    columns |= _covariance(fits.cov[rows], PAIR)
+    columns |= {name: getattr(fits, name)[rows] for name in ("chi2", "ndof", "edm", "n_iterations", "status")}
     return columns
 
 

@@ -63,6 +63,17 @@ def write_fits(
     return written
 
 
+def read_fits(path: str | Path) -> Columns:
+    """The columns of a .parquet file of fits, whole.  Raises InputError if it is damaged."""
+    table = open_parquet(Path(path))
+    names, kinds = list(table.columns), {name: np.dtype(column.type) for name, column in table.columns.items()}
+    parts: dict[str, list[Any]] = {name: [np.zeros(0, dtype=kind)] for name, kind in kinds.items()}
+    for chunk in table.chunks(names, _CHECKED_ROWS):
+        for name in names:
+            parts[name].append(chunk.columns[name])
+    return {name: np.concatenate(values).astype(kinds[name], copy=False) for name, values in parts.items()}
+
+
 def _write_parquet(path: Path, kinds: dict[str, np.dtype], rows: Iterator[Columns], tree: str) -> None:
     schema = pa.schema([(name, pa.from_numpy_dtype(kind)) for name, kind in kinds.items()])
     with pq.ParquetWriter(path, schema, compression="zstd", compression_level=1, write_page_checksum=True) as writer:

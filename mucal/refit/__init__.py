@@ -21,6 +21,7 @@ from mucal.refit.pairs import BeamLine, fit_pairs
 from mucal.refit.parameters import ParameterMap, ProfiledBlocks
 from mucal.refit.residuals import HitResiduals, hit_residuals
 from mucal.refit.robust import RobustConfig, RobustFits, fit_robustly
+from mucal.refit.robust_pairs import RobustPairs, fit_pairs_robustly, judged_hits
 from mucal.refit.selection import PairSelection
 from mucal.refit.status import FitStatus
 from mucal.refit.tracks import RefitConfig, TrackFits, fit_tracks
@@ -28,7 +29,7 @@ from mucal.refit.variances import scaled_hits, scaled_scattering, variance_block
 
 __all__ = [
     "BeamLine", "FitStatus", "HitResiduals", "LocalUpdate", "MassReference", "PairFits", "PairPass", "PairSelection",
-    "PairStatus", "ParameterMap", "ProfiledBlocks", "RefitConfig", "RobustConfig", "RobustFits", "TrackFits",
-    "derive_mass_reference", "fit_pairs", "fit_robustly", "fit_tracks", "hit_residuals", "scaled_hits",
-    "scaled_scattering", "update_locally", "variance_blocks",
+    "PairStatus", "ParameterMap", "ProfiledBlocks", "RefitConfig", "RobustConfig", "RobustFits", "RobustPairs",
+    "TrackFits", "derive_mass_reference", "fit_pairs", "fit_pairs_robustly", "fit_robustly", "fit_tracks",
+    "hit_residuals", "judged_hits", "scaled_hits", "scaled_scattering", "update_locally", "variance_blocks",
 ]  # fmt: skip

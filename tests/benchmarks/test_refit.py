@@ -1,5 +1,8 @@
 """Speed of the refit of tracks through the whole tracker, beside the propagation alone and the machine's dgemm."""
 
+import ast
+import inspect
+import textwrap
 import time
 from statistics import median
 
@@ -8,6 +11,8 @@ import pytest
 
 from mucal.detector import cms_like
 from mucal.propagation import free_states, propagate, surfaces_of
+from mucal.propagation.kernels import crossings, stepping
+from mucal.propagation.kernels.layout import LANES
 from mucal.refit import RefitConfig, fit_tracks
 from mucal.refit.tracks import routes_of_hits
 from mucal.simulation import HitSimulation, MuonGeneration, generate_muons, simulate_hits
@@ -25,6 +30,39 @@ def seconds(work, repeats=5):
     return median(times), result
 
 
+def operations(kernel):
+    """Additions, multiplications and divisions that the loops of a kernel over its lanes hold."""
+    tree = ast.parse(textwrap.dedent(inspect.getsource(kernel.py_func)))
+    loops = [node for node in ast.walk(tree) if isinstance(node, ast.For) and ast.unparse(node.iter) == "range(LANES)"]
+    counted = (ast.Add, ast.Sub, ast.Mult, ast.Div)
+    index = {id(n) for loop in loops for s in ast.walk(loop) if isinstance(s, ast.Subscript) for n in ast.walk(s.slice)}
+    found = [
+        n for loop in loops for n in ast.walk(loop)
+        if isinstance(n, ast.BinOp) and isinstance(n.op, counted) and id(n) not in index
+    ]  # fmt: skip
+    return LANES * len(found)
+
+
+def operations_of_a_fit(legs, rows, iterations):
+    """At least so many per track: the columns of every step and leg, and the dense algebra of every linearisation."""
+    reached = np.arange(legs.path.shape[1]) < legs.n_reached[:, None]
+    steps = np.where(reached, np.ceil(np.abs(np.nan_to_num(legs.path)) / RefitConfig().longest_step), 0).sum(axis=1)
+    n_legs = legs.n_reached
+    columns = steps * operations(stepping.step_columns) + n_legs * (
+        operations(stepping.shift_columns) + operations(crossings.open_local) + operations(crossings.project)
+    )
+    noise, carried = 4 * 2 * 125 * n_legs, 2 * 25 * rows * n_legs / 2  # F C F^T; the rows walk half of the legs
+    sigma, factor, triangle = 5 * rows**2, rows**3 / 3, (5 + 1) * rows**2 + 4 * rows * 25
+    return float(np.mean(iterations * (columns + noise + carried + sigma + factor + triangle)))
+
+
+def gemm_rate(n=700):
+    """Operations per second of this machine's matrix product, one thread if OMP_NUM_THREADS=1."""
+    a = np.random.default_rng(0).random((n, n))
+    spent, _ = seconds(lambda: a @ a, 9)
+    return 2 * n**3 / spent
+
+
 def test_tracks_per_second(capsys):
     detector = cms_like()
     muons = generate_muons(MuonGeneration(process="jpsi", seed=5), 16_000)
@@ -40,6 +78,9 @@ def test_tracks_per_second(capsys):
     states, (other, _) = seconds(
         lambda: fit_tracks(detector, detector.field, hits, routes, RefitConfig(solver="states"), surfaces=surfaces)
     )
+    legs = propagate(detector.field, surfaces, start, routes)
+    work = operations_of_a_fit(legs, fits.ndof + 5, fits.n_iterations)
+    share, each = work * n / fit / gemm_rate(), 1e6 * fit / fits.n_iterations.sum() / np.mean(hits.n_hits)
     ok = fits.ok & other.ok
     assert ok.mean() > 0.999
     np.testing.assert_allclose(fits.chi2[ok], other.chi2[ok], rtol=1e-9)
@@ -52,3 +93,5 @@ def test_tracks_per_second(capsys):
         print(f"  propagation, one pass    {2000 / once:9.0f}")
         print(f"  fit, marginal form       {n / fit:9.0f}   {fit / n / (once / 2000):.2f} passes of propagation")
         print(f"  fit, state form          {n / states:9.0f}")
+        print(f"  {work / 1e3:.0f} 10^3 operations a track: {100 * share:.1f} % of the rate of dgemm")
+        print(f"  {each:.2f} us a measured surface and iteration")

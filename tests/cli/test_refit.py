@@ -11,8 +11,18 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from mucal.detector import barrel
 from mucal.io import DimuonInput, MuonColumns, open_dimuons, read_hits, write_hits
-from mucal.refit import FitStatus, TrackFits, fit_pairs, fit_tracks
+from mucal.refit import (
+    BeamLine,
+    FitStatus,
+    MassReference,
+    PairFits,
+    PairSelection,
+    TrackFits,
+    fit_pairs,
+    fit_tracks,
+)
 from mucal.simulation import HitSimulation, MuonGeneration, generate_muons, simulate_hits
+from mucal.workflow import refit_job
 
 CONFIG = """[refit]
 detector = "barrel"
@@ -100,17 +110,93 @@ def test_all_fits_as_one_result(mucal, work, recorded):
 
 
 def test_outliers_are_counted(mucal, work, recorded):
+    number, count = np.unique(recorded.pair, return_counts=True)
+    row = int(np.flatnonzero(recorded.pair == number[count == 2][0])[1])
     u = recorded.u.copy()
-    u[recorded.offsets[3] + 4] += 0.5
+    u[recorded.offsets[row] + 4] += 0.5
     write_hits(work / "wrong.parquet", replace(recorded, u=u))
     robust = ["--set", "refit.robust.outlier_pull=6.0", "--config", work / "c.toml"]
     ended = mucal("refit", work / "wrong.parquet", *robust, "-o", work / "fits.parquet", "--json")
     assert ended.code == 0, ended.err
     assert json.loads(ended.out)["ledgers"]["hits"]["rejected"] == {"outlier": 1}
-    assert pq.read_table(work / "fits.parquet")["n_outliers"].to_pylist()[3] == 1
-    ended = mucal("refit", work / "wrong.parquet", *robust, "--pairs", "-o", work / "pairs.parquet")
+    assert pq.read_table(work / "fits.parquet")["n_outliers"].to_pylist()[row] == 1
+    ended = mucal("refit", work / "wrong.parquet", *robust, "--pairs", "-o", work / "pairs.parquet", "--json")
+    assert ended.code == 0, ended.err
+    ledgers = json.loads(ended.out)["ledgers"]
+    assert ledgers["hits"]["rejected"] == {"outlier": 1}
+    assert sum(pq.read_table(work / "pairs.parquet")["n_outliers"].to_pylist()) == 1
+
+
+def test_pairs_with_mass_and_beam_line(mucal, work):
+    (work / "mass.toml").write_text(
+        CONFIG
+        + """mass = 3.09
+width = 0.03
+[refit.selection]
+window = [2.5, 3.6]
+[refit.beam]
+centre = [0.0, 0.0, 0.0]
+sigma = [0.3, 0.2, 9.0]
+slope = [1e-4, 0.0]
+"""
+    )
+    hits, config = read_hits(work / "hits.parquet"), work / "mass.toml"
+    ended = mucal("refit", work / "hits.parquet", "--pairs", "--config", config, "-o", work / "pairs.parquet", "--json")
+    assert ended.code == 0, ended.err
+    fits, _ = fit_pairs(
+        barrel(), barrel().field, hits, mass=MassReference.constant(3.09, 0.03),
+        selection=PairSelection(window=(2.5, 3.6)),
+        beam=BeamLine.of((0.0, 0.0, 0.0), (0.3, 0.2, 9.0), (1e-4, 0.0)),
+    )  # fmt: skip
+    table, ok = pq.read_table(work / "pairs.parquet"), fits.vertex.ok
+    assert json.loads(ended.out)["ledgers"]["constrained"]["used"] == int(fits.constrained.ok.sum()) > 0
+    assert_array_equal(table["mass"].to_numpy(), fits.vertex.mass[ok])
+    assert_array_equal(table["constrained_mass"].to_numpy(), fits.constrained.mass[ok])
+    assert_array_equal(table["constrained_cov_qop1_qop2"].to_numpy(), fits.constrained.cov[ok, 0, 3])
+    assert_array_equal(table["constrained_status"].to_numpy(), fits.constrained.status[ok])
+    assert_array_equal(table["ndof"].to_numpy(), fits.vertex.ndof[ok])
+    ended = mucal("refit", work / "hits.parquet", "--config", config, "-o", work / "tracks.parquet")
     assert ended.code == 2
-    assert "single tracks" in ended.err
+    assert "belong to pairs" in ended.err
+
+
+def test_pairs_as_one_result_from_hits_in_hdf5(mucal, work, recorded):
+    recorded.save(work / "hits.h5")
+    ended = mucal("refit", work / "hits.h5", "--pairs", "--config", work / "c.toml", "-o", work / "pairs.h5")
+    assert ended.code == 0, ended.err
+    fits = PairFits.load(work / "pairs.h5")
+    plain, _ = fit_pairs(barrel(), barrel().field, recorded.select(recorded.pair >= 0))
+    assert_array_equal(fits.vertex.state, plain.vertex.state)
+    assert_array_equal(fits.tracks, plain.tracks)
+    assert_array_equal(fits.constrained.status, plain.constrained.status)
+
+
+def test_a_stopped_run_goes_on_and_gives_the_same(mucal, work, monkeypatch):
+    command = ("refit", work / "hits.parquet", "--config", work / "c.toml", "--set", "refit.chunk=5")
+    assert mucal(*command, "-o", work / "whole.parquet").code == 0
+    assert not (work / "whole.parquet.parts").exists()
+    columns, fitted = refit_job.Job.columns, []
+
+    def stopped(job, hits):
+        if len(fitted) == 2:
+            raise KeyboardInterrupt
+        fitted.append(len(hits))
+        return columns(job, hits)
+
+    monkeypatch.setattr(refit_job.Job, "columns", stopped)
+    ended = mucal(*command, "-o", work / "out.parquet")
+    assert ended.code == 5
+    assert "--resume" in ended.err
+    assert not (work / "out.parquet").exists()
+    monkeypatch.setattr(refit_job.Job, "columns", columns)
+    other = mucal(*command, "--set", "refit.fit.tolerance=1e-6", "--resume", "-o", work / "out.parquet")
+    assert other.code == 2
+    assert "another configuration" in other.err
+    ended = mucal(*command, "--resume", "-o", work / "out.parquet")
+    assert ended.code == 0, ended.err
+    assert "2 chunks were finished already" in ended.out
+    assert (work / "out.parquet").read_bytes() == (work / "whole.parquet").read_bytes()
+    assert not (work / "out.parquet.parts").exists()
 
 
 def test_errors_say_what_to_do(mucal, work):

@@ -180,3 +180,33 @@ def test_bias_of_momentum_with_mirrored_noise(world, mirror):
                   f"{b.std() / np.sqrt(b.size):.1e}")  # fmt: skip
     assert ok.mean() > 0.999
     assert abs(bias.mean()) < 5e-6 + 3 * error
+
+
+def moments_of_bias(world, n, seed):
+    """Counts, sums and sums of squares of (q/p) / generated - 1 in 4 x 3 x 2 bins of |eta|, pT and charge."""
+    hits = recorded(world, n, seed)
+    routes = routes_of_hits(world[0], world[1], hits, ground=world[3])
+    fits, _ = fit_tracks(world[0], world[1], hits, routes, RefitConfig(n_threads=2), surfaces=world[2])
+    truth = hits.truth.state[:, QOP]
+    bias = (fits.state[:, QOP] / truth - 1)[fits.ok]
+    place = np.ravel_multi_index((*bins_of(hits), (truth > 0).astype(np.int64)), (4, 3, 2))[fits.ok]
+    return np.stack([np.bincount(place, bias**k, minlength=24) for k in range(3)])
+
+
+def test_bias_of_momentum_in_every_bin_of_a_million_tracks(world):
+    moments = sum(moments_of_bias(world, 20_000, 1000 + i) for i in range(50))
+    n, mean = moments[0], moments[1] / moments[0]
+    variance = moments[2] / n - mean**2
+    error = np.sqrt(variance / n)
+    for i in range(24):
+        e, p, q = np.unravel_index(i, (4, 3, 2))
+        print(f"|eta| {ETA[e]:.1f}-{ETA[e + 1]:.1f} pT {P_T[p]:2.0f}-{P_T[p + 1]:2.0f} mu{'-+'[q]} n {n[i]:7.0f} "
+              f"{mean[i]:+.2e} +- {error[i]:.1e}")  # fmt: skip
+    chi2 = np.sum((mean / error) ** 2)
+    print(f"chi2 over 24 bins {chi2:.1f}, p = {chi2_law.sf(chi2, 24):.3f}")
+    assert chi2_law.sf(chi2, 24) > 1e-3
+    for name, part in (("all", slice(None)), ("mu-", slice(0, None, 2)), ("mu+", slice(1, None, 2))):
+        weight = 1 / error[part] ** 2
+        overall = np.sum(weight * mean[part]) / weight.sum()
+        print(f"{name} {overall:+.2e} +- {1 / np.sqrt(weight.sum()):.1e}")
+        assert abs(overall) < 3e-5
