@@ -33,21 +33,23 @@ def stages() -> Any:
 )
 @options.seed
 @options.jobs
+@click.option("--resume", is_flag=True, help="Take up the chunks of hits that an interrupted run left in OUT.chunks.")
 @options.as_json
 @options.output("Parquet file, one row a pair; of hits Parquet, ROOT or HDF5, one row a track.")
 def command(
     config: str | None, settings: tuple[str, ...], hits: bool, sample: str, events: int | None, seed: int | None,
-    jobs: int | None, as_json: bool, out: str, overwrite: bool,
+    jobs: int | None, resume: bool, as_json: bool, out: str, overwrite: bool,
 ) -> None:  # fmt: skip
     """Generate samples whose truth is known: dimuons, or the hits that muons leave in a distorted detector.
 
     Dimuons are those of [generate] (default: the built-in closure of dimuons).  Hits are made where the configuration
     has [muons], [hits] or [distortion], or with --hits; the true detector and a JSON file of what was done are written
     beside.
-    Units are GeV, cm, rad, tesla.  The same seed gives the same bytes, whatever --jobs.
+    Units are GeV, cm, rad, tesla.  The same seed gives the same bytes, whatever --jobs.  Dimuons take seconds and are
+    always made from the beginning.
     """
     if hits or (config is not None and stages().asks_for_hits(config)):
-        _hits(config, settings, events, seed, jobs or os.cpu_count() or 1, as_json, out, overwrite)
+        _hits(config, settings, events, seed, jobs or os.cpu_count() or 1, resume, as_json, out, overwrite)
         return
     given = [f"generate.{'data' if sample == 'data' else 'simulation'}={events}"] if events is not None else []
     analysis = mucal.workflow.load_analysis(config, settings=(*settings, *given), seed=seed, preset="dimuons")
@@ -57,13 +59,13 @@ def command(
 
 
 def _hits(
-    config: str | None, settings: tuple[str, ...], events: int | None, seed: int | None, jobs: int, as_json: bool,
-    out: str, overwrite: bool,
+    config: str | None, settings: tuple[str, ...], events: int | None, seed: int | None, jobs: int, resume: bool,
+    as_json: bool, out: str, overwrite: bool,
 ) -> None:  # fmt: skip
     given = (f"muons.events={events}",) if events is not None else ()
     run = stages().load_hit_run(config, settings=(*settings, *given), seed=seed)
     with listening(as_json=as_json) as tell:
-        ledgers = stages().simulate_hit_files(run, out, jobs=jobs, overwrite=overwrite, tell=tell)
+        ledgers = stages().simulate_hit_files(run, out, jobs=jobs, resume=resume, overwrite=overwrite, tell=tell)
     plain = {"output": out, "ledgers": {name: ledger.to_dict() for name, ledger in ledgers.items()}}
     lines = [f"{name}: {ledger.line()}" for name, ledger in ledgers.items()]
     finish(plain, [*lines, f"written: {out}"], as_json=as_json)

@@ -6,7 +6,7 @@ from typing import Final
 
 import numpy as np
 
-from mucal.errors import InputError, nearest
+from mucal.errors import InputError, MucalError, nearest
 from mucal.io.event_table import EventTable, place
 from mucal.io.file_head import HEAD_ROWS, PLAUSIBLE_PT
 from mucal.io.file_magic import check_length, identify
@@ -20,15 +20,28 @@ PLAUSIBLE_SIGMA: Final = (1e-5, 1.0)
 """cm: the median error of a file's precise coordinates lies between."""
 
 
+def holds_hits(table: EventTable, config: HitsInput | None = None) -> bool:
+    """Whether a table has the columns of recorded tracks."""
+    config = config or HitsInput()
+    return not [key for key in lacking(table, config, RECORDED) if key not in MAY_LACK]
+
+
+def names_hits(path: Path) -> bool:
+    """Whether a file can be opened and has the columns of recorded tracks under our names."""
+    try:
+        return holds_hits(_table(path, HitsInput()))
+    except MucalError:
+        return False
+
+
 def open_tracks(path: Path, config: HitsInput) -> EventTable:
     """The checked table of a file.
 
     Raises InputError if it is missing, foreign, truncated or damaged, lacks a column, or has other units.
     """
     table = _table(path, config)
-    missing = [key for key in lacking(table, config, RECORDED) if key not in MAY_LACK]
-    if missing:
-        raise _missing(table, config, missing)
+    if not holds_hits(table, config):
+        raise _missing(table, config, [key for key in lacking(table, config, RECORDED) if key not in MAY_LACK])
     for key in (*RECORDED, *(() if lacking(table, config, TRUTH) else TRUTH)):
         _check_kind(table, config, key)
     if table.entries:

@@ -30,23 +30,30 @@ def material_figure(survey: Survey, *, note: str = "") -> Figure:
 
 
 def hits_figure(surveys: Sequence[Survey], *, note: str = "") -> Figure:
-    """Modules and layers crossed by a track against eta; one detector stacked by subdetector, the others as lines.
+    """What a track crosses against eta; one detector stacked by subdetector, the others as lines.
 
-    Above: modules, every sensor counted.  Below: layers, in which overlaps and stereo sisters count once.
+    From above: modules, every sensor counted; layers, in which overlaps and stereo sisters count once; and the lever
+    arm, the distance across the beam from the first module to the last.
     """
     with style():
-        figure, axes = panels(2, 1, width=6.4, height=6.0, sharex=True)
-        for axis, quantity in zip(axes, ("modules", "layers"), strict=True):
+        figure, axes = panels(3, 1, width=6.4, height=8.0, sharex=True)
+        for axis, quantity in zip(axes, ("modules", "layers"), strict=False):
             _stack(axis, surveys[0], getattr(surveys[0], quantity))
             for other, line in zip(surveys[1:], ("-", "--", ":"), strict=False):
                 values = getattr(other, quantity).sum(axis=1)
                 axis.stairs(values, other.eta_edges, baseline=None, color="black", linestyle=line, label=other.detector)
             axis.set_ylabel(f"{quantity} crossed")
         _dress(axes[0], surveys[0], note or surveys[0].detector)
+        first = surveys[0]
+        axes[2].stairs(first.lever_arm, first.eta_edges, fill=True, color="#c8ccd0")
+        for other, line in zip(surveys[1:], ("-", "--", ":"), strict=False):
+            axes[2].stairs(other.lever_arm, other.eta_edges, baseline=None, color="black", linestyle=line)
+        axes[2].set_ylabel("lever arm  [cm]")
         axes[0].set_xlabel("")
-        axes[1].set_xlabel(r"$\eta$")
-        axes[1].margins(y=0.12)
-        axes[1].set_ylim(bottom=0.0)
+        axes[2].set_xlabel(r"$\eta$")
+        for axis in axes[1:]:
+            axis.margins(y=0.12)
+            axis.set_ylim(bottom=0.0)
     return figure
 
 

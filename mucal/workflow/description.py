@@ -8,6 +8,7 @@ import numpy as np
 
 import mucal
 from mucal.calibration import Calibration
+from mucal.detector import Detector
 from mucal.errors import InputError
 from mucal.io import read_json
 from mucal.ledger import Ledger
@@ -15,8 +16,10 @@ from mucal.massfit import MassFits, SpectrumFit
 from mucal.scale import Closure, ResolutionTable, ScaleTable, coherent_shift
 from mucal.scale.recovery import Recovery
 from mucal.store import Result, is_result, read_header
+from mucal.track.hits import Hits
 from mucal.workflow.application import bundle_of
 from mucal.workflow.chain import quality_line
+from mucal.workflow.hits_description import of_detector, of_hits
 from mucal.workflow.outcome import beyond
 from mucal.workflow.outside_files import Lines, describe_file
 from mucal.workflow.stages import RESULT
@@ -142,4 +145,6 @@ _DESCRIBED: Final[Mapping[str, tuple[type[Result], Callable[[Any], Lines]]]] = {
     "Calibration": (Calibration, _calibration),
     "Recovery": (Recovery, _recovery),
     "SpectrumFit": (SpectrumFit, _spectrum),
+    "Detector": (Detector, of_detector),
+    "Hits": (Hits, of_hits),
 }

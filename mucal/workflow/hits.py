@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any, Final
 
 import mucal
-from mucal.detector import Detector, barrel, cms_like
+from mucal.detector import BUILT_IN, Detector
 from mucal.errors import ConfigError, nearest
-from mucal.io import read_detector, write_hits, write_json
+from mucal.io import open_detector, write_hits, write_json
 from mucal.ledger import Ledger
 from mucal.propagation import terrain
 from mucal.simulation import (
@@ -30,6 +30,7 @@ from mucal.simulation import (
 from mucal.store import Provenance, sha256
 from mucal.track.hits import Hits
 from mucal.workflow.config import SECTIONS as OF_ANALYSIS
+from mucal.workflow.hit_chunks import NO_CHUNKS, Chunks, key_of, open_chunks
 from mucal.workflow.progress import Event, Tell, silent
 from mucal.workflow.toml_text import TomlText, overlay, parse_toml, read_toml
 from mucal.workflow.validate import build
@@ -38,7 +39,6 @@ SECTIONS: Final = ("muons", "hits", "distortion")
 OTHERS: Final = (*OF_ANALYSIS, "refit", "globalcor")
 """Sections that a file may hold for other commands."""
 
-BUILT_IN: Final[Mapping[str, Callable[[], Detector]]] = {"cms-like": cms_like, "barrel": barrel}
 CHUNK: Final = 2**14
 """Events generated at a time; also what one row group holds."""
 
@@ -139,40 +139,48 @@ def _named(name: str, folder: Path) -> str:
 
 def assumed_detector(run: HitRun) -> Detector:
     """The detector of a configuration, as it is assumed to be.  Raises InputError if there is none of that name."""
-    return BUILT_IN[run.detector]() if run.detector in BUILT_IN else read_detector(run.detector)
+    return open_detector(run.detector)
 
 
 def simulate_hit_files(
-    run: HitRun, out: str | Path, *, jobs: int = 1, overwrite: bool = False, tell: Tell = silent
+    run: HitRun, out: str | Path, *, jobs: int = 1, resume: bool = False, overwrite: bool = False, tell: Tell = silent
 ) -> dict[str, Ledger]:
     """Write the hits of a configuration, the true detector and what they were made from.
 
-    out  : .parquet, .root or .h5; beside it come NAME_detector.h5, the true detector, and NAME.json
-    jobs : threads; the bytes do not depend on it
+    out    : .parquet, .root or .h5; beside it come NAME_detector.h5, the true detector, and NAME.json
+    jobs   : threads; the bytes do not depend on it
+    resume : take up the chunks that an interrupted run of the same configuration left in OUT.chunks
 
     Memory is bounded by `jobs` chunks, except for .h5.  Returns the ledgers of events and muons.  Raises ConfigError
-    for names that are not known, FileExistsError unless `overwrite`.
+    for names that are not known and chunks of another configuration, FileExistsError unless `overwrite`.
     """
     out = Path(out)
     beside, about = out.with_name(f"{out.stem}_detector.h5"), out.with_suffix(".json")
-    for path in (out, beside, about):
+    folder = out.with_name(f"{out.name}.chunks")
+    goes_on = resume and folder.is_dir()
+    for path in (out, *(() if goes_on else (beside,)), about):
         if path.exists() and not overwrite:
             raise FileExistsError(f"{path} exists; choose another name, or --overwrite")
     true = distorted(assumed_detector(run), run.distortion)
     provenance = Provenance(configuration=run.plain, seed=run.hits.seed)
-    true.with_provenance(provenance).save(beside, overwrite=overwrite)
+    true.with_provenance(provenance).save(beside, overwrite=overwrite or goes_on)
+    key = key_of({"mucal": mucal.__version__, "configuration": run.plain, "chunk": CHUNK, "detector": sha256(beside)})
+    kept = open_chunks(folder, key, resume=resume) if run.events > CHUNK or goes_on else NO_CHUNKS
     ledgers = {"generate": Ledger(unit="events"), "simulate": Ledger(unit="muons")}
-    write_hits(out, _stream(run, true, jobs, ledgers, tell), overwrite=overwrite)
+    write_hits(out, _stream(run, true, jobs, kept, ledgers, tell), overwrite=overwrite)
     files = {path.name: sha256(path) for path in (out, beside)}
     made = {"mucal": mucal.__version__, "configuration": run.plain, "files": files,
             "ledgers": {name: ledger.to_dict() for name, ledger in ledgers.items()}}  # fmt: skip
     write_json(about, made, overwrite=overwrite)
+    kept.remove()
     return ledgers
 
 
-def _stream(run: HitRun, true: Detector, jobs: int, ledgers: dict[str, Ledger], tell: Tell) -> Iterator[Hits]:
+def _stream(
+    run: HitRun, true: Detector, jobs: int, kept: Chunks, ledgers: dict[str, Ledger], tell: Tell
+) -> Iterator[Hits]:
     """Hits in the order of generation; the ledgers grow as they come."""
-    work = partial(simulate_hits, detector=true, config=run.hits, ground=terrain(true))
+    work = partial(_simulated, kept, partial(simulate_hits, detector=true, config=run.hits, ground=terrain(true)))
     events = 0
     for muons, found in _in_order(work, _muons(run), jobs):
         events += len(muons) if run.muons.process in ("gun", "w_plus", "w_minus") else len(muons) // 2
@@ -182,6 +190,17 @@ def _stream(run: HitRun, true: Detector, jobs: int, ledgers: dict[str, Ledger], 
         ledgers["simulate"] = ledgers["simulate"] + found.ledger
         tell(Event(stage="simulate", done=events, total=run.events, unit="events"))
         yield found.hits
+
+
+def _simulated(
+    kept: Chunks, work: Callable[[GeneratedMuons], SimulatedHits], number: int, muons: GeneratedMuons
+) -> SimulatedHits:
+    """A chunk as it was kept, or made and kept."""
+    found = kept.take(number)
+    if found is None:
+        found = work(muons)
+        kept.keep(number, found)
+    return found
 
 
 def _generated(accepted: int, generated: int) -> Ledger:
@@ -200,13 +219,13 @@ def _muons(run: HitRun) -> Iterator[GeneratedMuons]:
 
 
 def _in_order(
-    work: Callable[[GeneratedMuons], SimulatedHits], chunks: Iterable[GeneratedMuons], jobs: int
+    work: Callable[[int, GeneratedMuons], SimulatedHits], chunks: Iterable[GeneratedMuons], jobs: int
 ) -> Iterator[tuple[GeneratedMuons, SimulatedHits]]:
-    """Every chunk with its result, in order, `jobs` at work and as many waiting."""
+    """Every chunk with its result, in order, `jobs` at work and as many waiting; the work gets its number too."""
     waiting: deque[tuple[GeneratedMuons, Future[SimulatedHits]]] = deque()
     with ThreadPoolExecutor(jobs) as pool:
-        for muons in chunks:
-            waiting.append((muons, pool.submit(work, muons)))
+        for number, muons in enumerate(chunks):
+            waiting.append((muons, pool.submit(work, number, muons)))
             if len(waiting) > jobs:
                 done, future = waiting.popleft()
                 yield done, future.result()

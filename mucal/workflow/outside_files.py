@@ -10,6 +10,8 @@ from mucal.io import DimuonInput, MuonColumns, read_json
 from mucal.io.event_files import open_table
 from mucal.io.file_contents import FileObject, hdf5_groups, root_objects
 from mucal.io.file_magic import check_length, identify
+from mucal.io.hits_files import holds_hits
+from mucal.workflow.hits_description import head_of
 
 Lines = list[str]
 
@@ -74,8 +76,12 @@ def _describe_events(path: Path) -> tuple[dict[str, Any], Lines]:
         return _describe_root(path, root_objects(path))
     lines = [f"{path}: {table.format}, {table.tree or 'one table'}, {table.entries} rows"]
     lines += [f"  {name:<28} {column.type}" for name, column in table.columns.items()]
-    plain = {"path": str(path), "type": table.format, "tree": table.tree, "entries": table.entries}
-    return {**plain, "columns": {name: column.type for name, column in table.columns.items()}}, lines
+    plain: dict[str, Any] = {"path": str(path), "type": table.format, "tree": table.tree, "entries": table.entries}
+    plain["columns"] = {name: column.type for name, column in table.columns.items()}
+    if holds_hits(table):
+        plain["hits"], about = head_of(path, table.tree)
+        lines += about
+    return plain, lines
 
 
 def _describe_root(path: Path, objects: list[FileObject]) -> tuple[dict[str, Any], Lines]:

@@ -1,10 +1,12 @@
-"""Peak memory of writing and reading tracks with hits: flat when the file is five times larger."""
+"""Peak memory of simulating, writing and reading tracks with hits: flat when the file is several times larger."""
 
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from mucal.workflow.hits import CHUNK as CHUNK_OF_EVENTS
 
 pytestmark = [
     pytest.mark.benchmark,
@@ -37,7 +39,11 @@ def chunks(n, rows):
 
 what, path, n, rows = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
 start = time.process_time()
-if what == "write":
+if what == "simulate":
+    from mucal.workflow.hits import load_hit_run, simulate_hit_files
+    given = ('muons.process="gun"', 'hits.detector="barrel"', f"muons.events={n}")
+    assert simulate_hit_files(load_hit_run(settings=given), path, jobs=2)["generate"].used == n
+elif what == "write":
     write_hits(path, chunks(n, rows))
 else:
     source = open_hits(path, HitsInput(chunk_rows=rows))
@@ -64,3 +70,10 @@ def test_memory_does_not_grow_with_the_file(tmp_path, suffix):
             f"hits; {TIMES * SMALL / seconds:.3g} tracks/s/core"
         )
         assert large < small + ALLOWED
+
+
+def test_memory_of_the_simulation_does_not_grow_with_the_sample(tmp_path):
+    sizes = (4 * CHUNK_OF_EVENTS, 16 * CHUNK_OF_EVENTS)
+    (small, _), (large, seconds) = (measure("simulate", tmp_path / f"s{n}.parquet", n) for n in sizes)
+    print(f"\nsimulated by two threads: {small:.0f} and {large:.0f} MB peak for {sizes} muons; {seconds:.0f} s")
+    assert large < small + ALLOWED

@@ -53,3 +53,22 @@ def test_a_written_file_is_not_replaced(mucal, config, tmp_path):
     ended = mucal("simulate", "--config", config, "-o", tmp_path / "h.parquet")
     assert ended.code == 2
     assert (tmp_path / "h.parquet").read_bytes() == b"mine"
+
+
+def test_check_and_show_know_files_of_hits(mucal, config, tmp_path):
+    path = tmp_path / "h.parquet"
+    assert mucal("simulate", "--config", config, "-o", path).code == 0
+    shown = mucal("show", path)
+    assert shown.code == 0
+    assert "40 tracks: 0 in pairs, 40 single" in shown.out
+    checked = mucal("check", path, "--set", 'refit.detector="barrel"', "--json")
+    assert checked.code == 0
+    assert json.loads(checked.out)["ledger"]["used"] == 40
+    wrong = mucal("check", path)
+    assert wrong.code == 3
+    assert "40 of 40 tracks are bad" in wrong.err
+
+
+def test_resume_without_an_interrupted_run_begins_anew(mucal, config, tmp_path):
+    assert mucal("simulate", "--config", config, "--resume", "-o", tmp_path / "h.parquet").code == 0
+    assert len(read_hits(tmp_path / "h.parquet")) == 40

@@ -28,9 +28,10 @@ def test_material_is_stacked_to_its_total(surveyed):
 
 def test_hits_show_modules_above_layers_and_the_other_detector_as_a_line(surveyed):
     figure = hits_figure([surveyed, surveyed])
-    modules, layers = figure.axes
+    modules, layers, arm = figure.axes
     assert_allclose(modules.patches[-1].get_data().values, surveyed.modules.sum(axis=1))
     assert_allclose(layers.patches[1].get_data().values, surveyed.layers.sum(axis=1))
+    assert_allclose(arm.patches[0].get_data().values, surveyed.lever_arm)
     assert not modules.patches[-1].get_fill()
 
 

@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,9 +11,11 @@ import pytest
 from mucal.detector import Detector, barrel, displaced
 from mucal.errors import ConfigError
 from mucal.io import open_hits, read_hits, write_detector
-from mucal.simulation import HitSimulation, MuonGun, distorted, misalignment
+from mucal.simulation import GeneratedMuons, HitSimulation, MuonGun, SimulatedHits, distorted, misalignment
 from mucal.store import sha256
 from mucal.workflow import hits as stage
+from mucal.workflow.hit_chunks import open_chunks
+from mucal.workflow.progress import Event
 
 SMALL = """[muons]
 process = "upsilon1s"
@@ -177,3 +180,48 @@ def test_other_sections_are_left_to_other_commands(tmp_path):
     assert stage.load_hit_run(tmp_path / "a.toml").hits == HitSimulation(efficiency=0.9)
     (tmp_path / "b.toml").write_text("[globalcor]\n")
     assert not stage.asks_for_hits(tmp_path / "b.toml")
+
+
+class Stop(Exception):
+    """What interrupts a run here."""
+
+
+def test_an_interrupted_run_goes_on_to_the_same_bytes(config, tmp_path, short_chunks, monkeypatch):
+    run = stage.load_hit_run(config)
+    stage.simulate_hit_files(run, tmp_path / "whole.parquet")
+    made: list[int] = []
+    simulate = stage.simulate_hits
+
+    def counted(muons: GeneratedMuons, **keys: Any) -> SimulatedHits:
+        made.append(int(muons.event[0]))
+        return simulate(muons, **keys)
+
+    def stop(event: Event) -> None:
+        if event.done > 200:
+            raise Stop
+
+    monkeypatch.setattr(stage, "simulate_hits", counted)
+    with pytest.raises(Stop):
+        stage.simulate_hit_files(run, tmp_path / "again.parquet", tell=stop)
+    assert not (tmp_path / "again.parquet").exists()
+    before = set(made)
+    made.clear()
+    ledgers = stage.simulate_hit_files(run, tmp_path / "again.parquet", resume=True)
+    assert min(len(before), len(made)) > 0
+    assert not before & set(made)
+    assert ledgers["generate"].used == 400
+    for name in (".parquet", "_detector.h5"):
+        assert (tmp_path / f"again{name}").read_bytes() == (tmp_path / f"whole{name}").read_bytes()
+    tellings = [json.loads((tmp_path / f"{name}.json").read_text())["ledgers"] for name in ("whole", "again")]
+    assert tellings[0] == tellings[1]
+    assert sorted(p.name for p in tmp_path.glob("*.chunks")) == []
+
+
+def test_chunks_of_another_configuration_are_refused_and_a_damaged_one_is_made_anew(tmp_path):
+    open_chunks(tmp_path / "a", "one", resume=False)
+    with pytest.raises(ConfigError, match="another configuration"):
+        open_chunks(tmp_path / "a", "two", resume=True)
+    kept = open_chunks(tmp_path / "a", "one", resume=True)
+    (tmp_path / "a" / "000003.h5").write_bytes(b"\x89HDF\r\n\x1a\n half a file")
+    assert kept.take(3) is None
+    assert kept.take(4) is None
