@@ -1,5 +1,6 @@
 """`mucal templates`."""
 
+from functools import partial
 from importlib import import_module
 
 import click
@@ -34,6 +35,14 @@ from mucal.cli.console import finish
     "--pdf", metavar="SET", help="Folder or .info of an LHAPDF set that takes the place of the built-in partons."
 )
 @click.option("--taus", is_flag=True, default=None, help="Add W to tau nu, the tau to a muon, to the channel w.")
+@click.option(
+    "--process",
+    "processes",
+    multiple=True,
+    metavar="NAME=FILE",
+    help="Own events of a process (repeatable) instead of generated ones; [table] says what the columns are.",
+)
+@click.option("--tree", metavar="NAME", help="Of ROOT files that hold several.")
 @click.option("--helicity", is_flag=True, default=None, help="Keep the sums that a fit of helicities needs.")
 @click.option("--model", metavar="MODEL.h5", help="Write the model that `mucal fit` takes, too.")
 @click.option("--flat", type=click.FloatRange(0.0, 0.9), default=0.0, help="Share of a flat background in that model.")
@@ -46,12 +55,14 @@ from mucal.cli.console import finish
 def command(
     channel: str | None, events: int | None, calibration: str | None, efficiencies: tuple[str, ...],
     nonprompt: str | None, recoil: str | None, weights: str | None, pdf: str | None, taus: bool | None,
-    helicity: bool | None, model: str | None, flat: float, config: str | None, settings: tuple[str, ...],
-    seed: int | None, jobs: int | None, scheduler: str | None, as_json: bool, out: str, overwrite: bool,
+    processes: tuple[str, ...], tree: str | None, helicity: bool | None, model: str | None, flat: float,
+    config: str | None, settings: tuple[str, ...], seed: int | None, jobs: int | None, scheduler: str | None,
+    as_json: bool, out: str, overwrite: bool,
 ) -> None:  # fmt: skip
     """Fill histograms of W or Z events with all variations: eta, pT (GeV) and charge, or the pair's mass (GeV).
 
-    Events come from the built-in generator, as [templates] of the configuration says.  The same seed gives the same
+    Events come from the built-in generator, as [templates] of the configuration says, or from own files, one row a
+    selected muon (ROOT, Parquet, CSV), with weights of theory as columns.  The same seed gives the same
     bytes, with any number of threads or workers.  What is measured elsewhere is named by its result file; 'ansatz'
     stands for the published numbers of nuisances with sizes that nobody measured.
     """
@@ -63,9 +74,15 @@ def command(
         calibration=calibration, efficiencies=efficiencies, nonprompt=nonprompt, recoil=recoil,
         weights=stage.load_conditions(config, settings) if weights == "config" else weights,
     )  # fmt: skip
-    made = stage.fill_templates(
-        asked, files, pdf, jobs=jobs or 1, scheduler=scheduler, tell=lambda line: click.echo(line, err=True)
-    )  # fmt: skip
+    tell = partial(click.echo, err=True)
+    if processes:
+        if any((channel, events, seed is not None, pdf, helicity, taus, scheduler)):
+            raise click.UsageError("own events (--process) know no generator; [table] says what they are")
+        own = import_module("mucal.workflow.user_templates")
+        table, named = own.load_table(config, settings), own.processes_of(processes)
+        made = own.fill_user_templates(own.ProcessFiles(files=named, tree=tree), table, files, tell)
+    else:
+        made = stage.fill_templates(asked, files, pdf, jobs=jobs or 1, scheduler=scheduler, tell=tell)
     made.save(out, overwrite=overwrite)
     plain, lines = stage.describe_templates(made)
     written = [out]

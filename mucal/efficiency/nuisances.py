@@ -8,7 +8,7 @@ A nuisance at +1 multiplies the expectation of what passes the step by (SF + d S
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import numpy as np
@@ -141,6 +141,10 @@ class EfficiencyModel(Result):
         if self.veto is not None:
             found += nuisances(self.veto, veto=True)
         return tuple(found)
+
+    def only_veto(self) -> "EfficiencyModel":
+        """The veto alone, without the steps."""
+        return replace(self, steps=())
 
     def counts(self) -> Mapping[str, int]:
         """Group -> number of nuisances; the veto's together, as published."""

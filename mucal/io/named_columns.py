@@ -26,6 +26,8 @@ def stream_columns(
     optional: Sequence[str] = (),
     tree: str | None = None,
     asked: str = "columns",
+    vectors: Sequence[str] = (),
+    rows: int = CHUNK,
 ) -> Iterator[Rows]:
     """Chunks of the columns of all files.
 
@@ -33,14 +35,16 @@ def stream_columns(
     optional : whats that a file may lack
     tree     : of a ROOT file that holds several
     asked    : the configuration's key, for messages
+    vectors  : whats that may hold lists of numbers of one length, which become (N, K)
+    rows     : at a time
 
     Raises InputError for files that cannot be read, columns that are missing, and columns that are no plain numbers.
     """
     for path in files:
         table = _open(Path(path), tree)
         found = _found(table, names, optional, asked)
-        for chunk in table.chunks(list(dict.fromkeys(found.values())), CHUNK):
-            yield _values(table, chunk, found, asked), place(table, chunk.start)
+        for chunk in table.chunks(list(dict.fromkeys(found.values())), rows):
+            yield _values(table, chunk, found, asked, vectors), place(table, chunk.start)
 
 
 def _open(path: Path, tree: str | None) -> EventTable:
@@ -74,10 +78,14 @@ def _found(table: EventTable, names: Mapping[str, str], optional: Sequence[str],
     return found
 
 
-def _values(table: EventTable, chunk: Chunk, names: Mapping[str, str], asked: str) -> dict[str, np.ndarray]:
+def _values(
+    table: EventTable, chunk: Chunk, names: Mapping[str, str], asked: str, vectors: Sequence[str]
+) -> dict[str, np.ndarray]:
     found: dict[str, np.ndarray] = {}
     for name, column in names.items():
         values = chunk.columns[column]
+        if isinstance(values, Jagged) and name in vectors:
+            values = _matrix(values, column, place(table, chunk.start))
         if isinstance(values, Jagged) or values.dtype.kind not in "biuf":
             raise InputError(
                 f"column '{column}' holds no plain numbers, one a row",
@@ -86,3 +94,16 @@ def _values(table: EventTable, chunk: Chunk, names: Mapping[str, str], asked: st
             )
         found[name] = values
     return found
+
+
+def _matrix(lists: Jagged, column: str, where: dict[str, object]) -> np.ndarray:
+    """(N, K) of lists that all have K numbers."""
+    lengths = np.diff(lists.offsets)
+    if lengths.size and lengths.min() != lengths.max():
+        raise InputError(
+            f"lists of column '{column}' have {lengths.min()} to {lengths.max()} numbers; expected one length",
+            kind="input.column_kind", where=where,
+        )  # fmt: skip
+    k = int(lengths[0]) if lengths.size else 0
+    begin = int(lists.offsets[0])
+    return lists.content[begin : begin + lengths.size * k].reshape(lengths.size, k)

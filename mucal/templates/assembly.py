@@ -20,6 +20,7 @@ from mucal.templates.config import GENERATED, HELICITY_PT, HELICITY_Y, PAIRS, Te
 from mucal.templates.efficiency_effects import efficiency_kappas
 from mucal.templates.filling import Sums, accumulate
 from mucal.templates.ingredients import Ingredients
+from mucal.templates.recoil_effects import RECOIL_DEGREES, RECOIL_GROUP
 from mucal.templates.response import bin_shifts, default_resolution
 from mucal.templates.smoothing import ETA_DEGREE, PT_DEGREE, polynomials, smooth_rows
 from mucal.templates.table import Templates
@@ -28,9 +29,6 @@ from mucal.theory import nuisances, reweighting
 from mucal.theory.pdf_grid import PdfSet
 from mucal.theory.tau import BRANCHING
 
-RECOIL_GROUP: Final = "recoil"
-RECOIL_DEGREES: Final = (4, 6)
-"""Of the polynomials in eta and pT that smooth the recoil's variations: a cut on mT makes no edges in pT."""
 PARTS: Final = 4
 """Into which the chunks of a sample are divided, whatever the number of workers: so that sums do not depend on it."""
 

@@ -244,6 +244,11 @@ class EventWeights:
         return tuple(name for entry in self.entries.values() for name in entry.nuisances)
 
     @property
+    def columns(self) -> tuple[str, ...]:
+        """That the entries read, each once."""
+        return tuple(dict.fromkeys(name for entry in self.entries.values() for name in entry.columns))
+
+    @property
     def groups(self) -> tuple[str, ...]:
         """(S,) the entry of each nuisance."""
         return tuple(group for group, entry in self.entries.items() for _ in entry.nuisances)

@@ -19,6 +19,9 @@ from scipy.special import ndtri
 from mucal.arrays import FloatArray
 from mucal.templates.recoil import COMPONENTS, Place, RecoilCalibration
 
+RECOIL_GROUP: Final = "recoil"
+RECOIL_DEGREES: Final = (4, 6)
+"""Of the polynomials in eta and pT that smooth the recoil's variations: a cut on mT makes no edges in pT."""
 BAND: Final = 8.0
 """GeV, h: above the cut, over which the density is nearly a straight line."""
 
