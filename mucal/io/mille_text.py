@@ -41,7 +41,7 @@ def write_text(path: str | Path, text: MilleText, *, overwrite: bool = False) ->
     if text.initial or text.presigma:
         lines.append("Parameter  ! label  initial  presigma")
         for i in sorted({*text.initial, *text.presigma}):
-            lines.append(f"{i + 1:>10} {text.initial.get(i, 0.0)!r} {text.presigma.get(i, 0.0)!r}")
+            lines.append(f"{i + 1:>10} {float(text.initial.get(i, 0.0))!r} {float(text.presigma.get(i, 0.0))!r}")
     for c in text.constraints:
         lines += [f"Constraint {float(c.value)!r}  ! {c.name}", *_factors(c)]
     for m in text.measurements:
@@ -213,7 +213,8 @@ def read_result(path: str | Path) -> MilleResult:
         if i == 0 and not _is_number(words[0]):
             continue
         label = _whole(path, number, words[0])
-        values = _numbers(path, number, words[1:])
+        counted = len(words) > 3 and words[-1].isdigit()  # `printcounts` adds entries; other numbers have a point
+        values = _numbers(path, number, words[1:-1] if counted else words[1:])
         if not 2 <= len(values) <= 5:
             raise _wrong(path, number, f"{len(values) + 1} columns, expected 3 to 6")
         index.append(label)

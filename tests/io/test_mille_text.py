@@ -22,7 +22,7 @@ from mucal.io.mille_text import (
 def test_text_blocks_round_trip(tmp_path):
     rng = np.random.default_rng(1)
     written = MilleText(
-        initial={0: 0.1, 7: -2.5e-7}, presigma={0: 0.01, 7: -1.0},
+        initial={0: 0.1, 7: np.float64(-2.5e-7)}, presigma={0: 0.01, 7: -1.0},
         constraints=(Constraint(name="sum of u", index=np.arange(4), factor=rng.normal(size=4), value=0.3),),
         measurements=(Measurement(name="probe", index=np.array([3]), factor=np.ones(1), value=1e-3, sigma=2e-4),),
     )  # fmt: skip
@@ -88,12 +88,13 @@ def test_result_file(tmp_path):
         "         1   0.12345E-02    0.0000        0.12345E-02    0.00021\n"
         "         2   0.0000        -1.0000\n"
         "        10  -0.5           0.01         -0.5             0.1      55\n"
+        "        11   0.0000        0.0000                                 30\n"
     )
     found = read_result(tmp_path / "millepede.res")
-    assert_array_equal(found.index, [0, 1, 9])
-    assert_allclose(found.value, [0.0012345, 0.0, -0.5])
-    assert_array_equal(found.fixed, [False, True, False])
-    assert_allclose(found.error, [0.00021, np.nan, 0.1])
+    assert_array_equal(found.index, [0, 1, 9, 10])
+    assert_allclose(found.value, [0.0012345, 0.0, -0.5, 0.0])
+    assert_array_equal(found.fixed, [False, True, False, True])  # the last one's number is a count of entries
+    assert_allclose(found.error, [0.00021, np.nan, 0.1, np.nan])
 
 
 def test_a_result_of_another_shape_is_refused(tmp_path):
