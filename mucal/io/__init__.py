@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from mucal.io.rabbit_writer import write_rabbit
     from mucal.io.roccor import RoccorTable, read_roccor, write_roccor
     from mucal.io.root_tables import RootTables, read_root_tables, write_root_tables
+    from mucal.io.wremnants import write_wremnants
 
 # Imported on first use: who reads one format does not wait for the libraries of the others.
 _PLACES: Final = {
@@ -77,6 +78,7 @@ _PLACES: Final = {
     "write_rabbit": "mucal.io.rabbit_writer",
     "write_roccor": "mucal.io.roccor",
     "write_root_tables": "mucal.io.root_tables",
+    "write_wremnants": "mucal.io.wremnants",
 }
 
 __all__ = [
@@ -120,6 +122,7 @@ __all__ = [
     "write_rabbit",
     "write_roccor",
     "write_root_tables",
+    "write_wremnants",
 ]
 
 

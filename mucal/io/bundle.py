@@ -2,6 +2,7 @@
 
     calibration.h5          everything; what `mucal.load` reads
     corrections.json.gz     correctionlib, full precision, every nuisance
+    corrections_raw.json.gz the same without the factors on the standard deviations (2.1, 10, ...)
     muonscare.json.gz       correctionlib in the shape of CMS's Run-3 tools, reduced
     corrections.root        histograms
     nuisances.json          names, groups, sources, where the covariances come from
@@ -35,6 +36,7 @@ from mucal.calibration.manifest import (
     verify_bundle,
 )
 from mucal.calibration.product import Sample
+from mucal.calibration.raw import without_factors
 from mucal.errors import InputError, MucalError, VerificationError
 from mucal.io.correctionlib import corrections_document, read_corrections_json
 from mucal.io.json_file import write_json
@@ -43,10 +45,11 @@ from mucal.io.root_tables import write_root_tables
 from mucal.store import plain_values, sha256, write_bytes
 
 CORRECTIONS: Final = "corrections.json.gz"
+RAW: Final = "corrections_raw.json.gz"
 MUONSCARE: Final = "muonscare.json.gz"
 ROOT: Final = "corrections.root"
 NUISANCES: Final = "nuisances.json"
-OWN: Final = (TABLES, CORRECTIONS, MUONSCARE, ROOT, NUISANCES, MANIFEST)
+OWN: Final = (TABLES, CORRECTIONS, RAW, MUONSCARE, ROOT, NUISANCES, MANIFEST)
 PACKAGES: Final = ("numpy", "h5py", "correctionlib", "uproot")
 CHECK_MUONS: Final = 1000
 CHECK_TOLERANCE: Final = 1e-12
@@ -102,6 +105,7 @@ def _check_target(directory: Path, attachments: Mapping[str, bytes], overwrite: 
 def _write_files(calibration: Calibration, folder: Path, attachments: Mapping[str, bytes]) -> None:
     calibration.save(folder / TABLES)
     write_json(folder / CORRECTIONS, corrections_document(calibration), indent=None)
+    write_json(folder / RAW, corrections_document(without_factors(calibration)), indent=None)
     write_json(folder / MUONSCARE, muonscare_document(calibration), indent=None)
     write_root_tables(calibration, folder / ROOT, date=_date())
     write_json(folder / NUISANCES, _nuisances(calibration))
@@ -212,7 +216,8 @@ def _check_agreement(calibration: Calibration, folder: Path) -> None:
     Raises VerificationError if they differ by more than 1e-12 of a momentum.
     """
     corrections = read_corrections_json(folder / CORRECTIONS)
-    read_corrections_json(folder / MUONSCARE)
+    for name in (RAW, MUONSCARE):
+        read_corrections_json(folder / name)
     pt, eta, charge = _grid(calibration)
     samples: tuple[tuple[Sample, str], ...] = (("data", "pt_scale"), ("mc", "pt_scale_mc"))
     for sample, name in samples:

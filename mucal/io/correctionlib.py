@@ -12,7 +12,9 @@
 | rng          | run int, luminosityBlock int, event int, phi real         | N(0,1), a hash of the inputs          |
 | pixel_weight | nhits int, eta real, charge int, trig int, syst string    | weight by pixel hits, if known        |
 
-syst is "nom", "<nuisance>_up" or "<nuisance>_down" of the kind that acts.  Outside the validity range, for NaN, an
+syst is "nom", "<nuisance>_up" or "<nuisance>_down" of the kind that acts.  pt_scale and pt_scale_mc know
+"scale_total_up" and "scale_total_down" as well: all scale nuisances in quadrature muon by muon, for quick looks; not
+for a fit, where it would be taken as one fully correlated nuisance.  Outside the validity range, for NaN, an
 unknown charge or syst, correctionlib raises; nothing is clamped.  (It turns a fractional charge into an integer
 before we could see it.)  `rng` is not the random number of `Calibration.smear`, which knows the muon's number.
 """
@@ -35,6 +37,9 @@ from mucal.scale import ResolutionTable
 Node = dict[str, Any]
 
 FACTOR: Final = "1./(1.+[0]-[1]/x+[2]*x)"
+TOTAL: Final = FACTOR[:-1] + "{sign}sqrt(max(0.,[3]+[4]/(x*x)+[5]*x*x+[6]/x+[7]*x+[8])))"
+"""With the sum of the squares of all scale variations of the curvature; charge is in [2], [7] and [8]."""
+ENVELOPE: Final = "scale_total"
 VARIANCE: Final = "[0]+[2]*x*x+[1]/(1.+[3]/(x*x))"
 EXTRA: Final = "sqrt(max(0.,([0]+[2]*x*x+[1]/(1.+[3]/(x*x)))-([4]+[6]*x*x+[5]/(1.+[7]/(x*x)))))"
 DESCRIPTIONS: Final = {
@@ -141,8 +146,19 @@ def _pt_scale(calibration: Calibration, sample: str) -> Node:
             ),
         )
 
+    def total(index: int) -> Node:
+        return _category(
+            "charge",
+            (
+                (q, _eta(calibration, calibration.scale.eta_edges, _refs(_total(calibration, nominal, q), index)))
+                for q in (-1, 1)
+            ),
+        )
+
     nominal = _nominal(calibration, sample)
-    systematics = _category("syst", ((key, by_charge(p)) for key, p in _shifted(calibration, "scale", nominal)))
+    entries = [(key, by_charge(p)) for key, p in _shifted(calibration, "scale", nominal)]
+    entries += [(f"{ENVELOPE}_up", total(1)), (f"{ENVELOPE}_down", total(2))]
+    systematics = _category("syst", entries)
     what = (
         "corrected over reconstructed pT of data, 1/(1 + A - e/pt + q M pt)"
         if sample == "data"
@@ -153,8 +169,21 @@ def _pt_scale(calibration: Calibration, sample: str) -> Node:
         what,
         ("pt", "eta", "charge", "syst"),
         _pt(calibration, systematics),
-        formulas=(FACTOR,),
+        formulas=(FACTOR, TOTAL.format(sign="+"), TOTAL.format(sign="-")),
     )
+
+
+def _total(calibration: Calibration, nominal: FloatArray, charge: int) -> FloatArray:
+    """(9, B) parameters of `TOTAL`: A, e, q M, and the sum over nuisances of (dA - de/pt + q dM pt)^2 by powers."""
+    A, e, M = calibration.scale_variations.transpose(1, 0, 2)
+
+    def sum_of(one: FloatArray, other: FloatArray) -> FloatArray:
+        result: FloatArray = np.sum(one * other, axis=0)
+        return result
+
+    powers = [sum_of(A, A), sum_of(e, e), sum_of(M, M)]
+    mixed = [-2.0 * sum_of(A, e), 2.0 * charge * sum_of(A, M), -2.0 * charge * sum_of(e, M)]
+    return np.stack([nominal[0], nominal[1], charge * nominal[2], *powers, *mixed])
 
 
 def _scale_params(calibration: Calibration) -> Node:
@@ -322,6 +351,6 @@ def _eta(calibration: Calibration, edges: FloatArray, content: list[Any]) -> Nod
     }
 
 
-def _refs(parameters: FloatArray) -> list[Node]:
-    """One reference to the first generic formula per bin: (P, B) parameters."""
-    return [{"nodetype": "formularef", "index": 0, "parameters": row} for row in parameters.T.tolist()]
+def _refs(parameters: FloatArray, index: int = 0) -> list[Node]:
+    """One reference to a generic formula per bin: (P, B) parameters."""
+    return [{"nodetype": "formularef", "index": index, "parameters": row} for row in parameters.T.tolist()]

@@ -242,7 +242,7 @@ def write_roccor(
     path = Path(path)
     if path.exists() and not overwrite:
         raise FileExistsError(17, "exists already; remove it or ask to overwrite", str(path))
-    write_bytes(path, "\n".join(_text_of(calibration, pt)).encode() + b"\n")
+    write_bytes(path, "\n".join(_text_of(calibration, pt)).encode() + b"\n", overwrite=overwrite)
     return path
 
 

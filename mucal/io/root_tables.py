@@ -104,16 +104,32 @@ def write_root_tables(
 
 def root_bytes(calibration: Calibration, *, date: datetime | None = None) -> bytes:
     """The bytes of the ROOT file of a calibration."""
-    objects = _objects(calibration)
     text = json.dumps(_manifest(calibration), sort_keys=True)
+    objects = _objects(calibration)
+    objects["covariance_order"] = " ".join(_minor(parameter_names(calibration.scale.n_bins)))
+    objects["manifest"] = text
+    return _bytes(objects, repr(calibration.names).encode() + text.encode(), date)
+
+
+def table_bytes(table: ScaleTable | ResolutionTable | Closure, *, date: datetime | None = None) -> bytes:
+    """The bytes of a ROOT file that holds one table, its covariance beside it."""
+    if isinstance(table, Closure):
+        objects, identity = _closure(table), [table.A, table.M, table.cov]
+    elif isinstance(table, ScaleTable):
+        objects, identity = _table(table, SCALE_PARAMETERS, ()), [table.parameters, table.cov]
+    else:
+        objects = _table(table, RESOLUTION_PARAMETERS, ("d",))
+        identity = [table.a, table.b, table.c, table.d, table.cov]
+    return _bytes(objects, b"".join(np.ascontiguousarray(part).tobytes() for part in identity), date)
+
+
+def _bytes(objects: Mapping[str, Any], identity: bytes, date: datetime | None) -> bytes:
+    """A ROOT file of these objects; its identity, in place of a random number, is its content."""
     buffer = io.BytesIO()
-    # In place of a random number: the file's identity is its content.
-    identity = uuid.UUID(bytes=hashlib.sha256(repr(calibration.names).encode() + text.encode()).digest()[:16])
-    with uproot.recreate(buffer, uuid_function=lambda: identity) as file:
-        for name, histogram in objects.items():
-            file[name] = histogram
-        file["covariance_order"] = " ".join(_minor(parameter_names(calibration.scale.n_bins)))
-        file["manifest"] = text
+    number = uuid.UUID(bytes=hashlib.sha256(identity).digest()[:16])
+    with uproot.recreate(buffer, uuid_function=lambda: number) as file:
+        for name, each in objects.items():
+            file[name] = each
         content = buffer.getvalue()  # closing the file closes the buffer, too
     return with_date(content, date or EPOCH)
 
@@ -257,6 +273,22 @@ def read_root_tables(path: str | Path) -> RootTables:
         if any(name.startswith(f"{part}/") for name in found)
     }
     return RootTables(scale=scale, closure=_read_closure(found, path), **resolutions)
+
+
+def read_table(path: str | Path, symbols: tuple[str, ...]) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Eta edges (B+1,), values (K, B) and covariance (K B, K B), each parameter over all bins, of one table of a file.
+
+    symbols : names of the K histograms at the top of the file
+
+    Raises InputError as `read_root_tables` does.
+    """
+    path = Path(path)
+    identify_file(path, "root")
+    check_length(path, "root")
+    with uproot.open(path) as file:
+        keys = {key.partition(";")[0] for key in file.keys(recursive=False)}
+        found = {name: _read(file, name, path) for name in sorted(keys) if _is_wanted(file, name)}
+    return _parts(found, "", symbols, path)
 
 
 def _is_wanted(file: Any, name: str) -> bool:

@@ -17,6 +17,7 @@ FILES = {
     "calibration.h5",
     "corrections.json.gz",
     "corrections.root",
+    "corrections_raw.json.gz",
     "manifest.json",
     "muonscare.json.gz",
     "nuisances.json",

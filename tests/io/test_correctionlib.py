@@ -81,6 +81,31 @@ def test_every_nuisance_acts_as_in_the_calibration(calibration, corrections):
             assert_allclose(found, momenta, rtol=1e-13)
 
 
+@pytest.mark.parametrize(("sample", "name"), [("data", "pt_scale"), ("mc", "pt_scale_mc")])
+def test_the_envelope_is_all_scale_nuisances_in_quadrature(calibration, corrections, muons, sample: str, name: str):
+    pt, eta, charge = (column[:2000] for column in muons)
+    curvature = 1.0 / calibration.correct(pt, eta, 0 * pt, charge, sample)
+    up = [1.0 / calibration.vary(pt, eta, 0 * pt, charge, n, sample)[0] for n in calibration.nuisances("scale")]
+    shift = np.sqrt(np.sum(np.square(np.array(up) - curvature), axis=0))
+    for key, sign in (("scale_total_up", 1.0), ("scale_total_down", -1.0)):
+        found = pt * corrections[name].evaluate(pt, eta, charge, key)
+        assert_allclose(1.0 / found, curvature + sign * shift, rtol=1e-11)
+
+
+def test_the_raw_file_has_the_errors_as_fitted(calibration, bundle):
+    raw = correctionlib.CorrectionSet.from_file(str(bundle / "corrections_raw.json.gz"))
+    factored = correctionlib.CorrectionSet.from_file(str(bundle / "corrections.json.gz"))
+    for parameter in "AeM":
+        nominal, up = (raw["scale_params"].evaluate(0.3, parameter, key) for key in ("nom", "jpsi_stat_004_up"))
+        assert nominal == factored["scale_params"].evaluate(0.3, parameter, "nom")
+        assert 2.1 * (up - nominal) == pytest.approx(
+            factored["scale_params"].evaluate(0.3, parameter, "jpsi_stat_004_up") - nominal, rel=1e-9
+        )
+    widths = [file["sigma_rel"].evaluate(40.0, 0.3, "data", "resolution_stat_001_up") for file in (raw, factored)]
+    nominal = raw["sigma_rel"].evaluate(40.0, 0.3, "data", "nom")
+    assert 10.0 * (widths[0] - nominal) == pytest.approx(widths[1] - nominal, rel=1e-9)
+
+
 def test_parameters_are_those_applied(calibration, corrections, muons):
     eta = muons[1]
     index = calibration.scale.bin_index(eta)

@@ -139,3 +139,5 @@ def test_nothing_is_overwritten_unasked(tmp_path: Path, cms_like: Calibration):
     path = write_roccor(cms_like, tmp_path / "roccor.txt")
     with pytest.raises(FileExistsError):
         write_roccor(cms_like, path)
+    before = path.read_bytes()
+    assert write_roccor(cms_like, path, overwrite=True).read_bytes() == before
