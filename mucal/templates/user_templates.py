@@ -106,7 +106,7 @@ def fill_process(
     for columns in rows:
         sums = accumulate(CHANNELS[config.channel], _chunk(process, columns, config, calibration, given), sums)
     if sums is None or not sums.n_events:
-        raise InputError(f"no events of process '{process}'", kind="input.no_rows")
+        raise InputError(f"no events of process '{process}'", kind="input.empty")
     return sums.scaled(config.scale.get(process, 1.0))
 
 
