@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from mucal.errors import ConfigError, InputError
+from mucal.wmass.published import CALIBRATION
 from mucal.workflow.config import Analysis, analysis_of, load_analysis
 from mucal.workflow.toml_text import parse_toml
 
@@ -43,6 +44,22 @@ def test_the_built_in_dimuons_inject():
     assert analysis.generate is not None
     assert analysis.generate.inject is not None
     assert np.any(analysis.generate.inject.table().A)
+
+
+def test_the_full_closure_has_the_bins_of_the_published_nuisances():
+    full = load_analysis(preset="full")
+    assert full.tracks is not None
+    z = next(sample for sample in full.tracks.closing if sample.resonance == "z")
+    scale, resolution, closure = (
+        len(edges) - 1 for edges in (full.bins.eta_edges, full.bins.resolution_eta_edges, z.bins.eta_edges)
+    )
+    assert len(full.scale.free) * scale == CALIBRATION["J/psi stat"][1]
+    assert z.scale.free == ("A", "M")
+    assert 2 * closure == CALIBRATION["Z closure stat"][1]
+    assert full.resolution is not None
+    assert len(full.resolution.free) * resolution == CALIBRATION["resolution"][1]
+    assert full.tracks.pixel_loss[0] != full.tracks.pixel_loss[1]
+    assert scale + 1 == CALIBRATION["pixel multiplicity"][1]
 
 
 def test_presets_are_sizes_of_the_same_closure():
