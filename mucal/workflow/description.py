@@ -18,8 +18,8 @@ from mucal.scale.recovery import Recovery
 from mucal.store import Result, is_result, read_header
 from mucal.track.hits import Hits
 from mucal.workflow.application import bundle_of
-from mucal.workflow.chain import quality_line
 from mucal.workflow.hits_description import of_detector, of_hits
+from mucal.workflow.mass_fits import quality_line
 from mucal.workflow.outcome import beyond
 from mucal.workflow.outside_files import Lines, describe_file
 from mucal.workflow.stages import RESULT
@@ -49,7 +49,7 @@ def _describe_folder(path: Path) -> tuple[dict[str, Any], Lines]:
     calibration = mucal.load(bundle_of(path))
     return {"path": str(path), "type": "calibration", "files": sorted(p.name for p in path.iterdir())}, [
         f"{path}: calibration",
-        *_calibration(calibration),
+        *_summary(calibration),
         f"  files: {', '.join(sorted(p.name for p in path.iterdir()))}",
     ]
 
@@ -90,19 +90,7 @@ def _closure(closure: Closure) -> Lines:
 
 
 def _scale(table: ScaleTable) -> Lines:
-    errors = np.sqrt(np.clip(np.diag(table.cov), 0, None)).reshape(3, -1)
-    lines = [
-        f"  scale from {table.resonance} in {table.n_bins} eta bins, muons of {table.pt_range[0]:g} to "
-        f"{table.pt_range[1]:g} GeV, chi2 = {table.chi2:.1f} for {table.ndf}",
-        f"  {'eta':>14} {'A [1e-3]':>18} {'e [MeV]':>18} {'M [1e-5/GeV]':>18}",
-    ]
-    for i in range(table.n_bins):
-        cells = [
-            f"{f * getattr(table, n)[i]:+.3f} +- {f * errors[j, i]:.3f}"
-            for j, (n, f) in enumerate((("A", 1e3), ("e", 1e3), ("M", 1e5)))
-        ]
-        span = f"{table.eta_edges[i]:+.2f} .. {table.eta_edges[i + 1]:+.2f}"
-        lines.append(f"  {span:>14} " + " ".join(f"{cell:>18}" for cell in cells))
+    lines = _summary(table)
     shift = coherent_shift(table)
     for pt, even, error in zip(shift.pt, shift.even, shift.even_error, strict=True):
         number = f"{1e5 * even:+.1f} +- {1e5 * error:.1f} (1e-5)"
@@ -110,41 +98,22 @@ def _scale(table: ScaleTable) -> Lines:
     return lines
 
 
-def _resolution(table: ResolutionTable) -> Lines:
-    mean = [float(np.mean(getattr(table, name))) for name in ("a", "b", "c")]
-    return [
-        f"  resolution in {table.n_bins} eta bins, chi2 = {table.chi2:.1f} for {table.ndf}; means a = {mean[0]:.3g}, "
-        f"b = {mean[1]:.3g}, c = {mean[2]:.3g} / GeV^2"
-    ]
-
-
-def _calibration(found: Calibration) -> Lines:
-    groups = {group: found.groups.count(group) for group in dict.fromkeys(found.groups)}
-    return [
-        f"  scale from {found.resonance}, {1e3 * found.reference_mass:.3f} +- {1e3 * found.reference_mass_error:.3f} "
-        f"MeV (PDG {found.pdg_edition}), for {found.pt_definition} momenta",
-        f"  valid for {found.pt_range[0]:g} <= pt < {found.pt_range[1]:g} GeV, {found.eta_range[0]:g} <= eta < "
-        f"{found.eta_range[1]:g}",
-        f"  nuisances: {', '.join(f'{n} {group}' for group, n in groups.items())}",
-    ]
+def _summary(found: Result) -> Lines:
+    return [f"  {line}" for line in found.summary()]
 
 
 def _recovery(found: Recovery) -> Lines:
     return [f"  injected against recovered: chi2 = {found.chi2:.1f} for {found.ndf}, p = {found.p_value:.2g}"]
 
 
-def _spectrum(fit: SpectrumFit) -> Lines:
-    return [f"  {line}" for line in fit.summary().splitlines()]
-
-
 _DESCRIBED: Final[Mapping[str, tuple[type[Result], Callable[[Any], Lines]]]] = {
     "MassFits": (MassFits, _fits),
     "ScaleTable": (ScaleTable, _scale),
     "Closure": (Closure, _closure),
-    "ResolutionTable": (ResolutionTable, _resolution),
-    "Calibration": (Calibration, _calibration),
+    "ResolutionTable": (ResolutionTable, _summary),
+    "Calibration": (Calibration, _summary),
     "Recovery": (Recovery, _recovery),
-    "SpectrumFit": (SpectrumFit, _spectrum),
+    "SpectrumFit": (SpectrumFit, _summary),
     "Detector": (Detector, of_detector),
     "Hits": (Hits, of_hits),
 }

@@ -60,7 +60,7 @@ def test_events_with_800_weights(chunk):
     loops = median(peer) * N_VARIATIONS / few
     assert_allclose(accumulate(binning, made).columns[:, few - 1], peer(), rtol=1e-10)
     print(f"\n800 weights: {N / ours:.3g} events/s/core, {loops / ours:.0f} times boost-histogram's {N / loops:.3g}")
-    assert N / ours > 3e5
+    assert loops / ours > 15.0
 
 
 def test_events_by_helicity(chunk):
@@ -72,8 +72,10 @@ def test_events_by_helicity(chunk):
     )  # fmt: skip
     sums = Sums.zero(CHANNELS["w"].n_bins, ())
     ours = median(lambda: accumulate(CHANNELS["w"], lean, sums))
-    print(f"\nhelicity sums: {N / ours:.3g} events/s/core")
-    assert N / ours > 3e5
+    all_weights = Sums.zero(CHANNELS["w"].n_bins, made.names)
+    whole = median(lambda: accumulate(CHANNELS["w"], made, all_weights))
+    print(f"\nhelicity sums: {N / ours:.3g} events/s/core, {whole / ours:.1f} times as fast as with 800 weights")
+    assert whole / ours > 3.0
 
 
 def test_generator():
