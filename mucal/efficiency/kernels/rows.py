@@ -107,6 +107,44 @@ def crossing(
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
+def sums_of(templates: FloatArray) -> FloatArray:
+    """(2, G + 1) sums of a pair of templates (2, G) from below."""
+    result = np.zeros((2, templates.shape[1] + 1))
+    for c in range(2):
+        result[c, 1:] = np.cumsum(templates[c])
+    return result
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def covariance_of(factor: FloatArray, active: IntArray, precision: FloatArray, cov: FloatArray) -> float:
+    """Fill cov (P, P), 0 for parameters that do not move; return how many parameters the data determined.
+
+    factor : (P, P) Cholesky factor of the second derivatives
+    """
+    inverse = cholesky_inverse(factor)
+    n_used = 0.0
+    for a in range(active.size):
+        n_used += 1.0 - precision[a] * inverse[a, a] if active[a] else 0.0
+        for b in range(active.size):
+            cov[a, b] = inverse[a, b] if active[a] and active[b] else 0.0
+    return n_used
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def deviance_of(both: FloatArray, mu: FloatArray, theta: FloatArray, spread: FloatArray) -> tuple[float, int]:
+    """Deviance of both spectra, and how many merged bins it is of.
+
+    both, mu : (2 M,)
+    spread   : (2, M) variance of each mass bin's share of the signal
+    """
+    m = both.size // 2
+    n, eff = math.exp(theta[LN_N]), theta[EFF]
+    first, n_first = merged_deviance(both[:m], mu[:m], (n * eff) ** 2 * spread[0], 5.0)
+    second, n_second = merged_deviance(both[m:], mu[m:], (n * (1.0 - eff)) ** 2 * spread[1], 5.0)
+    return first + second, n_first + n_second
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
 def fit_rows(
     counts: FloatArray,
     templates: FloatArray,
@@ -150,9 +188,7 @@ def fit_rows(
     for row in range(n_rows):
         both = counts[row].copy().reshape(-1)
         own = np.ascontiguousarray(templates[min(row, templates.shape[0] - 1)])
-        cumulative = np.zeros((2, own.shape[1] + 1))
-        for c in range(2):
-            cumulative[c, 1:] = np.cumsum(own[c])
+        cumulative = sums_of(own)
         theta = starts[row, 0].copy()
         n_steps[row] = 0
         for t in range(n_starts):
@@ -175,13 +211,8 @@ def fit_rows(
             continue
         values[row] = theta
         fitted[row] = mu.reshape(2, m)
-        inverse = cholesky_inverse(observed)
-        n_used = 0.0
-        for a in range(p):
-            n_used += 1.0 - precision[a] * inverse[a, a] if active[a] else 0.0
-            for b in range(p):
-                cov[row, a, b] = inverse[a, b] if active[a] and active[b] else 0.0
-        error = math.sqrt(inverse[EFF, EFF])
+        n_used = covariance_of(observed, active, precision, cov[row])
+        error = math.sqrt(max(cov[row, EFF, EFF], 0.0))
         if not active[EFF]:
             status[row] = AT_BOUNDARY
             cov[row, EFF, EFF] = np.nan
@@ -192,9 +223,5 @@ def fit_rows(
                     both, theta, error, 2.0 * s - 1.0, own, cumulative, model, free, mean, precision, low[row],
                     high[row], largest, tolerance, max_steps, mu, spare_dmu, spare_active, spare_information,
                 )  # fmt: skip
-        n, eff = math.exp(theta[LN_N]), theta[EFF]
-        varied = spread[min(row, spread.shape[0] - 1)]
-        first, n_first = merged_deviance(both[:m], mu[:m], (n * eff) ** 2 * varied[0], 5.0)
-        second, n_second = merged_deviance(both[m:], mu[m:], (n * (1.0 - eff)) ** 2 * varied[1], 5.0)
-        deviance[row] = first + second
-        ndf[row] = n_first + n_second - n_used
+        deviance[row], n_merged = deviance_of(both, mu, theta, spread[min(row, spread.shape[0] - 1)])
+        ndf[row] = n_merged - n_used
