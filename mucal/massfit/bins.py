@@ -5,7 +5,7 @@ from typing import Final
 
 import numpy as np
 
-from mucal.arrays import FloatArray, IntArray, check_edges, check_shapes, same_edges
+from mucal.arrays import BoolArray, FloatArray, IntArray, check_edges, check_shapes, same_edges
 from mucal.store import Result
 from mucal.track import Dimuons, curvature_weights
 
@@ -107,11 +107,24 @@ class MassHistograms(Result):
         )
 
 
-def fill(dimuons: Dimuons, binning: Binning) -> MassHistograms:
-    """Mass histograms of opposite-charge pairs; pairs outside the kinematic or mass edges are left out.
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """Which pairs a binning takes, and where.
 
-    Chunks of a sample may be filled separately and added.  Bins are [low, high).
+    inside : (N,)    opposite-charge pairs within all edges
+    index  : (B, 4)  the occupied bins, in order
+    row    : (K,)    of `index`, for each pair inside
+    mass   : (K,)    mass bin of each pair inside
     """
+
+    inside: BoolArray
+    index: IntArray
+    row: IntArray
+    mass: IntArray
+
+
+def place(dimuons: Dimuons, binning: Binning) -> Placed:
+    """The bins of opposite-charge pairs; bins are [low, high)."""
     eta = np.abs(dimuons.eta) if binning.abs_eta else dimuons.eta
     eta_bin = np.searchsorted(binning.eta_edges, eta, side="right") - 1
     pt_bin = np.searchsorted(binning.pt_edges, dimuons.pt, side="right") - 1
@@ -124,12 +137,21 @@ def fill(dimuons: Dimuons, binning: Binning) -> MassHistograms:
         & (dimuons.charge[:, 0] == 1)
         & (dimuons.charge[:, 1] == -1)
     )
-    kept = dimuons.select(inside)
     shape = (n_eta, n_pt, n_eta, n_pt)
     four = (eta_bin[inside, 0], pt_bin[inside, 0], eta_bin[inside, 1], pt_bin[inside, 1])
     occupied, row = np.unique(np.ravel_multi_index(four, shape), return_inverse=True)
-    b = occupied.size
-    counts = np.bincount(row * n_mass + mass_bin[inside], minlength=b * n_mass).reshape(b, n_mass)
+    index = np.stack(np.unravel_index(occupied, shape), axis=1).astype(np.int64)
+    return Placed(inside=inside, index=index, row=row.reshape(-1), mass=mass_bin[inside])
+
+
+def fill(dimuons: Dimuons, binning: Binning) -> MassHistograms:
+    """Mass histograms of opposite-charge pairs; pairs outside the kinematic or mass edges are left out.
+
+    Chunks of a sample may be filled separately and added.  Bins are [low, high).
+    """
+    placed, n_mass = place(dimuons, binning), binning.mass_edges.size - 1
+    kept, row, b = dimuons.select(placed.inside), placed.row, placed.index.shape[0]
+    counts = np.bincount(row * n_mass + placed.mass, minlength=b * n_mass).reshape(b, n_mass)
     w = curvature_weights(kept.pt, kept.eta, kept.phi)
     summands = (w, w / kept.pt, w * kept.pt, w**2, (w * kept.pt) ** 2)
     sums = np.empty((b, 2, len(SUMS)))
@@ -141,7 +163,7 @@ def fill(dimuons: Dimuons, binning: Binning) -> MassHistograms:
         pt_edges=binning.pt_edges,
         mass_edges=binning.mass_edges,
         abs_eta=binning.abs_eta,
-        index=np.stack(np.unravel_index(occupied, shape), axis=1).astype(np.int64),
+        index=placed.index,
         counts=counts.astype(np.float64),
         sums=sums,
     )

@@ -33,17 +33,22 @@ from mucal.scale.table import ResolutionTable, ScaleTable
 from mucal.scale.weak import CoherentShift, WeakModes, coherent_shift, weak_modes
 
 if TYPE_CHECKING:
+    from mucal.scale.angles import AngularBiases, fill_by_side, watch_angles
     from mucal.scale.inflation import Inflation, inflation_of
     from mucal.scale.one_step import derive_at_once
 
 # They need scipy.optimize or the mass fits, for which who applies a calibration must not wait.
 _LAZY = {
+    "AngularBiases": "mucal.scale.angles",
+    "fill_by_side": "mucal.scale.angles",
+    "watch_angles": "mucal.scale.angles",
     "Inflation": "mucal.scale.inflation",
     "inflation_of": "mucal.scale.inflation",
     "derive_at_once": "mucal.scale.one_step",
 }
 
 __all__ = [
+    "AngularBiases",
     "Closure",
     "CoherentShift",
     "Inflation",
@@ -65,9 +70,11 @@ __all__ = [
     "derive_at_once",
     "derive_resolution",
     "distort_pt",
+    "fill_by_side",
     "inflation_of",
     "relative_variance",
     "residuals",
+    "watch_angles",
     "weak_modes",
 ]
 

@@ -5,7 +5,15 @@ and longitudinal impact parameters in cm.  A pair holds its muons in the order P
 shape (N, 2).  Transverse curvature is k = 1/pT > 0 in 1/GeV, the signed one is q k.
 """
 
-from mucal.track.dimuon import MINUS, PLUS, Dimuons, curvature_weights, invariant_mass, pair_kinematics
+from mucal.track.dimuon import (
+    MINUS,
+    PLUS,
+    Dimuons,
+    angular_response,
+    curvature_weights,
+    invariant_mass,
+    pair_kinematics,
+)
 from mucal.track.hits import Hits, HitsTruth
 from mucal.track.parameters import DSZ, DXY, LAM, PHI, QOP
 
@@ -20,6 +28,7 @@ __all__ = [
     "Dimuons",
     "Hits",
     "HitsTruth",
+    "angular_response",
     "curvature_weights",
     "invariant_mass",
     "pair_kinematics",

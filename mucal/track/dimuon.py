@@ -101,6 +101,25 @@ def curvature_weights(pt: FloatArray, eta: FloatArray, phi: FloatArray) -> Float
     return result
 
 
+def angular_response(pt: FloatArray, eta: FloatArray, phi: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Response of the pair mass to each muon's direction: d ln m / d lambda_i at fixed pT and phi, d ln m / d phi_i.
+
+    With t = pT cosh^2 eta: (p_z1 E2/E1 - p_z2) t_1 / m^2 and pT1 pT2 sin(phi1 - phi2) / m^2, exactly; the muons'
+    responses to phi are opposite.  Derived in docs/physics/scale.md.
+
+    pt  : (N, 2) GeV
+    eta : (N, 2)
+    phi : (N, 2) rad
+
+    Returns (N, 2) and (N, 2), 1/rad.
+    """
+    energy, pz = _energy_pz(pt, eta)
+    mass_squared = invariant_mass(pt, eta, phi)[:, None] ** 2
+    by_lambda = (pz * energy[:, ::-1] / energy - pz[:, ::-1]) * pt * np.cosh(eta) ** 2 / mass_squared
+    by_phi = (pt * pt[:, ::-1]) * np.sin(phi - phi[:, ::-1]) / mass_squared
+    return by_lambda, by_phi
+
+
 def pair_kinematics(pt: FloatArray, eta: FloatArray, phi: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
     """Transverse momentum (GeV), rapidity and azimuth (rad) of muon pairs, each (N,)."""
     energy, pz = _energy_pz(pt, eta)
