@@ -32,7 +32,7 @@ def recoil_figure(found: RecoilCalibration) -> Figure:
             axis.set_ylabel(rf"data $-$ simulation, ${name}$  [GeV]")
             axis.set_xlabel(r"$p_T$ of the boson  [GeV]")
         axes[0, 0].legend(loc="lower right")
-        axes[0, 1].legend(loc="upper left", fontsize=8.5)
+        axes[0, 1].legend(loc="best", fontsize=8.5)
         axes[1, 0].legend(loc="best", title="quantile", fontsize=8.5)
         label(axes[0, 0], r"$Z \to \mu\mu$")
     return figure
