@@ -1,11 +1,14 @@
 """`mucal simulate` of hits, as a script sees it."""
 
+import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from mucal.io import read_hits
+from mucal.detector import barrel
+from mucal.io import read_hits, write_detector
 
 GUN = """[muons]
 process = "gun"
@@ -67,6 +70,36 @@ def test_check_and_show_know_files_of_hits(mucal, config, tmp_path):
     wrong = mucal("check", path)
     assert wrong.code == 3
     assert "40 of 40 tracks are bad" in wrong.err
+
+
+@pytest.mark.parametrize(
+    ("table", "column", "change", "message"),
+    [
+        ("modules", "x_over_x0", lambda x: "0", "x_over_x0[0] = 0"),
+        ("modules", "w_z", lambda x: str(-float(x) - 1e-3), "rotation[0]"),
+        ("field", "bz", lambda x: str(10 * float(x)), "kilogauss"),
+        ("field", "bz", lambda x: "", "bz"),
+    ],
+    ids=["no thickness", "not orthonormal", "kilogauss", "a gap in the map"],
+)
+def test_a_tracker_that_cannot_be_is_3_and_what_is_wrong_is_named(
+    mucal, config, tmp_path, table, column, change, message
+):
+    folder = write_detector(replace(barrel(), field=None), tmp_path / "tracker", format="csv")
+    nodes = [(r, z) for r in range(0, 140, 20) for z in range(-320, 340, 40)]
+    (folder / "field.csv").write_text("r,z,br,bz\n" + "".join(f"{r},{z},0.0,3.8\n" for r, z in nodes))
+    with open(folder / f"{table}.csv") as file:
+        rows = list(csv.DictReader(file))
+    for row in rows if table == "field" and change("1") else rows[:1]:
+        row[column] = change(row[column])
+    with open(folder / f"{table}.csv", "w", newline="") as file:
+        writer = csv.DictWriter(file, rows[0])
+        writer.writeheader()
+        writer.writerows(rows)
+    ended = mucal("simulate", "--config", config, "--set", f'hits.detector="{folder}"', "-o", tmp_path / "h.parquet")
+    assert ended.code == 3
+    assert message in ended.err
+    assert not (tmp_path / "h.parquet").exists()
 
 
 def test_resume_without_an_interrupted_run_begins_anew(mucal, config, tmp_path):
