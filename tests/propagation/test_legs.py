@@ -9,7 +9,14 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 
 from mucal.detector import mean_loss, radiative_loss, straggling
-from mucal.detector.field import MagneticField, harmonic_field, harmonic_modes, uniform_field, with_modes
+from mucal.detector.field import (
+    MagneticField,
+    harmonic_field,
+    harmonic_modes,
+    solenoid_field,
+    uniform_field,
+    with_modes,
+)
 from mucal.errors import InputError
 from mucal.propagation import (
     StepConfig,
@@ -247,6 +254,19 @@ def test_the_mirror_in_z_mirrors_the_track(state: tuple[float, float, float]) ->
     y = free_states(np.array([[state[0], lam, state[2], 0, 0] for lam in (state[1], -state[1])]), np.zeros(3))
     ends = propagate(magnet, surfaces, y, np.array([0, 1])).free
     assert_allclose(ends[0] * [1, 1, -1, 1, 1, -1, 1], ends[1], atol=1e-11)
+
+
+@settings(max_examples=30, deadline=None)
+@given(STATES, st.floats(-40.0, 40.0))
+def test_all_moved_along_the_beam_moves_the_track(state: tuple[float, float, float], shift: float) -> None:
+    cylinder = cylinders(np.array([20.0, 60.0]), x_over_x0=0.03, xi=1e-4)
+    legs = []
+    for dz in (0.0, shift):
+        y = free_states(np.array([[*state, 0, 0]]), np.array([0.1, 0.2, dz]))
+        legs.append(propagate(solenoid_field(centre=1.79 + dz), cylinder, y, np.array([0, 1])))
+    assert_allclose(legs[0].free[..., :3] + [0.0, 0.0, shift], legs[1].free[..., :3], atol=1e-9)
+    assert_allclose(legs[0].transport, legs[1].transport, rtol=1e-9, atol=1e-9)
+    assert_allclose(legs[0].noise, legs[1].noise, rtol=1e-9, atol=1e-18)
 
 
 def test_any_number_of_threads_gives_the_same_bytes(
