@@ -173,6 +173,26 @@ def apply(
     finish({"output": out, "digest": found.digest}, [f"written: {out}"], as_json=as_json)
 
 
+@command.command("linear")
+@click.argument("corrections")
+@click.argument("files", nargs=-1, required=True)
+@click.option("--most", type=click.IntRange(min=1), default=10_000, show_default=True, help="Tracks that are fitted.")
+@options.jobs
+@options.configuration
+@options.as_json
+@options.output("Result file, as linear.h5.")
+def linear(
+    corrections: str, files: tuple[str, ...], most: int, jobs: int | None, config: str | None,
+    settings: tuple[str, ...], as_json: bool, out: str, overwrite: bool,
+) -> None:  # fmt: skip
+    """Tracks of hits FILES with CORRECTIONS added to first order, beside a refit with them."""
+    asked = stages().load_globalcor(config, settings)
+    found = stages().linear_of_hits(files, asked, corrections, most=most, jobs=jobs)
+    found.save(out, overwrite=overwrite)
+    plain = {"output": out, "mean": found.mean, "share_within": found.share_within, "beyond": int(found.beyond.sum())}
+    finish(plain, [*found.summary(), f"written: {out}"], as_json=as_json)
+
+
 @command.command("modes")
 @click.argument("sums", nargs=-1, required=True)
 @_registry

@@ -19,6 +19,7 @@ from mucal.globalcor.derivatives import ReferenceDerivatives, apply, beyond_line
 from mucal.globalcor.families import CMS_2016, REDUCED, Family
 from mucal.globalcor.guards import GuardConfig
 from mucal.globalcor.influence import Influence, influences, injected, to_exclude
+from mucal.globalcor.linearity import Linearity, linear_against_refit
 from mucal.globalcor.normal_equations import NormalEquations
 from mucal.globalcor.outside import field_probes, survey
 from mucal.globalcor.probe_bias import EVEN, ODD, ProbeBias
@@ -34,10 +35,11 @@ from mucal.globalcor.workers import Chunk, divide, joined
 
 __all__ = [
     "CMS_2016", "EVEN", "ODD", "REDUCED", "AccumulateConfig", "BiasMap", "Chunk", "Constraint", "Family",
-    "GlobalCorrections", "GuardConfig", "Influence", "InjectedParameters", "KindRecovery", "Measurement",
-    "NormalEquations", "ParameterStatus",
+    "GlobalCorrections", "GuardConfig", "Influence", "InjectedParameters", "KindRecovery", "Linearity",
+    "Measurement", "NormalEquations", "ParameterStatus",
     "ProbeBias", "ProbeTracks", "ReferenceDerivatives", "Refit", "Registry", "SolveConfig", "Templates", "WeakModes",
     "accumulate", "apply", "beyond_linear", "bias_map", "build_registry", "divide", "field_probes", "gauges",
-    "induced_bias", "influences", "injected", "joined", "recovery_of_kind", "relative_curvature", "solve", "survey",
-    "templates", "to_exclude", "truth_blocks", "uncertainty", "weak_modes", "with_factor",
+    "induced_bias", "influences", "injected", "joined", "linear_against_refit", "recovery_of_kind",
+    "relative_curvature", "solve", "survey", "templates", "to_exclude", "truth_blocks",
+    "uncertainty", "weak_modes", "with_factor",
 ]  # fmt: skip

@@ -27,7 +27,7 @@ from mucal.refit import (
     fit_robustly,
     fit_tracks,
 )
-from mucal.refit.tracks import routes_of_hits
+from mucal.refit.tracks import started
 from mucal.track import Hits
 
 
@@ -89,7 +89,7 @@ class Refit:
         paired = hits.pair >= 0
         chosen = hits if np.all(paired) else hits.select(paired)
         return fit_pairs(
-            self.model, self.magnet, chosen, self.routes(chosen), self.config, mass=self._mass,
+            self.model, self.magnet, *self.started(chosen), self.config, mass=self._mass,
             selection=self.selection, beam=self.beam, parameters=self.registry.map if profile else None,
             surfaces=self.surfaces, offsets=self.offsets, ln_loss=self.ln_loss,
         )  # fmt: skip
@@ -97,7 +97,7 @@ class Refit:
     def tracks(self, hits: Hits, *, profile: bool = True) -> tuple[TrackFits, ProfiledBlocks | None]:
         """Fits of all tracks on their own, and their blocks if they are wanted."""
         return fit_tracks(
-            self.model, self.magnet, hits, self.routes(hits), self.config,
+            self.model, self.magnet, *self.started(hits), self.config,
             parameters=self.registry.map if profile else None, surfaces=self.surfaces, offsets=self.offsets,
             ln_loss=self.ln_loss,
         )  # fmt: skip
@@ -105,7 +105,7 @@ class Refit:
     def robustly(self, hits: Hits, robust: RobustConfig) -> RobustFits:
         """Fits of all tracks on their own that judge their hits; no blocks."""
         return fit_robustly(
-            self.model, self.magnet, hits, self.routes(hits), self.config, robust, surfaces=self.surfaces,
+            self.model, self.magnet, *self.started(hits), self.config, robust, surfaces=self.surfaces,
             offsets=self.offsets, ln_loss=self.ln_loss,
         )[0]  # fmt: skip
 
@@ -116,9 +116,13 @@ class Refit:
             values=fits.j_ref.astype(np.float64),
         )  # fmt: skip
 
+    def started(self, hits: Hits) -> tuple[Hits, IntArray]:
+        """The hits with better seeds, and the elements that each track crosses."""
+        return started(self.model, self.magnet, hits, ground=self.ground, n_threads=self.config.n_threads)
+
     def routes(self, hits: Hits) -> IntArray:
         """The elements that each track crosses."""
-        return routes_of_hits(self.model, self.magnet, hits, ground=self.ground)
+        return self.started(hits)[1]
 
     @cached_property
     def _mass(self) -> MassReference | None:

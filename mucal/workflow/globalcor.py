@@ -24,6 +24,7 @@ from mucal.globalcor import (
     Constraint,
     Family,
     GlobalCorrections,
+    Linearity,
     Measurement,
     NormalEquations,
     Refit,
@@ -34,6 +35,7 @@ from mucal.globalcor import (
     build_registry,
     field_probes,
     gauges,
+    linear_against_refit,
     solve,
     templates,
     weak_modes,
@@ -41,7 +43,7 @@ from mucal.globalcor import (
 from mucal.globalcor.families import KINDS
 from mucal.globalcor.truth_assisted import Positions
 from mucal.globalcor.workers import MakeExecutor
-from mucal.io import HitsInput, open_detector
+from mucal.io import HitsInput, open_detector, open_hits
 from mucal.io.field_probes import read_field_probes
 from mucal.io.file_magic import MAGIC
 from mucal.io.mille import MilleRecords, concatenate, read_mille, write_mille
@@ -320,6 +322,20 @@ def derive_reference(
         kind="globalcor.reference",
         do="widen the cut on chi2 per degree of freedom, or simulate more pairs",
     )
+
+
+def linear_of_hits(
+    paths: Sequence[str | Path], config: GlobalcorConfig, corrections: str | Path, *, most: int = 10_000,
+    jobs: int | None = None,
+) -> Linearity:  # fmt: skip
+    """The first `most` tracks of files of hits corrected to first order, beside a refit with the corrections."""
+    found = GlobalCorrections.load(corrections)
+    refit = refit_of(config, found.registry, jobs=jobs)
+    source = open_hits(list(paths), HitsInput(chunk_rows=most), detector=refit.detector)
+    hits = next(iter(source), None)
+    if hits is None or len(hits) == 0:
+        raise InputError("the files hold no tracks", kind="input.empty")
+    return linear_against_refit(refit, found, hits)
 
 
 def first_failed(sums: NormalEquations, paths: Sequence[str | Path]) -> str:

@@ -9,7 +9,7 @@ import pytest
 from numpy.testing import assert_allclose
 
 from mucal.detector import Detector, barrel
-from mucal.globalcor import BiasMap, GlobalCorrections, NormalEquations, Registry, WeakModes
+from mucal.globalcor import BiasMap, GlobalCorrections, Linearity, NormalEquations, Registry, WeakModes
 from mucal.io.mille_text import read_labels
 
 SPEC = importlib.util.spec_from_file_location("made_up", Path(__file__).parents[1] / "globalcor" / "conftest.py")
@@ -196,6 +196,12 @@ min_entries = 1
     assert found.n_candidates > 100
     modes_are_shown(mucal, tmp_path, common)
     assert np.abs(found.theta / found.error).max() < 4.5
+    # corrections added to first order, beside a refit
+    ended = mucal("globalcor", "linear", tmp_path / "g.h5", tmp_path / "hits.parquet", *common, "--most", "40", "-o",
+                  tmp_path / "linear.h5")  # fmt: skip
+    assert ended.code == 0, ended.err
+    assert "first order less refit" in ended.out
+    assert Linearity.load(tmp_path / "linear.h5").difference.size == 40
     # every track at its generated state instead of pairs with a mass
     ended = mucal("globalcor", "accumulate", tmp_path / "hits.parquet", *common, "--registry",
                   tmp_path / "registry.h5", "--truth", "recorded", "-o", tmp_path / "truth.h5")  # fmt: skip

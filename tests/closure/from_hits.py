@@ -2,24 +2,31 @@
 
 from dataclasses import dataclass, replace
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
+import scipy.sparse as sp
 
 from mucal.arrays import FloatArray
 from mucal.detector import Detector
+from mucal.detector.field import solenoid_field
 from mucal.globalcor import (
     Chunk,
+    Family,
     GlobalCorrections,
     Refit,
     Registry,
     SolveConfig,
     accumulate,
+    build_registry,
     divide,
     solve,
 )
 from mucal.globalcor.accumulate import AccumulateConfig
 from mucal.globalcor.corrections import corrected, values_at
-from mucal.refit import MassReference, PairSelection, RefitConfig, derive_mass_reference
+from mucal.plot.globalcor import curvature_curves
+from mucal.plot.style import save
+from mucal.refit import MassReference, PairSelection, RefitConfig, TrackFits, derive_mass_reference
 from mucal.simulation import HitSimulation, MuonGeneration, MuonGun, fire, generate_muons, simulate_hits
 from mucal.track import LAM, QOP
 from mucal.workflow.hit_sums import generated_mass
@@ -81,13 +88,17 @@ def probe_bias(truth: Detector, refit: Refit, pt: float, n: int, *, seed: int = 
     ok = fits.ok
     true = hits.truth.state
     bias = fits.state[:, QOP] / true[:, QOP] * np.cos(true[:, LAM]) / np.cos(fits.state[:, LAM]) - 1.0
-    derivatives = refit.derivatives(fits)
-    p = len(refit.registry)
+    slope = curvature_matrix(refit, fits)
+    eta, phi = np.arcsinh(np.tan(true[:, LAM])), true[:, 2]
+    return bias[ok], eta[ok], phi[ok], np.sign(true[ok, QOP]), slope[ok]
+
+
+def curvature_matrix(refit: Refit, fits: TrackFits) -> sp.csr_array:
+    """(N, P) d (delta k / k) / d theta of fitted tracks; nothing where a fit failed."""
+    derivatives, p, ok = refit.derivatives(fits), len(refit.registry), fits.ok
     shifts = [derivatives.matrix(i, p) for i in (QOP, LAM)]
     qop, lam = np.where(ok, fits.state[:, QOP], 1.0), np.where(ok, fits.state[:, LAM], 0.0)
-    slope = shifts[0].multiply(1.0 / qop[:, None]) + shifts[1].multiply(np.tan(lam)[:, None])
-    eta, phi = np.arcsinh(np.tan(true[:, LAM])), true[:, 2]
-    return bias[ok], eta[ok], phi[ok], np.sign(true[ok, QOP]), slope.tocsr()[ok]
+    return (shifts[0].multiply(1.0 / qop[:, None]) + shifts[1].multiply(np.tan(lam)[:, None])).tocsr()
 
 
 def in_bins(bias, eta, charge, slope, edges, sign: int):
@@ -112,6 +123,97 @@ def bias_in_bins(truth: Detector, refit: Refit, edges: FloatArray, n: int = 6000
         bias, eta, _, charge, slope = probe_bias(truth, refit, pt, n)
         found.append(in_bins(bias, eta, charge, slope, edges, sign))
     return np.concatenate([value for value, _ in found]), np.concatenate([rows for _, rows in found])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Profile:
+    """Means in bins with their errors, and chi2 with all covariances, for no deviation."""
+
+    values: FloatArray
+    errors: FloatArray
+    chi2: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class PairsOfBins:
+    """Pairs that took no part in the corrections: ln of fitted over generated mass, before and after.
+
+    ratio : (2, N)  less what the spread of the momenta does to a mean, (sigma_m / m)^2
+    x     : name -> (N,)  what they are binned in
+    slope : (N, P)  d ln m / d theta, -1/2 of the sum over both muons of d (delta k / k) / d theta
+    """
+
+    ratio: FloatArray
+    x: dict[str, FloatArray]
+    slope: sp.csr_array
+
+    @classmethod
+    def of(cls, before: "SimulatedBlocks", after: "SimulatedBlocks", start: int, stop: int) -> "PairsOfBins":
+        columns, slopes = [], []
+        for first in range(start, stop, 4_000):
+            hits = before.simulated(first, min(first + 4_000, stop))
+            hits = hits.select(hits.pair >= 0)
+            fits = [made.refit.pairs(hits, profile=False)[0] for made in (before, after)]
+            tracks, _ = after.refit.tracks(hits)
+            gen = generated_mass(hits, fits[0])
+            good = [f.vertex.ok & (np.abs(f.vertex.mass - gen) < 5 * f.vertex.sigma_mass) for f in fits]
+            rows = fits[0].tracks
+            ok = good[0] & good[1] & (rows[:, 1] >= 0) & tracks.ok[np.maximum(rows, 0)].all(axis=1)
+            state = hits.truth.state[rows[ok]]
+            first_is_plus = state[:, 0, QOP] > 0
+            eta = np.arcsinh(np.tan(state[..., LAM]))
+            ratio = [np.log(f.vertex.mass / gen)[ok] - (f.vertex.sigma_mass / f.vertex.mass)[ok] ** 2 for f in fits]
+            soft = (np.cos(state[..., LAM]) / np.abs(state[..., QOP])).min(axis=1)
+            columns.append([*ratio, np.where(first_is_plus, eta[:, 0], eta[:, 1]),
+                            np.where(first_is_plus, eta[:, 1], eta[:, 0]), soft])  # fmt: skip
+            each = curvature_matrix(after.refit, tracks)
+            slopes.append(-0.5 * (each[rows[ok, 0]] + each[rows[ok, 1]]))
+        table = np.concatenate([np.array(c) for c in columns], axis=1)
+        names = ("eta of mu+", "eta of mu-", "softer pT")
+        return cls(ratio=table[:2], x=dict(zip(names, table[2:], strict=True)), slope=sp.vstack(slopes).tocsr())
+
+    @property
+    def n(self) -> int:
+        return int(self.ratio.shape[1])
+
+    def profile(self, name: str, when: int, found: GlobalCorrections) -> Profile:
+        """In bins of equal size; errors of these pairs and, after corrections, of the corrections."""
+        x = self.x[name]
+        place = np.searchsorted(np.quantile(x, np.linspace(0, 1, 7))[1:-1], x)
+        values, cov, rows = np.zeros(6), np.zeros((6, 6)), np.zeros((6, len(found.registry)))
+        for i in range(6):
+            here = np.flatnonzero(place == i)
+            values[i] = self.ratio[when, here].mean()
+            cov[i, i] = self.ratio[when, here].var() / here.size
+            rows[i] = np.asarray(self.slope[here].mean(axis=0)).ravel()
+        if when:
+            rows = rows[:, found.free]
+            cov = cov + rows @ found.covariance @ rows.T
+        return Profile(values=values, errors=np.sqrt(np.diag(cov)), chi2=chi2_of(values, cov))
+
+
+def simple_fit(refit: Refit) -> Refit:
+    """A fit with a formula for the field, an ideal solenoid, and no loss between the sensors."""
+    d = refit.detector
+    bare = replace(d, field=solenoid_field(), passive=replace(d.passive, xi_mev=1e-9 * d.passive.xi_mev))
+    plain = build_registry(bare, [Family(kind="alignment", by="whole", components=("u",), min_entries=1)])
+    return replace(refit, detector=bare, registry=plain, theta=np.zeros(0), mass=None)
+
+
+def draw_curves(truth: Detector, start: Refit, corrected_refit: Refit, path: Path) -> None:
+    """Bias of the curvature of muons without noise: a simple fit, the refit, the refit with corrections."""
+    stages = {"simple fit": simple_fit(start), "refit": start, "refit and corrections": corrected_refit}
+    momenta = (5.0, 10.0, 20.0, 40.0, 80.0)
+    columns = {name: [probe_bias(truth, refit, pt, 2000)[:4] for pt in momenta] for name, refit in stages.items()}
+    bias, eta, phi, charge = (
+        [np.concatenate([part[i] for part in columns[name]]) for name in stages] for i in range(4)
+    )
+    pt = np.concatenate([np.full(part[0].size, p) for p, part in zip(momenta, columns["refit"], strict=True)])
+    assert len({b.size for b in bias}) == 1
+    figure = curvature_curves(
+        pt, eta[0], phi[0], charge[0], dict(zip(stages, bias, strict=True)), eta_edges=np.linspace(-2.3, 2.3, 13)
+    )
+    save(figure, path)
 
 
 def chi2_of(values: FloatArray, cov: FloatArray) -> float:

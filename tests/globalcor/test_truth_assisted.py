@@ -13,6 +13,7 @@ from mucal.globalcor import Chunk, Family, Refit, accumulate, build_registry, so
 from mucal.globalcor.corrections import corrected, values_at
 from mucal.refit.fitted import legs_from
 from mucal.simulation import HitSimulation, MuonGun, fire, simulate_hits
+from mucal.track import QOP
 
 N = 1500
 FAMILIES = (
@@ -136,3 +137,35 @@ def test_a_track_that_cannot_be_used_is_counted(made):
     blocks, ledger = truth_blocks(refit, replace(few, u=u))
     assert blocks.candidate.tolist() == [0, 2, 3]
     assert ledger.rejected == {"bad_hit": 1}
+
+
+def test_a_coherent_field_needs_a_parameter_of_its_own():
+    """Offsets on 1300 legs are a prior of 1 %/sqrt(1300) = 3e-4 on their mean: a field off by 2e-3 is pulled."""
+    detector = barrel()
+    legs = Family(kind="bfield", by="module", components=("z",), passive=False, min_entries=1)
+    modes = harmonic_modes(1, 0)
+    size = 2e-3 * 3.8
+    only = build_registry(detector, [legs])
+    both = build_registry(detector, [legs, Family(kind="modes", by="mode", min_entries=1, prior=(0.02,))], modes)
+    true = np.zeros(len(both))
+    true[both.index("bfield/l1m0c")] = size
+    stronger = corrected(both, true, detector)
+    gun = MuonGun(seed=6, pt=(3.0, 8.0), eta=(-0.7, 0.7))
+    hits = simulate_hits(fire(gun, 200), stronger, HitSimulation(seed=3, straggling="gaussian")).hits
+    quiet = HitSimulation(straggling="none", scattering=False, resolution_scale=0.0, seed_errors=(0.0, 0.0, 0.0))
+    probes = simulate_hits(fire(MuonGun(seed=7, pt=(10.0, 10.0), eta=(-0.7, 0.7)), 100), stronger, quiet).hits
+    left = {}
+    for name, registry in (("legs", only), ("legs and mode", both)):
+        refit = Refit(detector=detector, registry=registry)
+        blocks, _ = truth_blocks(refit, hits)
+        sums = accumulate(lambda chunk, made=blocks: made, (Chunk(number=0, start=0, stop=1),), registry)
+        fits, _ = refit.tracks(probes)
+        rows = refit.derivatives(fits).matrix(QOP, len(registry)).toarray() / fits.state[:, [QOP]]
+        found = solve(sums, registry, probes=rows.mean(axis=0)[None])
+        fits, _ = replace(refit, theta=found.theta).tracks(probes, profile=False)
+        bias = float(np.mean(fits.state[:, QOP] / probes.truth.state[:, QOP] - 1.0))
+        left[name] = bias, float(np.sqrt(found.probes[0, 0]))
+    # 200 tracks know the field to 5e-4: two thirds of the distortion stay, where the error allows for 3e-4
+    assert left["legs"][0] > 3.0 * left["legs"][1]
+    assert abs(left["legs and mode"][0]) < 3.0 * left["legs and mode"][1]
+    assert left["legs and mode"][1] > left["legs"][1]  # a mode that is free is honest of what the tracks do not know
