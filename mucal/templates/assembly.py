@@ -22,15 +22,19 @@ from mucal.templates.filling import Sums, accumulate
 from mucal.templates.ingredients import Ingredients
 from mucal.templates.recoil_effects import RECOIL_DEGREES, RECOIL_GROUP
 from mucal.templates.response import bin_shifts, default_resolution
-from mucal.templates.smoothing import ETA_DEGREE, PT_DEGREE, polynomials, smooth_rows
+from mucal.templates.smoothing import ETA_DEGREE, PT_DEGREE, polynomials, smooth_in_mass, smooth_rows
 from mucal.templates.table import Templates
 from mucal.templates.variations import Effects, by_pt_and_y, column_effects, response_effects, theory_effects, total
 from mucal.theory import nuisances, reweighting
 from mucal.theory.pdf_grid import PdfSet
 from mucal.theory.tau import BRANCHING
+from mucal.theory.variation import log_ratio
 
 PARTS: Final = 4
 """Into which the chunks of a sample are divided, whatever the number of workers: so that sums do not depend on it."""
+
+MASS_STEP: Final = 0.1
+"""GeV, up and down: for the derivative of a spectrum of masses."""
 
 MakeExecutor = Callable[[], Executor]
 
@@ -195,6 +199,8 @@ def _effects(recipe: Recipe, sums: Mapping[str, Sums]) -> Effects:
         names, groups = recipe.calibration.names, recipe.calibration.groups
         if recipe.config.channel in PAIRS:
             kappa = column_effects(parts, names)
+            if recipe.config.channel == "dilepton" and recipe.config.smooth_response:
+                kappa = _smooth_pairs(recipe, parts, kappa)
         else:
             kappa = response_effects(parts, bin_shifts(recipe.calibration, recipe.binning), _basis(recipe))
         found.append(Effects(names=names, groups=groups, kappa=kappa))
@@ -212,6 +218,14 @@ def _effects(recipe: Recipe, sums: Mapping[str, Sums]) -> Effects:
         groups=tuple(group for one in found for group in one.groups),
         kappa=np.concatenate([one.kappa for one in found]),
     )
+
+
+def _smooth_pairs(recipe: Recipe, parts: Sequence[Sums], kappa: FloatArray) -> FloatArray:
+    """Of pairs in bins of their mass: with the shape of the derivative by the boson's mass."""
+    up, down = (total([_at_mass(s, shift) for s in parts]) for shift in (MASS_STEP, -MASS_STEP))
+    nominal = total([s.nominal for s in parts])
+    slope = 0.5 * (log_ratio(up, nominal) - log_ratio(down, nominal))
+    return smooth_in_mass(kappa, nominal, slope, np.array(recipe.binning.edges[recipe.binning.axes.index("mass")]))
 
 
 def _basis(recipe: Recipe, degrees: tuple[int, int] = (ETA_DEGREE, PT_DEGREE)) -> FloatArray | None:

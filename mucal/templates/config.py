@@ -51,7 +51,8 @@ class TemplatesConfig:
     radiation  : off, muons keep their momentum
     taus       : with W -> tau nu -> mu 3 nu as a process of its own; channel "w"
     smooth_response : the moments of the response that calibration nuisances multiply are polynomials in eta and pT, so
-                 that the noise of few events does not look like information; not for pairs
+                 that the noise of few events does not look like information; for masses of pairs, six functions of
+                 the mass in each bin of eta; not for "kinematics"
     """
 
     channel: ChannelName = "w"

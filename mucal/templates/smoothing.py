@@ -67,3 +67,30 @@ def smooth_rows(rows: FloatArray, nominal: FloatArray, basis: FloatArray) -> Flo
         coefficients = np.linalg.lstsq(root[:, None] * basis, root[:, None] * rows[:, bins].T, rcond=None)[0]
         result[:, bins] = (basis @ coefficients).T
     return result
+
+
+def smooth_in_mass(rows: FloatArray, nominal: FloatArray, slope: FloatArray, mass_edges: FloatArray) -> FloatArray:
+    """Calibration's log-ratios (S, B) of pairs in (mass, ...), each column of the mass made of six smooth functions.
+
+    nominal    : (B,)    expected events
+    slope      : (B,)    derivative of ln N by the boson's mass, in any unit: few events know it well
+    mass_edges : (M+1,)
+
+    A shift of momenta moves the mass by its mean over the muons of the bin, a slow function of the mass, times the
+    slope g; a wider resolution adds the curvature, g^2 + g'.  So 1, g and g^2, each times 1 and m, follow every
+    nuisance of a calibration, and M bins' noise falls to that of 6 (docs/physics/templates.md).
+    """
+    m = 0.5 * (mass_edges[1:] + mass_edges[:-1])
+    x = 2.0 * (m - m[0]) / (m[-1] - m[0]) - 1.0
+    shape = (rows.shape[0], m.size, nominal.size // m.size)
+    result = np.empty(shape)
+    for f in range(shape[2]):
+        root = np.sqrt(np.maximum(nominal.reshape(shape[1:])[:, f], 0.0))
+        g = slope.reshape(shape[1:])[:, f]
+        g = g / max(float(np.abs(g).max()), np.finfo(float).tiny)
+        basis = np.stack([g**i * x**j for i in range(3) for j in range(2)], axis=1)
+        coefficients = np.linalg.lstsq(
+            root[:, None] * basis, root[:, None] * rows.reshape(shape)[:, :, f].T, rcond=None
+        )[0]
+        result[:, :, f] = (basis @ coefficients).T
+    return result.reshape(rows.shape)

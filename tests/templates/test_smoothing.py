@@ -8,7 +8,7 @@ from numpy.testing import assert_allclose
 
 from mucal.errors import ConfigError
 from mucal.templates import CHANNELS, Templates
-from mucal.templates.smoothing import smoothed
+from mucal.templates.smoothing import smooth_in_mass, smoothed
 
 
 def templates_of(kappa: np.ndarray, groups: tuple[str, ...], channel: str = "w") -> Templates:
@@ -55,3 +55,17 @@ def test_axes_and_degrees_that_do_not_fit_are_refused():
         smoothed(templates_of(np.zeros((1, 350)), ("pdf",), "dilepton"))
     with pytest.raises(ConfigError, match="degrees"):
         smoothed(templates_of(curve()[None], ("pdf",)), pt_degree=30)
+
+
+def test_shifts_and_widening_of_pairs_pass_and_their_noise_falls():
+    b = CHANNELS["dilepton"]
+    m, x, edges = b.centres("mass"), (b.centres("mass") - 90.0) / 30.0, np.array(b.edges[0])
+    # a Gaussian of 12 GeV: slope (m - 91)/144, curvature slope^2 - 1/144
+    n, slope = 1e5 * np.exp(-0.5 * ((m - 91.0) / 12.0) ** 2), (m - 91.0) / 144.0
+    shift = 1e-3 * slope * (1.0 + 0.2 * x + b.centres("max_eta"))
+    rows = np.stack([shift, 2e-4 * (slope**2 - 1 / 144) * (1.0 - 0.3 * x)])
+    assert_allclose(smooth_in_mass(rows, n, slope, edges), rows, atol=1e-12 * np.abs(rows).max())
+    # with a slope linear in m four of the six functions differ; known by 200 x 14 columns of 4 numbers
+    noise = np.random.default_rng(2).normal(size=(200, n.size)) / np.sqrt(n)
+    left = np.mean(n * smooth_in_mass(noise, n, slope, edges) ** 2)
+    assert_allclose(left, 4 / 25, rtol=4 * np.sqrt(2 / 11200))
