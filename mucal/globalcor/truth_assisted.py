@@ -18,8 +18,9 @@ from mucal.ledger import Ledger
 from mucal.refit import ProfiledBlocks
 from mucal.refit.batches import Batch, label_bounds, leading
 from mucal.refit.fitted import legs_from, most_rows
+from mucal.refit.placed import hit_places, hit_status
 from mucal.refit.status import FitStatus, ledger_of_tracks
-from mucal.refit.tracks import check_map, hit_places, hit_status
+from mucal.refit.tracks import check_map
 from mucal.track import QOP, Hits
 
 Positions = Literal["recorded", "simulated"]

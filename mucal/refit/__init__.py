@@ -24,12 +24,12 @@ from mucal.refit.robust import RobustConfig, RobustFits, fit_robustly
 from mucal.refit.robust_pairs import RobustPairs, fit_pairs_robustly, judged_hits
 from mucal.refit.selection import PairSelection
 from mucal.refit.status import FitStatus
-from mucal.refit.tracks import RefitConfig, TrackFits, fit_tracks
+from mucal.refit.tracks import RefitConfig, TrackFits, fit_tracks, started
 from mucal.refit.variances import scaled_hits, scaled_scattering, variance_blocks
 
 __all__ = [
     "BeamLine", "FitStatus", "HitResiduals", "LocalUpdate", "MassReference", "PairFits", "PairPass", "PairSelection",
     "PairStatus", "ParameterMap", "ProfiledBlocks", "RefitConfig", "RobustConfig", "RobustFits", "RobustPairs",
     "TrackFits", "derive_mass_reference", "fit_pairs", "fit_pairs_robustly", "fit_robustly", "fit_tracks",
-    "hit_residuals", "judged_hits", "scaled_hits", "scaled_scattering", "update_locally", "variance_blocks",
+    "hit_residuals", "judged_hits", "scaled_hits", "scaled_scattering", "started", "update_locally", "variance_blocks",
 ]  # fmt: skip

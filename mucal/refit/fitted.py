@@ -7,7 +7,8 @@ import numpy as np
 from mucal.arrays import BoolArray, FloatArray, IntArray
 from mucal.detector.field import MagneticField
 from mucal.propagation import Legs, StepConfig, Surfaces, free_states, propagate
-from mucal.refit.tracks import PIECE, RefitConfig, TrackFits, hit_places
+from mucal.refit.placed import hit_places
+from mucal.refit.tracks import PIECE, RefitConfig, TrackFits
 from mucal.track import Hits
 
 

@@ -18,7 +18,8 @@ from mucal.arrays import FloatArray, IntArray, check_shapes
 from mucal.detector import Detector, predict
 from mucal.detector.field import MagneticField
 from mucal.propagation import Legs, StepConfig, Surfaces, free_states, propagate, surfaces_of
-from mucal.refit.tracks import RefitConfig, TrackFits, hit_places, perigee_states, routes_of_hits
+from mucal.refit.placed import hit_places
+from mucal.refit.tracks import RefitConfig, TrackFits, perigee_states, routes_of_hits
 from mucal.store import Result
 from mucal.track import Hits
 

@@ -20,9 +20,10 @@ from mucal.refit.pair_batches import fit_pair_batch
 from mucal.refit.pair_fits import PairFits, PairPass
 from mucal.refit.pair_status import PairStatus
 from mucal.refit.parameters import ParameterMap, ProfiledBlocks
+from mucal.refit.placed import placed_status
 from mucal.refit.selection import PairSelection
 from mucal.refit.status import FitStatus
-from mucal.refit.tracks import RefitConfig, check_map, placed_status, routes_of_hits
+from mucal.refit.tracks import RefitConfig, check_map, started
 from mucal.track import Hits
 from mucal.units import CURVATURE
 
@@ -100,7 +101,7 @@ def fit_pairs(
     Source: docs/physics/pairs.md.
     """
     if routes is None:
-        routes = routes_of_hits(detector, magnet, hits)
+        hits, routes = started(detector, magnet, hits, n_threads=config.n_threads)
     if routes.ndim != 2 or routes.shape[0] != len(hits):
         raise ValueError(f"routes has shape {routes.shape}, expected ({len(hits)}, L)")
     if parameters is not None:

@@ -23,7 +23,7 @@ from mucal.propagation import Surfaces, surfaces_of
 from mucal.refit.fitted import hits_of
 from mucal.refit.parameters import ParameterMap, ProfiledBlocks
 from mucal.refit.residuals import HitResiduals, hit_residuals
-from mucal.refit.tracks import RefitConfig, TrackFits, fit_tracks, routes_of_hits
+from mucal.refit.tracks import RefitConfig, TrackFits, fit_tracks, started
 from mucal.store import Result
 from mucal.track import QOP, Hits
 
@@ -133,7 +133,8 @@ def fit_robustly(
     The other arguments are those of `fit_tracks`.  Returns the fits, and what they say of the parameters if any are
     given.  Raises InputError for errors that are not positive numbers.
     """
-    routes = routes_of_hits(detector, magnet, hits) if routes is None else routes
+    if routes is None:
+        hits, routes = started(detector, magnet, hits, n_threads=config.n_threads)
     surfaces = surfaces or surfaces_of(detector)
     everything = rows = np.arange(len(hits))
     judged = _Judged(hits)

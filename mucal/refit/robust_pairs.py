@@ -14,7 +14,7 @@ from mucal.refit.pairs import BeamLine, fit_pairs
 from mucal.refit.parameters import ParameterMap, ProfiledBlocks
 from mucal.refit.robust import HitErrors, RobustConfig, RobustFits, fit_robustly
 from mucal.refit.selection import PairSelection
-from mucal.refit.tracks import RefitConfig, routes_of_hits
+from mucal.refit.tracks import RefitConfig, started
 from mucal.store import Result
 from mucal.track import QOP, Hits
 
@@ -82,7 +82,8 @@ def fit_pairs_robustly(
 
     Returns the fits, and what the pairs say of the parameters if any are given.  Raises as both of them.
     """
-    routes = routes_of_hits(detector, magnet, hits) if routes is None else routes
+    if routes is None:
+        hits, routes = started(detector, magnet, hits, n_threads=config.n_threads)
     surfaces = surfaces or surfaces_of(detector)
     tracks, _ = fit_robustly(
         detector, magnet, hits, routes, config, robust, hit_errors=hit_errors, surfaces=surfaces, offsets=offsets,

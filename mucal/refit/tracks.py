@@ -2,14 +2,14 @@
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from mucal.arrays import BoolArray, FloatArray, IntArray, check_shapes
-from mucal.detector import PIXEL, Detector
+from mucal.detector import Detector
 from mucal.detector.field import MagneticField, evaluate
 from mucal.errors import InputError
 from mucal.ledger import Ledger
@@ -24,8 +24,9 @@ from mucal.propagation import (
     terrain,
 )  # fmt: skip
 from mucal.refit.batches import Batch, Outcome, fit_batch, joined_blocks
-from mucal.refit.kernels import placing
+from mucal.refit.kernels.fit import LARGEST_TURN
 from mucal.refit.parameters import ParameterMap, ProfiledBlocks
+from mucal.refit.placed import FEWEST, hit_places, hit_status, placed_status
 from mucal.refit.status import FitStatus, ledger_of_tracks
 from mucal.store import Result
 from mucal.track import DSZ, DXY, LAM, PHI, QOP, Hits
@@ -33,9 +34,6 @@ from mucal.units import CURVATURE
 
 PIECE = 1024
 """Tracks of a piece of work; bounds the memory and divides the threads' work, and changes no result."""
-
-FEWEST = 6
-"""Measurements of a track, one more than its parameters."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -181,7 +179,7 @@ def fit_tracks(
     detector   :          as assumed: its modules, their errors of measurement are those of the hits
     magnet     :          the field, with its corrections
     hits       :
-    routes     : (N, L)   the elements that each track crosses, -1 after its last; None walks them: `routes_of_hits`
+    routes     : (N, L)   the elements that each track crosses, -1 after its last; None walks them: `started`
     config     :
     parameters :          global parameters whose derivatives are wanted
     surfaces   :          those of the detector, if they are at hand
@@ -193,7 +191,7 @@ def fit_tracks(
     Source: docs/physics/refit.md.
     """
     if routes is None:
-        routes = routes_of_hits(detector, magnet, hits)
+        hits, routes = started(detector, magnet, hits, n_threads=config.n_threads)
     if routes.ndim != 2 or routes.shape[0] != len(hits):
         raise ValueError(f"routes has shape {routes.shape}, expected ({len(hits)}, L)")
     if parameters is not None:
@@ -220,59 +218,74 @@ def fit_tracks(
 def routes_of_hits(
     detector: Detector, magnet: MagneticField, hits: Hits, *, slack: float = 2.0, ground: Terrain | None = None
 ) -> IntArray:
-    """The elements that the reference tracks of the seeds cross up to their last hit, and every module that was hit.
+    """The routes that `started` finds: (N, L), -1 after a track's last."""
+    return started(detector, magnet, hits, slack=slack, ground=ground)[1]
 
-    slack  : cm  how far the true path may be from the helix of the seed
-    ground :     `terrain` of the detector, to make it once for many calls
 
-    Returns (N, L), -1 after a track's last; nothing for a track whose seed or hits are bad.
+def started(
+    detector: Detector, magnet: MagneticField, hits: Hits, *, slack: float = 2.0, ground: Terrain | None = None,
+    n_threads: int = 1,
+) -> tuple[Hits, IntArray]:  # fmt: skip
+    """The hits with better seeds, and the elements that the reference tracks from these cross up to their last hit.
+
+    A seed that is off by 1 % and 1 mrad crosses other modules and supports than its muon.  So one step of a fit through
+    the modules that were hit, in their order and with nothing between them, comes first; where it fails, or goes
+    further than a step of a fit may, the seed stays.
+
+    slack     : cm  how far the true path may be from the helix of the start
+    ground    :     `terrain` of the detector, to make it once for many calls
+    n_threads :     the results do not depend on it
+
+    Returns routes (N, L), which hold every module that was hit, -1 after a track's last; nothing for a track whose seed
+    or hits are bad.
+    Source: docs/physics/refit.md.
     """
     good = hit_status(detector, hits) == FitStatus.OK
-    chosen = hits.select(good)
-    n, width = len(chosen), int(chosen.n_hits.max(initial=1))
-    required = np.full((n, width), -1, dtype=np.int64)
-    required[np.arange(width) < chosen.n_hits[:, None]] = chosen.module_id
-    walked = find_routes(
-        magnet, ground or terrain(detector), free_states(chosen.seed, chosen.seed_ref), required=required, slack=slack
-    ).element
-    is_hit = hit_places(walked, chosen, np.arange(n)) >= 0
-    last = np.where(is_hit.any(axis=1), is_hit.shape[1] - np.argmax(is_hit[:, ::-1], axis=1), 0)
-    walked = np.where(np.arange(walked.shape[1]) < last[:, None], walked, -1)
-    routes = np.full((len(hits), max(1, walked.shape[1])), -1, dtype=np.int64)
-    routes[good, : walked.shape[1]] = walked
-    return routes
+    chosen, place = hits.select(good), ground or terrain(detector)
+    pieces = [chosen.select(slice(a, a + PIECE)) for a in range(0, len(chosen), PIECE)]
+
+    def run(piece: Hits) -> tuple[FloatArray, IntArray]:
+        return _start(detector, magnet, piece, slack, place)
+
+    if n_threads == 1 or len(pieces) < 2:
+        found = [run(piece) for piece in pieces]
+    else:
+        with ThreadPoolExecutor(n_threads) as pool:
+            found = list(pool.map(run, pieces))
+    seed = hits.seed.copy()
+    routes = np.full((len(hits), max([1, *(walked.shape[1] for _, walked in found)])), -1, dtype=np.int64)
+    rows = np.flatnonzero(good)
+    for i, (better, walked) in enumerate(found):
+        own = rows[i * PIECE : (i + 1) * PIECE]
+        seed[own] = better
+        routes[own, : walked.shape[1]] = walked
+    return replace(hits, seed=seed), routes
 
 
-def hit_status(detector: Detector, hits: Hits) -> IntArray:
-    """(N,) OK, BAD_HIT, BAD_SEED, DOUBLE_HIT or TOO_FEW_HITS of every track, before any fit."""
-    status = np.full(len(hits), int(FitStatus.OK), dtype=np.int64)
-    known = (hits.module_id >= 0) & (hits.module_id < detector.n_modules)
-    pixel = detector.modules.n_meas[np.where(known, hits.module_id, 0)] == PIXEL
+def _start(
+    detector: Detector, magnet: MagneticField, hits: Hits, slack: float, ground: Terrain
+) -> tuple[FloatArray, IntArray]:
+    """Seeds and routes of the tracks of one piece, all of them good."""
+    n = len(hits)
+    required = np.full((n, int(hits.n_hits.max())), -1, dtype=np.int64)
+    required[np.arange(required.shape[1]) < hits.n_hits[:, None]] = hits.module_id
+    rough, _ = fit_tracks(
+        detector, magnet, hits, required, RefitConfig(tolerance=np.inf), surfaces=ground.surfaces
+    )  # fmt: skip
     with np.errstate(invalid="ignore"):
-        good = known & np.isfinite(hits.u) & (hits.sigma_u > 0) & np.isfinite(hits.sigma_u)
-        good &= ~pixel | (np.isfinite(hits.v) & (hits.sigma_v > 0) & np.isfinite(hits.sigma_v))
-        seeded = np.isfinite(hits.seed).all(axis=1) & np.isfinite(hits.seed_ref).all(axis=1)
-        seeded &= np.sign(hits.seed[:, QOP]) == hits.charge
-    reasons = np.array([FitStatus.TOO_FEW_HITS, FitStatus.DOUBLE_HIT, FitStatus.BAD_HIT], dtype=np.int64)
-    placing.judge_tracks(hits.offsets, hits.module_id, good, 1 + pixel.astype(np.int64), FEWEST, reasons, status)
-    status[~seeded] = FitStatus.BAD_SEED
-    return status
+        near = np.abs(rough.state[:, LAM] - hits.seed[:, LAM]) < LARGEST_TURN
+        near &= np.abs(rough.state[:, QOP] - hits.seed[:, QOP]) < 0.5 * np.abs(hits.seed[:, QOP])
+    seed = np.where(near[:, None], rough.state, hits.seed)
+    walked = find_routes(magnet, ground, free_states(seed, hits.seed_ref), required=required, slack=slack).element
+    return seed, to_last_hit(walked, hits)
 
 
-def hit_places(routes: IntArray, hits: Hits, rows: IntArray) -> IntArray:
-    """(N, L) the hit measured on each element of the route of the tracks `rows`, -1 where there is none."""
-    places = np.full(routes.shape, -1, dtype=np.int64)
-    placing.place_hits(np.ascontiguousarray(routes), rows, hits.offsets, hits.module_id, places)
-    return places
-
-
-def placed_status(detector: Detector, hits: Hits, routes: IntArray) -> tuple[IntArray, IntArray]:
-    """`hit_status`, BAD_HIT too where a hit lies beside the route (N,); and `hit_places` of the tracks that are OK."""
-    status = hit_status(detector, hits)
-    places = hit_places(routes, hits, np.flatnonzero(status == FitStatus.OK))
-    found = np.count_nonzero(places >= 0, axis=1)
-    status[(status == FitStatus.OK) & (found < hits.n_hits)] = FitStatus.BAD_HIT
-    return status, places
+def to_last_hit(routes: IntArray, hits: Hits) -> IntArray:
+    """Routes (N, L) that end with the last hit of their track."""
+    is_hit = hit_places(routes, hits, np.arange(len(hits))) >= 0
+    last = np.where(is_hit.any(axis=1), is_hit.shape[1] - np.argmax(is_hit[:, ::-1], axis=1), 0)
+    ended: IntArray = np.where(np.arange(routes.shape[1]) < last[:, None], routes, -1)
+    return ended
 
 
 def check_map(parameters: ParameterMap, detector: Detector, magnet: MagneticField) -> None:

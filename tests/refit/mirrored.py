@@ -7,7 +7,8 @@ import numpy as np
 from mucal.detector import predict
 from mucal.propagation import free_states, propagate
 from mucal.refit.fitted import hits_of
-from mucal.refit.tracks import hit_places, routes_of_hits
+from mucal.refit.placed import hit_places
+from mucal.refit.tracks import routes_of_hits
 
 PIECE = 4096
 

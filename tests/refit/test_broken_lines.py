@@ -9,7 +9,7 @@ from numpy.testing import assert_allclose
 from mucal.propagation import free_states
 from mucal.refit import RefitConfig
 from mucal.refit.batches import Batch, fit_batch
-from mucal.refit.tracks import hit_places
+from mucal.refit.placed import hit_places
 
 
 @pytest.mark.parametrize("solver", ["marginal", "states"])

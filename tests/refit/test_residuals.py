@@ -9,8 +9,8 @@ from numpy.testing import assert_allclose
 from mucal.propagation import free_states
 from mucal.refit import RefitConfig, fit_tracks
 from mucal.refit.batches import Batch, fit_batch
+from mucal.refit.placed import hit_places
 from mucal.refit.residuals import hit_residuals
-from mucal.refit.tracks import hit_places
 
 TIGHT = RefitConfig(tolerance=1e-13, most_iterations=20)
 

@@ -1,10 +1,15 @@
 """Muons of J/psi through the simulated detector, refitted without knowing their routes."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+from numpy.testing import assert_array_equal
 
-from mucal.refit import RefitConfig, fit_tracks
-from mucal.simulation import HitSimulation, MuonGeneration, generate_muons, simulate_hits
+from mucal.propagation import find_routes, free_states, terrain
+from mucal.refit import RefitConfig, fit_tracks, started
+from mucal.refit.tracks import to_last_hit
+from mucal.simulation import HitSimulation, MuonGeneration, MuonGun, fire, generate_muons, simulate_hits
 from mucal.track import PHI, QOP
 
 
@@ -51,6 +56,53 @@ def test_momenta_are_unbiased(simulated):
     bias, error = (weight * relative).sum() / weight.sum(), 1 / np.sqrt(weight.sum())
     assert error < 2e-4
     assert abs(bias) < 3 * error
+
+
+@pytest.fixture(scope="module")
+def noiseless(tracker):
+    """Muons with mean loss and no scattering, recorded where they cross; seeds off by 1 % and 1 mrad."""
+    muons = fire(MuonGun(pt=(3.0, 60.0), flat_in="k", eta=(-2.2, 2.2), seed=7), 600)
+    silent = HitSimulation(seed=7, straggling="none", scattering=False, resolution_scale=0.0)
+    return simulate_hits(muons, tracker, silent).hits
+
+
+@pytest.fixture(scope="module")
+def true_routes(tracker, noiseless):
+    start = free_states(noiseless.truth.state, noiseless.truth.vertex)
+    return to_last_hit(find_routes(tracker.field, terrain(tracker), start).element, noiseless)
+
+
+def relative_shift(fits, hits):
+    """Fitted over generated q/p, less one."""
+    assert fits.ok.all()
+    return fits.state[:, QOP] / hits.truth.state[:, QOP] - 1
+
+
+def test_without_noise_the_fit_of_the_true_route_is_the_muon(tracker, noiseless, true_routes):
+    fits, _ = fit_tracks(tracker, tracker.field, noiseless, true_routes)
+    # simulation and fit take other steps: their positions agree to 1e-7 cm, some 1e-8 of q/p
+    assert np.abs(relative_shift(fits, noiseless)).max() < 1e-7
+
+
+def test_routes_of_bad_seeds_do_not_bias_the_momentum(tracker, noiseless, true_routes):
+    # routes walked from the seeds as they are hold modules and supports that the muon does not cross, and miss others,
+    # in 28 % of the tracks: q/p is then low by 1.2e-5 in the mean.  With two in a hundred wrong a tenth of that is left
+    _, routes = started(tracker, tracker.field, noiseless)
+    width = max(routes.shape[1], true_routes.shape[1])
+    one, two = (np.pad(r, ((0, 0), (0, width - r.shape[1])), constant_values=-1) for r in (routes, true_routes))
+    assert np.mean(np.any(one != two, axis=1)) < 0.03
+    fits, _ = fit_tracks(tracker, tracker.field, noiseless)
+    assert abs(relative_shift(fits, noiseless).mean()) < 2e-6
+
+
+def test_a_seed_that_a_step_would_throw_away_stays(tracker, noiseless):
+    few = noiseless.select(slice(0, 4))
+    seed = few.seed.copy()
+    seed[1, 1] += 0.5
+    found, routes = started(tracker, tracker.field, replace(few, seed=seed))
+    assert_array_equal(found.seed[1], seed[1])
+    assert np.all(found.seed[[0, 2, 3]] != seed[[0, 2, 3]])
+    assert routes.shape[0] == 4
 
 
 def test_solvers_agree_on_simulated_tracks(tracker, simulated):
