@@ -77,7 +77,7 @@ def test_a_frozen_parameter_of_the_model_stays_at_its_centre():
 
 
 @pytest.mark.parametrize("mc_stat", ["gamma", "normal"])
-def test_twenty_parameters_agree_with_iminuit(mc_stat):
+def test_h11_twenty_parameters_agree_with_iminuit(mc_stat):
     model = small_model(n_bins=30, n_shapes=19)
     data = toy(model, 8)
     result = fit(model, data, FitConfig(mc_stat=mc_stat))

@@ -76,7 +76,7 @@ def both(request, tmp_path_factory):
     return a, model, config, result, dict(np.load(folder / "answers.npz"))
 
 
-def test_likelihood_at_twenty_points(both):
+def test_h11_likelihood_at_twenty_points(both):
     a, model, config, _, rabbit = both
     function = objective(model, observe(model, a["counts"]), config.mc_stat, per=config.per)
     ours = np.array([function.value_and_gradient(x)[0] for x in a["points"]])
@@ -85,7 +85,7 @@ def test_likelihood_at_twenty_points(both):
     assert_allclose(2 * ours, 2 * theirs, rtol=1e-10, atol=1e-8)
 
 
-def test_values_errors_and_goodness(both):
+def test_h11_values_errors_and_goodness(both):
     _, _, _, result, rabbit = both
     errors = np.sqrt(np.diag(result.cov))
     assert_allclose(result.values / errors, rabbit["values"] / errors, atol=1e-6)
@@ -93,7 +93,7 @@ def test_values_errors_and_goodness(both):
     assert_allclose(result.saturated, 2 * rabbit["nll"], rtol=1e-9)
 
 
-def test_global_impacts(both):
+def test_h11_global_impacts(both):
     a, model, _, result, rabbit = both
     found = global_impacts(model, a["counts"], result, "p00000")
     assert_allclose(found.single, rabbit["global_single"], atol=1e-6 * found.total)
@@ -104,7 +104,7 @@ def test_global_impacts(both):
         assert_allclose(impact, groups[name], atol=1e-6 * found.total)
 
 
-def test_nominal_impacts(both):
+def test_h11_nominal_impacts(both):
     a, model, _, result, rabbit = both
     found = nominal_impacts(model, a["counts"], result, "p00000")
     assert_allclose(found.single, rabbit["nominal"], atol=1e-6 * found.total)

@@ -64,7 +64,7 @@ def tasks(tmp_path_factory):
 
 
 @pytest.mark.parametrize(("name", "which"), CASES)
-def test_values_and_errors_are_those_of_pyhf(tasks, name, which):
+def test_h11_values_and_errors_are_those_of_pyhf(tasks, name, which):
     (result, _), theirs = tasks[0][name], tasks[1][name + which]
     for parameter, frozen in zip(result.parameters, result.frozen, strict=True):
         if not frozen:
