@@ -85,7 +85,9 @@ def shares_figure(
             axes.errorbar(at, shares / before, errors / before, fmt="o", color=colour, markersize=4, label=name)
         axes.axhline(1.0, color=BACKGROUND, linewidth=0.6)
         axes.set_xlim(edges[0], edges[-1])
+        low, high = axes.get_ylim()
+        axes.set_ylim(low - 0.1 * (high - low), high + 0.35 * (high - low))
         axes.set_xlabel(r"$p_T$ of the boson [GeV]")
         axes.set_ylabel("share of the bin / before the fit")
-        axes.legend(loc="best")
+        axes.legend(loc="upper center", ncols=3)
     return figure
