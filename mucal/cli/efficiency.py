@@ -1,6 +1,7 @@
 """`mucal efficiency`."""
 
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import click
@@ -48,7 +49,11 @@ def simulate(
 @_step
 @click.option("--simulation", multiple=True, metavar="FILE", help="Simulated probes matched to truth: the templates.")
 @click.option("--count", is_flag=True, help="Count instead of fitting: FILES are simulation without background.")
-@click.option("--figures", metavar="FOLDER", help="Draw the bins that failed and the worst fits here.")
+@click.option(
+    "--figures",
+    metavar="FOLDER",
+    help="Draw failed bins and the worst fits here; without it, failed ones in OUT_failed.",
+)
 @options.configuration
 @options.as_json
 @options.output("Result file, as idip_data.h5.")
@@ -61,14 +66,17 @@ def measure(
     method = "count" if count else "fit"
     found = stages().measure_files(files, name, asked, simulation=simulation, method=method)
     found.save(out, overwrite=overwrite)
+    failed = [f"  failed: {text}" for text in found.failed()]
     if figures is not None:
         stages().draw_spectra(found, figures)
-    failed = [f"  failed: {text}" for text in found.failed()]
+    elif failed:
+        folder = Path(out).with_suffix("").as_posix() + "_failed"
+        failed.append(f"  drawn: {len(stages().draw_spectra(found, folder, worst=0))} in {folder}")
     rejected = {why: n for why, n in found.histograms.rejected.items() if n}
     plain = {"output": out, "usable": int(found.usable.sum()), "bins": found.status.size, "failed": found.failed(),
              "rejected": rejected}  # fmt: skip
     lines = [*found.summary(), f"  used {found.histograms.counts.sum():.0f}, rejected {rejected or 'none'}"]
-    finish(plain, [*lines, *failed[:20], f"written: {out}"], as_json=as_json)
+    finish(plain, [*lines, *failed[:20], *failed[20:][-1:], f"written: {out}"], as_json=as_json)
 
 
 @command.command("smooth")

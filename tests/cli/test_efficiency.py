@@ -77,6 +77,25 @@ def test_wrong_use_ends_with_the_right_code(folder: Path, tmp_path: Path):
     assert not Path(out).exists()
 
 
+def test_failed_fits_are_named_and_drawn_and_smoothing_names_them(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    # one step of the minimiser is too few
+    command = ["efficiency", "measure", str(folder / "data.parquet"), "--step", "idip", *BINS, "--simulation",
+               str(folder / "mc.parquet"), "--set", "efficiency.fit.max_steps=1"]  # fmt: skip
+    assert main([*command, "-o", str(tmp_path / "bad.h5")]) == 0
+    out = capsys.readouterr().out
+    failed = [line for line in out.splitlines() if "failed:" in line]
+    found = Efficiencies.load(tmp_path / "bad.h5")
+    assert len(failed) == (~found.usable).sum() > 0
+    assert "EDM stayed above" in failed[0]
+    assert np.isnan(found.eff[~found.usable]).all()
+    assert len(list((tmp_path / "bad_failed").glob("idip_*.png"))) == len(failed)
+    smooth = ["efficiency", "smooth", str(tmp_path / "bad.h5"), str(folder / "mc.h5"), "-o", str(tmp_path / "sf.h5")]
+    assert main(smooth) == 4
+    assert "pt 26" in capsys.readouterr().err
+
+
 def test_other_alternatives_become_nuisances_of_their_name(folder: Path, tmp_path: Path):
     out = str(tmp_path / "sf.h5")
     files = [str(folder / name) for name in ("data.h5", "mc.h5")]
