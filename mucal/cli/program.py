@@ -97,7 +97,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def resuming(arguments: Sequence[str]) -> str:
     """What to type to go on after an interruption."""
-    if not arguments or arguments[0] not in ("run", "refit"):
+    if not arguments or arguments[0] not in ("run", "refit", "simulate"):
         return f"run it again: {shlex.join(('mucal', *arguments))}"
     kept = [argument for argument in arguments if argument not in ("--overwrite", "--resume")]
     return f"go on with: {shlex.join(('mucal', *kept, '--resume'))}"

@@ -156,16 +156,15 @@ def simulate_hit_files(
     """
     out = Path(out)
     beside, about = out.with_name(f"{out.stem}_detector.h5"), out.with_suffix(".json")
-    folder = out.with_name(f"{out.name}.chunks")
-    goes_on = resume and folder.is_dir()
-    for path in (out, *(() if goes_on else (beside,)), about):
+    for path in (out, *(() if resume else (beside,)), about):
         if path.exists() and not overwrite:
             raise FileExistsError(f"{path} exists; choose another name, or --overwrite")
     true = distorted(assumed_detector(run), run.distortion)
     provenance = Provenance(configuration=run.plain, seed=run.hits.seed)
-    true.with_provenance(provenance).save(beside, overwrite=overwrite or goes_on)
+    true.with_provenance(provenance).save(beside, overwrite=overwrite or resume)
     key = key_of({"mucal": mucal.__version__, "configuration": run.plain, "chunk": CHUNK, "detector": sha256(beside)})
-    kept = open_chunks(folder, key, resume=resume) if run.events > CHUNK or goes_on else NO_CHUNKS
+    folder = out.with_name(f"{out.name}.chunks")
+    kept = open_chunks(folder, key, resume=resume) if run.events > CHUNK else NO_CHUNKS
     ledgers = {"generate": Ledger(unit="events"), "simulate": Ledger(unit="muons")}
     write_hits(out, _stream(run, true, jobs, kept, ledgers, tell), overwrite=overwrite)
     files = {path.name: sha256(path) for path in (out, beside)}

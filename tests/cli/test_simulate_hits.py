@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from mucal.cli.program import resuming
 from mucal.detector import barrel
 from mucal.io import read_hits, write_detector
 
@@ -105,3 +106,8 @@ def test_a_tracker_that_cannot_be_is_3_and_what_is_wrong_is_named(
 def test_resume_without_an_interrupted_run_begins_anew(mucal, config, tmp_path):
     assert mucal("simulate", "--config", config, "--resume", "-o", tmp_path / "h.parquet").code == 0
     assert len(read_hits(tmp_path / "h.parquet")) == 40
+
+
+def test_an_interruption_names_the_command_that_goes_on():
+    given = ["simulate", "--hits", "--overwrite", "-o", "h.parquet"]
+    assert resuming(given) == "go on with: mucal simulate --hits -o h.parquet --resume"
