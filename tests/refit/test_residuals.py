@@ -113,5 +113,5 @@ def test_strips_have_no_second_residual_and_failed_tracks_none(tracker, magnet, 
 
 
 def test_fits_of_other_hits_are_refused(tracker, magnet, sample, fitted):
-    with pytest.raises(ValueError, match="for 3 tracks"):
+    with pytest.raises(ValueError, match="2000 fits of 3 tracks"):
         hit_residuals(tracker, magnet, sample.hits.select(slice(0, 3)), fitted[0], sample.routes[:3])
