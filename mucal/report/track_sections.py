@@ -67,7 +67,7 @@ def corrections_section(tracks: TrackResults) -> Section:
 
 
 SHOWN: Final = 3
-"""Soft modes that get a figure."""
+"""Soft modes that get a figure: those that move momenta most."""
 
 
 def weak_section(tracks: TrackResults) -> Section:
@@ -75,31 +75,36 @@ def weak_section(tracks: TrackResults) -> Section:
     modes, bias = tracks.modes, tracks.mode_bias
     if modes is None or bias is None:
         return Section(title="Weak modes")
+    k, names = modes.eigenvalues.size, modes.names()
     worst = np.nanmax(np.abs(bias.bias), axis=(1, 2, 3))
-    momenta = [f"{1e5 * x:.2g}" for x in worst.ravel()]
-    n_pt = bias.pt_edges.size - 1
-    rows = [
-        [str(i + 1), name, f"{modes.eigenvalues[i]:.4g}", f"{100 * modes.prior_share[i]:.0f} %",
-         *momenta[i * n_pt : (i + 1) * n_pt]]
-        for i, name in enumerate(modes.names())
-    ]  # fmt: skip
+    cells = [[f"{1e5 * x:.2g}" for x in row] for row in worst]
     ranges = [f"{a:.3g} to {b:.3g} GeV" for a, b in pairwise(bias.pt_edges)]
+    soft = [
+        [str(i + 1), names[i], f"{modes.eigenvalues[i]:.4g}", f"{100 * modes.prior_share[i]:.0f} %", *cells[i]]
+        for i in range(k)
+    ]
+    known = [
+        [name, f"{modes.alone[i]:.2g}", f"{modes.error[i]:.2g}", f"{modes.prior_error[i]:.2g}", *cells[k + i]]
+        for i, name in enumerate(modes.templates)
+    ]
     items: list[Item] = [
         Table(
-            head=["Mode", "Mostly like", "Eigenvalue", "From priors", *ranges],
-            rows=rows,
-            words=(1,),
-            caption="Softest directions of the sums, with the priors as the metric: 2 where priors speak alone. Last "
-            "columns: largest bias of the curvature that one standard deviation gives, in 10⁻⁵, in bins of η and φ.",
-        )
-    ]
-    items += [
-        Picture(
-            figure=bias_figure(bias, i, note=f"mode {i + 1}: {modes.names()[i]}"),
-            caption=f"Mode {i + 1}, one standard deviation: δk/k against η and φ.",
-        )
-        for i in range(min(SHOWN, modes.eigenvalues.size))
-    ]
+            head=["Known pattern", "alone", "all floating", "from priors", *ranges], rows=known,
+            caption="Errors of the amplitudes of known weak modes: if nothing else floated, with all parameters "
+            "floating, and before any track. Last columns: largest bias of the curvature that one standard deviation "
+            "gives, in 10⁻⁵, in bins of η and φ.",
+        ),
+        Table(
+            head=["Mode", "Mostly like", "Eigenvalue", "From priors", *ranges], rows=soft, words=(1,), fold=True,
+            caption=f"The {k} softest directions of the sums, with the priors as the metric: 2 where priors speak "
+            "alone; their bias in 10⁻⁵",
+        ),
+    ]  # fmt: skip
+    for i in np.argsort(-worst[:k].max(axis=1), kind="stable")[:SHOWN].tolist():
+        short = names[i].partition(",")[0]
+        figure = bias_figure(bias, i, note=f"mode {i + 1}: {short}")
+        caption = f"Mode {i + 1}, of the soft ones that move momenta most, one standard deviation: {names[i]}."
+        items.append(Picture(figure=figure, caption=caption))
     return Section(title="Weak modes", items=tuple(items))
 
 

@@ -31,7 +31,7 @@ _ETA_EDGES: Final = tuple(round(-2.4 + 0.1 * i, 1) for i in range(49))
 _FULL_BINS: Final = (
     f"bins.eta_edges={list(_ETA_EDGES)}", f"bins.resolution_eta_edges={list(_ETA_EDGES[::2])}",
     *(f"tracks.closing.{i}.bins.eta_edges={list(_ETA_EDGES[::2])}" for i in (0, 1)),
-    *(f"tracks.closing.{i}.massfit.min_events=40" for i in (0, 1)),
+    *(f"tracks.closing.{i}.massfit.min_events=40" for i in (0, 1)), "resolution.free=['a', 'b', 'c']",
 )  # fmt: skip
 """48 bins of the scale and 24 of closure and resolution: the 314 nuisances of arXiv:2412.13872."""
 _CLOSING_SIZES: Final = tuple(f"tracks.closing.{i}.{kind}" for i in (0, 1) for kind in ("data", "simulation"))

@@ -1,8 +1,10 @@
 """Mass fits of simulation as they are subtracted from those of data: merged, with background, as wide as data."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
+
+import numpy as np
 
 from mucal.errors import NotCertified
 from mucal.massfit import MassFits, MassHistograms, Merging
@@ -44,21 +46,32 @@ def fit_simulation(
     plain = fit_histograms(filled(None), analysis)
     if analysis.resolution is None or not analysis.general.match_resolution:
         return SimulatedFits(plain=plain, matched=plain)
-    first = [plain]  # the matching begins with simulation as it is
 
     def fit(histograms: MassHistograms) -> MassFits:
-        return first.pop() if first else fit_histograms(histograms, analysis)
+        same = np.array_equal(histograms.counts, plain.histograms.counts)
+        return plain if same else fit_histograms(histograms, analysis)
 
-    try:
-        found = match_resolution(data, filled, fit, analysis.resolution)
-    except (NotCertified, ValueError) as error:
-        notes.append(f"simulation keeps its own resolution: {error.args[0]}")
+    found, why = None, ""
+    for free in _ladder(analysis.resolution.free):
+        try:
+            found = match_resolution(data, filled, fit, replace(analysis.resolution, free=free))
+            break
+        except (NotCertified, ValueError) as error:
+            why = str(error.args[0])
+    if found is None:
+        notes.append(f"simulation keeps its own resolution: {why}")
         return SimulatedFits(plain=plain, matched=plain)
     ratios = ", ".join(f"{ratio:.3f}" for ratio in found.ratios)
     tell(Event(stage="resolution", text=f"mass width of data over simulation, smeared step by step: {ratios}"))
     if not found.matched:
         notes.append(f"the mass widths of data and simulation still differ, by a factor of {found.ratios[-1]:.3f}")
     return SimulatedFits(plain=plain, matched=found.fits)
+
+
+def _ladder(free: tuple[str, ...]) -> list[tuple[str, ...]]:
+    """Terms to compare widths with: one resonance cannot tell b from c, and few pairs of it not even c from a."""
+    of_one = tuple(name for name in free if name != "b") or free
+    return list(dict.fromkeys((of_one, of_one[:1])))
 
 
 def refilled(

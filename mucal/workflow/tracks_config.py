@@ -122,7 +122,7 @@ class Tracked:
     w_muons: int = 0
     momenta: tuple[float, ...] = (10.0, 40.0)
     probes: int = 3000
-    weak_modes: int = 6
+    weak_modes: int = 20
     hits: HitSimulation = field(default_factory=lambda: HitSimulation(straggling="gaussian"))
     refit: RefitConfig = field(default_factory=RefitConfig)
     selection: PairSelection = field(default_factory=lambda: PairSelection(min_hits=8))
