@@ -198,7 +198,7 @@ def _result_type(hint: Any) -> type[Result] | None:
     return None
 
 
-SLAB: Final = 2**24
+SLAB: Final = 2**22
 """Bytes compared at a time."""
 
 

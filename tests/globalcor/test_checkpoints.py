@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import time
+import tracemalloc
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 
 from mucal.errors import ConfigError, Interrupted, ResourceError
-from mucal.globalcor import AccumulateConfig, accumulate
+from mucal.globalcor import AccumulateConfig, accumulate, divide
 from mucal.globalcor.checkpoints import GENERATIONS, LOCK
 
 from .conftest import CHUNKS, FEW, Sample, content
@@ -138,3 +139,32 @@ def test_a_sum_killed_at_random_moments_goes_on_to_the_same_bytes(registry, tmp_
     subprocess.run([sys.executable, str(script)], check=True, capture_output=True)
     plain = accumulate(Sample(registry), CHUNKS, registry, AccumulateConfig(every=1))
     assert (tmp_path / "done.h5").read_bytes() == plain.save(tmp_path / "plain.h5").read_bytes()
+
+
+def test_a_long_sum_keeps_memory_and_file_handles_flat(registry, tmp_path):
+    config, chunks = AccumulateConfig(every=5), divide(200, 4)
+    seen = []
+
+    def watch(made):
+        if made.chunk.number % 10 == 9:
+            seen.append((len(list(Path("/proc/self/fd").iterdir())), tracemalloc.get_traced_memory()[0]))
+
+    tracemalloc.start()
+    accumulate(Sample(registry), chunks, registry, config, checkpoints=tmp_path, tell=watch)
+    tracemalloc.stop()
+    handles, memory = zip(*seen, strict=True)
+    assert len(set(handles)) == 1
+    # after the first chunks every block of 67 parameters is there
+    assert memory[-1] < 1.2 * memory[1]
+
+
+def test_saving_a_sum_holds_it_once(registry, tmp_path):
+    sums = accumulate(Sample(registry), CHUNKS, registry, FEW)
+    (part,) = sums.partials
+    keys = np.arange(50_000)
+    large = replace(sums, partials=(replace(part, keys=keys, values=np.ones((keys.size, 8, 8))),))
+    tracemalloc.start()
+    large.save(tmp_path / "large.h5")
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 0.5 * large.partials[0].values.nbytes  # some slabs of 4 MB; a copy would be 25.6 MB
