@@ -51,7 +51,11 @@ def moments(pt: FloatArray, charge: FloatArray, z: FloatArray, sigma: FloatArray
 
     Returns (N, 6).
     """
-    first, second = z / sigma, (z * z - 1.0) / (2.0 * sigma**2)
+    return moments_of(pt, charge, z / sigma, (z * z - 1.0) / (2.0 * sigma**2), d)
+
+
+def moments_of(pt: FloatArray, charge: FloatArray, first: FloatArray, second: FloatArray, d: FloatArray) -> FloatArray:
+    """The moments of a response whose density p has -p'/p = `first` and p''/(2 p) = `second`; else as `moments`."""
     return np.stack(
         [first, -first / pt, first * charge * pt, second, second / (1.0 + d / pt**2), second * pt**2], axis=1
     )

@@ -1,6 +1,6 @@
 """All nuisances of simulated muons at once: as weights of the response, and as momenta.
 
-The response of a muon is taken as normal: the measured curvature is k (1 + sigma z), k the generated one.  A nuisance
+The response of a muon is taken from a map of it (`response_map`), or as normal: the measured curvature is k (1 + sigma z), k the generated one.  A nuisance
 that shifts it by d (relative) or changes sigma^2 by v changes the density at the measured value by the factors
 
     1 +- z d / sigma,    1 +- (z^2 - 1) v / (2 sigma^2),
@@ -13,11 +13,13 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from mucal.arrays import FloatArray
+from mucal.arrays import FloatArray, IntArray
 from mucal.calibration import kernels
 from mucal.calibration.columns import flatten
 from mucal.calibration.product import Calibration
-from mucal.calibration.response import moments, relative_variance
+from mucal.calibration.response import moments, moments_of, relative_variance
+from mucal.calibration.response_map import ResponseMap, response_slopes
+from mucal.scale.table import ResolutionTable
 
 LARGEST: Final = 10.0
 """Weights beyond this, of either sign, are set to it (arXiv:2412.13872 does the same)."""
@@ -25,7 +27,7 @@ LARGEST: Final = 10.0
 
 def response_weights(
     calibration: Calibration, pt: Any, eta: Any, charge: Any, pt_gen: Any, *, smeared: bool = False,
-    triggered: Any = None, n_pixel: Any = None,
+    triggered: Any = None, n_pixel: Any = None, response: ResponseMap | None = None,
 ) -> npt.NDArray[np.float32]:  # fmt: skip
     """Weights of N simulated muons for +1 and -1 of each of the S nuisances, relative to the nominal weight.
 
@@ -36,6 +38,7 @@ def response_weights(
     smeared   :       the momenta were smeared to the resolution of data
     triggered : whether the muon fired the trigger, for nuisances of the pixel hits
     n_pixel   : its valid pixel hits; without both, those nuisances have weights of 1
+    response  : the response of these muons, smeared like them; None: Gaussian, of the calibration's resolution
 
     Returns (N, S, 2) in the order of `calibration.names`, up then down; 1 for muons outside the range of eta.
     Raises ValueError if the calibration does not know the resolution of simulation.
@@ -50,13 +53,12 @@ def response_weights(
     where = np.flatnonzero(inside)
     p, h, q, true = p[where], h[where], q[where], true[where]
     index = np.searchsorted(mc.eta_edges, h, side="right") - 1
-    variance = relative_variance(true, mc.a[index], mc.b[index], mc.c[index], mc.d[index])
-    if smeared:
-        data = calibration.resolution_data
-        in_data = relative_variance(true, data.a[index], data.b[index], data.c[index], data.d[index])
-        variance = np.maximum(variance, in_data)
-    sigma = np.sqrt(variance)
-    basis = moments(true, q, (true / p - 1.0) / sigma, sigma, calibration.resolution_data.d[index])
+    d = calibration.resolution_data.d[index]
+    if response is not None:
+        basis = moments_of(true, q, *response_slopes(response, p, true, h, q), d)
+    else:
+        wider = calibration.resolution_data if smeared else None
+        basis = _gaussian(wider, mc, p, true, q, index, d)
     out = np.ones((where.size, len(calibration.names), 2), dtype=np.float32)
     scale_index = calibration.scale.bin_index(h)
     n_scale = calibration.scale_variations.shape[0]
@@ -73,6 +75,19 @@ def response_weights(
     every = np.ones((inside.size, *out.shape[1:]), dtype=np.float32)
     every[where] = out
     return every
+
+
+def _gaussian(
+    data: ResolutionTable | None, mc: ResolutionTable, pt: FloatArray, true: FloatArray, charge: FloatArray,
+    index: IntArray, d: FloatArray,
+) -> FloatArray:  # fmt: skip
+    """(N, 6) moments of a Gaussian response with the resolution of simulation, or of `data` where that is larger."""
+    variance = relative_variance(true, mc.a[index], mc.b[index], mc.c[index], mc.d[index])
+    if data is not None:
+        in_data = relative_variance(true, data.a[index], data.b[index], data.c[index], data.d[index])
+        variance = np.maximum(variance, in_data)
+    sigma = np.sqrt(variance)
+    return moments(true, charge, (true / pt - 1.0) / sigma, sigma, d)
 
 
 def vary_all(calibration: Calibration, pt: Any, eta: Any, charge: Any, *, sample: str = "mc") -> FloatArray:

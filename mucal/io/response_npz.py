@@ -1,0 +1,49 @@
+"""A response map as plain numpy arrays (.npz), for programs without mucal.
+
+pt_edges, eta_edges   of the generated muon, GeV and -
+coefficients          (2, P, E, 6): charge -1, +1; r(z) = sum_j c_j z^j of the normal score z, r = pt_gen / pt
+n_muons               (2, P, E)
+"""
+
+import io
+from pathlib import Path
+from typing import Final
+from zipfile import BadZipFile
+
+import numpy as np
+
+from mucal.calibration.response_map import ResponseMap
+from mucal.errors import InputError
+from mucal.store import write_bytes
+
+RESPONSE: Final = "response_map.npz"
+ARRAYS: Final = ("pt_edges", "eta_edges", "coefficients", "n_muons")
+
+
+def response_bytes(response: ResponseMap) -> bytes:
+    """The bytes of the file; the same map gives the same bytes."""
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **{name: getattr(response, name) for name in ARRAYS})
+    return buffer.getvalue()
+
+
+def write_response(response: ResponseMap, path: str | Path, *, overwrite: bool = False) -> Path:
+    """Write a map, as to attach it to a release: `write_bundle(..., attachments={RESPONSE: response_bytes(map)})`.
+
+    Raises FileExistsError unless `overwrite`.
+    """
+    return write_bytes(path, response_bytes(response), overwrite=overwrite)
+
+
+def read_response(path: str | Path) -> ResponseMap:
+    """The map of a file; raises InputError for what is none."""
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            missing = [name for name in ARRAYS if name not in file]
+            if missing:
+                raise ValueError(f"'{missing[0]}' is missing")
+            return ResponseMap(**{name: np.asarray(file[name], dtype=np.float64) for name in ARRAYS})
+    except (ValueError, OSError, EOFError, BadZipFile) as error:
+        raise InputError(
+            f"{Path(path).name} is not a response map: {error}", kind="input.response_map", where={"file": path}
+        ) from error
