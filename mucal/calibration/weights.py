@@ -1,7 +1,8 @@
 """All nuisances of simulated muons at once: as weights of the response, and as momenta.
 
-The response of a muon is taken from a map of it (`response_map`), or as normal: the measured curvature is k (1 + sigma z), k the generated one.  A nuisance
-that shifts it by d (relative) or changes sigma^2 by v changes the density at the measured value by the factors
+The response of a muon is taken from a map of it (`response_map`), or as normal: the measured curvature is
+k (1 + sigma z), k the generated one.  A nuisance that shifts it by d (relative) or changes sigma^2 by v changes the
+density at the measured value by the factors
 
     1 +- z d / sigma,    1 +- (z^2 - 1) v / (2 sigma^2),
 
