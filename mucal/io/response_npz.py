@@ -42,7 +42,10 @@ def read_response(path: str | Path) -> ResponseMap:
             missing = [name for name in ARRAYS if name not in file]
             if missing:
                 raise ValueError(f"'{missing[0]}' is missing")
-            return ResponseMap(**{name: np.asarray(file[name], dtype=np.float64) for name in ARRAYS})
+            pt_edges, eta_edges, coefficients, n_muons = (np.asarray(file[name], dtype=np.float64) for name in ARRAYS)
+            return ResponseMap(
+                pt_edges=pt_edges, eta_edges=eta_edges, coefficients=coefficients, n_muons=n_muons
+            )  # fmt: skip
     except (ValueError, OSError, EOFError, BadZipFile) as error:
         raise InputError(
             f"{Path(path).name} is not a response map: {error}", kind="input.response_map", where={"file": path}
