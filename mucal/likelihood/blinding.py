@@ -54,4 +54,7 @@ def offset(name: str, key: str = "") -> float:
 def _refuse_unknown(result: FitResult, names: Sequence[str]) -> None:
     unknown = [name for name in names if name not in result.parameters]
     if unknown:
-        raise ConfigError(f"no parameter '{unknown[0]}' in this fit, so that it cannot be blinded or unblinded")
+        raise ConfigError(
+            f"no parameter '{unknown[0]}' in this fit, so that it cannot be blinded or unblinded",
+            kind="config.unknown_parameter",
+        )

@@ -44,11 +44,15 @@ class FitConfig:
 
     def __post_init__(self) -> None:
         if self.mc_stat not in get_args(McStat):
-            raise ConfigError(f"mc_stat is '{self.mc_stat}', expected {' or '.join(get_args(McStat))}")
+            raise ConfigError(
+                f"mc_stat is '{self.mc_stat}', expected {' or '.join(get_args(McStat))}", kind="config.likelihood"
+            )
         if self.per not in get_args(McStatPer):
-            raise ConfigError(f"per is '{self.per}', expected {' or '.join(get_args(McStatPer))}")
+            raise ConfigError(
+                f"per is '{self.per}', expected {' or '.join(get_args(McStatPer))}", kind="config.likelihood"
+            )
         if not (0 < self.tolerance < math.inf and self.max_steps > 0 and self.n_threads > 0):
-            raise ConfigError("tolerance, max_steps and n_threads are above 0")
+            raise ConfigError("tolerance, max_steps and n_threads are above 0", kind="config.likelihood")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

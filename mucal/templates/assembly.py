@@ -56,7 +56,10 @@ class _Order:
         """
         config, calibration = self.config, self.calibration
         if calibration is not None and config.channel in GENERATED:
-            raise ConfigError(f"channel '{config.channel}' holds no muons, a calibration has nothing to act on")
+            raise ConfigError(
+                f"channel '{config.channel}' holds no muons, a calibration has nothing to act on",
+                kind="config.templates",
+            )
         self.ingredients.check(config.channel)
         boson = "w" if config.channel in ("w", "kinematics", "boson_w") else "z"
         left_out = ("mass_z",) if boson == "z" else ()

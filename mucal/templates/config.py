@@ -70,16 +70,24 @@ class TemplatesConfig:
 
     def __post_init__(self) -> None:
         if self.channel not in get_args(ChannelName) or self.pairing not in get_args(Pairing):
-            raise ConfigError(f"channel '{self.channel}' with pairing '{self.pairing}' is none of the known ones")
+            raise ConfigError(
+                f"channel '{self.channel}' with pairing '{self.pairing}' is none of the known ones",
+                kind="config.templates",
+            )
         if self.events < self.chunk or self.events % self.chunk or self.chunk % self.reuse:
             raise ConfigError(
                 f"events = {self.events} must be a multiple of chunk = {self.chunk}, "
-                f"and that one of reuse = {self.reuse}"
+                f"and that one of reuse = {self.reuse}",
+                kind="config.templates",
             )
         if self.taus and self.channel != "w":
-            raise ConfigError(f"taus = true: only the channel 'w' has muons of taus, not '{self.channel}'")
+            raise ConfigError(
+                f"taus = true: only the channel 'w' has muons of taus, not '{self.channel}'", kind="config.templates"
+            )
         if not 0 < self.efficiency <= 1:
-            raise ConfigError(f"efficiency = {self.efficiency}, expected a number above 0 and at most 1")
+            raise ConfigError(
+                f"efficiency = {self.efficiency}, expected a number above 0 and at most 1", kind="config.templates"
+            )
 
     @property
     def processes(self) -> dict[str, tuple[str, ...]]:

@@ -37,10 +37,14 @@ def smoothed(
     Raises ConfigError for other axes, or degrees that the bins do not carry.
     """
     if tuple(templates.axes) != ("charge", "eta", "pt"):
-        raise ConfigError(f"smoothing needs the axes charge, eta, pt, not {', '.join(templates.axes)}")
+        raise ConfigError(
+            f"smoothing needs the axes charge, eta, pt, not {', '.join(templates.axes)}", kind="config.smoothing"
+        )
     _, n_eta, n_pt = templates.binning.shape
     if not (0 <= pt_degree < n_pt and 0 <= eta_degree < n_eta):
-        raise ConfigError(f"degrees {eta_degree} in eta and {pt_degree} in pT, for {n_eta} and {n_pt} bins")
+        raise ConfigError(
+            f"degrees {eta_degree} in eta and {pt_degree} in pT, for {n_eta} and {n_pt} bins", kind="config.smoothing"
+        )
     chosen = np.flatnonzero(np.isin(templates.groups, groups))
     basis = polynomials(n_eta, n_pt, eta_degree, pt_degree)
     kappa, shifted = templates.kappa.copy(), templates.shifted.copy()

@@ -81,7 +81,10 @@ class TableConfig:
         known = (*WANTED, *OPTIONAL)
         for name in self.columns:
             if name not in known:
-                raise ConfigError(f"table.columns.{name} is not known; expected {', '.join(nearest(name, known))}")
+                raise ConfigError(
+                    f"table.columns.{name} is not known; expected {', '.join(nearest(name, known))}",
+                    kind="config.unknown_choice",
+                )
         shifts = [one.shift for one in self.mass]
         if self.mass and (len(set(shifts)) < len(shifts) or not {-0.1, 0.1} <= set(shifts) or 0.0 in shifts):
             raise ConfigError(
@@ -231,7 +234,9 @@ def _moments(columns: Rows, calibration: Calibration) -> dict[str, FloatArray]:
     pt_gen, pt, eta, charge = _needed(columns, ("pt_gen", "pt", "eta", "charge"), "nuisances of a calibration")
     table = calibration.resolution_mc or calibration.resolution_data
     if table is None:
-        raise ConfigError("this calibration holds no resolution, which weights of the response need")
+        raise ConfigError(
+            "this calibration holds no resolution, which weights of the response need", kind="config.no_resolution"
+        )
     sigma = relative_resolution(table, pt_gen, eta)
     at = np.clip(np.searchsorted(table.eta_edges, eta, side="right") - 1, 0, table.n_bins - 1)
     pull = (pt_gen / pt - 1.0) / sigma

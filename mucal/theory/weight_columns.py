@@ -53,9 +53,13 @@ class WeightFamily:
     def __post_init__(self) -> None:
         if self.kind not in SYMMETRISE:
             near = ", ".join(nearest(self.kind, SYMMETRISE) or SYMMETRISE)
-            raise ConfigError(f"weights '{self.name}' are of kind '{self.kind}'; expected one of {near}")
+            raise ConfigError(
+                f"weights '{self.name}' are of kind '{self.kind}'; expected one of {near}", kind="config.weights"
+            )
         if self.two_sided and self.count % 2:
-            raise ConfigError(f"weights '{self.name}' are pairs, but {self.count} of them were named")
+            raise ConfigError(
+                f"weights '{self.name}' are pairs, but {self.count} of them were named", kind="config.weights"
+            )
 
     @property
     def two_sided(self) -> bool:

@@ -98,7 +98,11 @@ def propagate(generated: Model, fitted: Model, result: FitResult) -> Spectrum:
     shared = np.array([place.get(name, -1) for name in generated.parameters])
     held = shared >= 0
     if not held.any():
-        raise ConfigError("the generated templates and the fit share no parameter", do="use the same nuisances in both")
+        raise ConfigError(
+            "the generated templates and the fit share no parameter",
+            kind="config.measurement",
+            do="use the same nuisances in both",
+        )
     prior = np.divide(1.0, generated.precision, out=np.zeros(held.size), where=generated.precision > 0)
     joint = np.diag(np.where(held, 0.0, prior))
     joint[np.ix_(held, held)] = result.cov[np.ix_(shared[held], shared[held])]

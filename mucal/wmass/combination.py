@@ -61,6 +61,7 @@ def _constraints(models: Sequence[Model], parameters: Sequence[str]) -> tuple[Fl
                 raise ConfigError(
                     f"parameter '{name}' has centre and precision {found[name]} in one channel and "
                     f"{(centre, precision)} in another",
+                    kind="config.combination",
                     do="give it two names, or the same constraint",
                 )
     values = np.array([found[name] for name in parameters]).reshape(-1, 2)
@@ -89,7 +90,8 @@ def _rates(models: Sequence[Model], processes: Sequence[str], parameters: Sequen
             names = tuple(sorted(m.parameters[j] for j in row if j >= 0))
             if found.setdefault(name, names) != names:
                 raise ConfigError(
-                    f"process '{name}' is multiplied by {found[name]} in one channel, by {names} in another"
+                    f"process '{name}' is multiplied by {found[name]} in one channel, by {names} in another",
+                    kind="config.combination",
                 )
     width = max((len(names) for names in found.values()), default=0)
     rate = np.full((len(processes), max(width, 1)), -1, dtype=np.int64)

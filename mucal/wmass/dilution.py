@@ -11,11 +11,14 @@ shift of momenta is diluted alike: the impact of a calibration comes out too sma
 Derived in docs/physics/wmass.md.
 """
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from mucal.arrays import FloatArray
 from mucal.errors import ConfigError
 from mucal.likelihood import FitConfig, Model, expected_events, fit
+from mucal.templates.smoothing import ETA_DEGREE, PT_DEGREE, smoothed
 from mucal.templates.table import Templates
 from mucal.wmass.overlap import responses
 from mucal.wmass.tensor import MASS, UNIT
@@ -40,12 +43,42 @@ def recovered_share(
     return found * UNIT / shift
 
 
+@dataclass(frozen=True, slots=True)
+class ExpectedShares:
+    """Of a shift of the mass, with a free yield and no other nuisance, what a fit finds: as filled, and smoothed."""
+
+    as_filled: float
+    smooth: float
+
+
+def expected_shares(templates: Templates) -> ExpectedShares:
+    """The same from one sample: what smoothing takes away of the mass template is noise, of which a part stays.
+
+    Smoothing keeps C of B functions; the rest r of the derivative says how large the noise of each is, x = sum r^2/N
+    over B - C, and of the smooth one C x is noise.  Raises ConfigError as `templates.smoothing.smoothed`.
+    """
+    nominal = templates.nominal.sum(axis=0)
+    there = nominal > 0
+    raw, smooth = (
+        (0.5 * np.sum(t.at_mass(UNIT) - t.at_mass(-UNIT), axis=0) / np.where(there, nominal, 1.0))[there]
+        for t in (templates, smoothed(templates, ()))
+    )
+    weight = nominal[there]
+    kept = 2 * (PT_DEGREE + 1) * (ETA_DEGREE + 1)
+    each = float(weight @ (raw - smooth) ** 2) / (weight.size - kept)
+    seen = float(weight @ smooth**2 - (weight @ smooth) ** 2 / weight.sum())
+    true = max(seen - kept * each, 0.0)
+    return ExpectedShares(as_filled=true / (seen + (weight.size - kept) * each), smooth=true / seen)
+
+
 def _change(model: Model, truth: Templates, shift: float) -> FloatArray:
     """(B,) events that a heavier boson adds, in every process that is simulated."""
     if truth.binning.n_bins != model.n_bins:
-        raise ConfigError(f"templates of {truth.binning.n_bins} bins beside a model of {model.n_bins}")
+        raise ConfigError(
+            f"templates of {truth.binning.n_bins} bins beside a model of {model.n_bins}", kind="config.measurement"
+        )
     missing = set(truth.processes) - set(model.processes)
     if missing:
-        raise ConfigError(f"the model has no process {', '.join(sorted(missing))}")
+        raise ConfigError(f"the model has no process {', '.join(sorted(missing))}", kind="config.measurement")
     change: FloatArray = 0.5 * np.sum(truth.at_mass(shift) - truth.at_mass(-shift), axis=0)
     return change

@@ -55,7 +55,10 @@ def parton_projection(model: Model) -> Projection:
         first += count
     missing = set(AXES) - {channel.name for channel in model.channels}
     if missing:
-        raise ConfigError(f"the model has no channel {', '.join(sorted(missing))}, which the test of partons needs")
+        raise ConfigError(
+            f"the model has no channel {', '.join(sorted(missing))}, which the test of partons needs",
+            kind="config.measurement",
+        )
     edges = (tuple(float(i) for i in range(first + 1)),)
     return Projection(
         row=np.concatenate(rows).astype(np.int64), channel=Channel(name="partons", axes=("bin",), edges=edges)

@@ -38,6 +38,7 @@ def helicity_model(model: Model, templates: Templates, *, process: str = "Wmunu"
     if not templates.helicity.shape[1] or not prior > 0:
         raise ConfigError(
             "the templates hold no sums by helicity, or the prior is not above 0",
+            kind="config.mode",
             do="fill them with helicity = true",
         )
     p = model.processes.index(process)

@@ -98,7 +98,10 @@ def check_mode(model: Model, mode: Mode) -> None:
             do="fill templates of that channel, or choose another mode",
         )
     if not model.pois:
-        raise ConfigError(f"mode '{mode}' needs a parameter of interest, the mass in units of 100 MeV; there is none")
+        raise ConfigError(
+            f"mode '{mode}' needs a parameter of interest, the mass in units of 100 MeV; there is none",
+            kind="config.mode",
+        )
 
 
 def measure(
@@ -157,7 +160,9 @@ def _splits(
 def _helicities(found: Measurement, made: Fit, nominal: Model | None, tell: Callable[[str], None]) -> Measurement:
     poi, names = made.model.pois[0], made.model.groups.get(GROUP, ())
     if nominal is None or not names:
-        raise ConfigError("the mode 'helicity' needs a model with free helicities, and the one without")
+        raise ConfigError(
+            "the mode 'helicity' needs a model with free helicities, and the one without", kind="config.mode"
+        )
     errors = []
     for factor in PRIORS:
         tell(f"free helicities, priors times {factor:g}")

@@ -33,11 +33,16 @@ def displaced(model: Model, values: Mapping[str, float]) -> Model:
     x[model.index(values)] = list(values.values())
     free = [name for name in values if model.precision[model.index([name])[0]] == 0]
     if free:
-        raise ConfigError(f"parameter '{free[0]}' is free; only constrained ones have a central prediction to move")
+        raise ConfigError(
+            f"parameter '{free[0]}' is free; only constrained ones have a central prediction to move",
+            kind="config.measurement",
+        )
     ratio = np.zeros_like(model.nominal)
     for block in model.effects.blocks():
         if block.additive and np.any(x[block.columns] != 0):
-            raise ConfigError(f"a displaced parameter adds events to '{model.processes[block.process]}'")
+            raise ConfigError(
+                f"a displaced parameter adds events to '{model.processes[block.process]}'", kind="config.measurement"
+            )
         ratio[block.bins, block.process] += block.kappa @ x[block.columns]
     factor = np.exp(ratio)
     return replace(model, nominal=model.nominal * factor, sumw2=model.sumw2 * factor**2)
@@ -54,7 +59,11 @@ def alternative_sets(model: Model, rng: np.random.Generator, group: str = "pdf")
     """
     members = model.groups.get(group, ())
     if not members:
-        raise ConfigError(f"the model has no nuisances in the group '{group}'", do="fill templates with theory = true")
+        raise ConfigError(
+            f"the model has no nuisances in the group '{group}'",
+            kind="config.measurement",
+            do="fill templates with theory = true",
+        )
     first, *others = PDF_SETS
     sets = {f"like {first.name}": model}
     for one in others:
@@ -112,7 +121,8 @@ def scale_factors(models: Mapping[str, Model], *, group: str = "pdf", config: Fi
             raise NotCertified(
                 f"no factor up to {LARGEST:g} makes the partons of '{name}' cover the other sets: shifts "
                 f"{dict(zip(names, np.round(1000 * shifts[i], 2).tolist(), strict=True))} MeV, "
-                f"uncertainty {1000 * after[i]:.2f} MeV"
+                f"uncertainty {1000 * after[i]:.2f} MeV",
+                kind="likelihood.pdf_factor",
             )
     return PdfScaling(names=names, factors=factors, before=before, after=after, shifts=shifts)
 

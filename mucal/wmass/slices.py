@@ -77,10 +77,15 @@ def split_mass(model: Model, by: Split, parameter: str = MASS) -> Model:
     channel = model.channels[0]
     binning = Binning(axes=tuple(channel.axes), edges=tuple(tuple(e) for e in channel.edges))
     if by not in SPLITS:
-        raise ConfigError(f"no split by '{by}'; the nearest are {', '.join(nearest(by, SPLITS) or SPLITS)}")
+        raise ConfigError(
+            f"no split by '{by}'; the nearest are {', '.join(nearest(by, SPLITS) or SPLITS)}",
+            kind="config.unknown_choice",
+        )
     needed = {"charge": ("charge",), "slices": ("charge", "eta")}.get(by, ("eta",))
     if not set(needed) <= set(binning.axes) or len(model.channels) > 1:
-        raise ConfigError(f"a split by '{by}' needs one channel with axes {needed}, not {binning.axes}")
+        raise ConfigError(
+            f"a split by '{by}' needs one channel with axes {needed}, not {binning.axes}", kind="config.mode"
+        )
     parts = [Part(name=f"{parameter}_{name}", bins=bins) for name, bins in _parts(binning, by).items()]
     return decorrelate(model, parameter, parts)
 

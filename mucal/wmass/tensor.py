@@ -77,7 +77,9 @@ def mass_model(
     known = {*templates.nuisances, *templates.groups, *(n for b in backgrounds for n in (b.group, *b.kappa))}
     unknown = set(without) - known
     if unknown:
-        raise ConfigError(f"{sorted(unknown)} are neither nuisances nor groups of these templates")
+        raise ConfigError(
+            f"{sorted(unknown)} are neither nuisances nor groups of these templates", kind="config.unknown_nuisance"
+        )
     columns, groups = _columns(templates, backgrounds, set(without))
     if luminosity_error and "luminosity" not in known:
         groups["luminosity"] = ("luminosity",)
@@ -164,5 +166,5 @@ def _effects(templates: Templates, processes: Sequence[_Process], place: Mapping
 def _rate(process: str, rates: Mapping[str, Sequence[str]], free: Sequence[str]) -> int:
     found = [free.index(name) for name, members in rates.items() if process in members]
     if len(found) > 1:
-        raise ConfigError(f"process '{process}' has {len(found)} rates, expected at most one")
+        raise ConfigError(f"process '{process}' has {len(found)} rates, expected at most one", kind="config.templates")
     return found[0] if found else -1

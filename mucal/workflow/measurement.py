@@ -67,6 +67,7 @@ def joint_input(paths: Sequence[str | Path], options: FitOptions) -> FitInput:
     if held:
         raise ConfigError(
             f"{held[0]} holds data of its own, which a joint fit of {len(found)} files cannot take",
+            kind="config.combination",
             do="join the models and their data with `wmass.combine` first",
         )
     return replace(found[0], model=combine([one.model for one in found]))

@@ -51,6 +51,17 @@ def test_every_kind_of_error_has_its_remedy():
     assert not missing, f"docs/failures.md has no row '| `KIND` | found | do |' for {', '.join(missing)}"
 
 
+def test_every_error_that_is_raised_names_its_kind():
+    without = [
+        f"{path.relative_to(TOP)}:{node.lineno}"
+        for path, source in SOURCES.items()
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in ERRORS
+        and node.args and not any(keyword.arg in ("kind", None) for keyword in node.keywords)
+    ]  # fmt: skip
+    assert without == []
+
+
 def test_no_row_is_left_of_an_error_that_is_gone():
     assert sorted(ROWS.keys() - KINDS) == []
 
