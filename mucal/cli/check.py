@@ -22,7 +22,7 @@ def command(
     Configuration and files are checked exactly as the run would; nothing is written.  Files of hits are checked as
     `mucal refit` would read them, on the detector of [refit].
     """
-    if files and import_module("mucal.workflow.hits_description").are_hits(files[0], config):
+    if files and import_module("mucal.workflow.hits_description").are_hits(files[0], config, settings):
         given = settings if on_bad_file is None else (*settings, f'refit.input.on_bad_file="{on_bad_file}"')
         run = import_module("mucal.workflow.refit").load_refit(config, given)
         plain, lines = import_module("mucal.workflow.hits_description").check_hits(files, run.input, run.detector)

@@ -26,10 +26,10 @@ def holds_hits(table: EventTable, config: HitsInput | None = None) -> bool:
     return not [key for key in lacking(table, config, RECORDED) if key not in MAY_LACK]
 
 
-def names_hits(path: Path) -> bool:
-    """Whether a file can be opened and has the columns of recorded tracks under our names."""
+def names_hits(path: Path, config: HitsInput) -> bool:
+    """Whether a file can be opened and has the columns of recorded tracks, as a configuration names them."""
     try:
-        return holds_hits(_table(path, HitsInput()))
+        return holds_hits(_table(path, config), config)
     except MucalError:
         return False
 

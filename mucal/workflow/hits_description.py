@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Final
 
@@ -143,9 +144,12 @@ def head_of(path: Path, tree: str | None = None) -> tuple[dict[str, Any], Lines]
     return {"first": ledger.to_dict(), **contents.to_dict()}, lines
 
 
-def are_hits(file: str | Path, config: str | Path | None) -> bool:
-    """Whether a file holds tracks with hits under our names, or a configuration has the section that names them."""
-    return names_hits(Path(file)) or (config is not None and "refit" in read_toml(config).values)
+def are_hits(file: str | Path, config: str | Path | None, settings: tuple[str, ...] = ()) -> bool:
+    """Whether a file holds tracks with hits, under our names or those of the section [refit] of a configuration."""
+    if config is None or "refit" not in read_toml(config, settings).values:
+        return names_hits(Path(file), HitsInput())
+    # the refit brings in compiled loops: only where it is asked for
+    return names_hits(Path(file), import_module("mucal.workflow.refit").load_refit(config, settings).input)
 
 
 def check_hits(files: Sequence[str | Path], config: HitsInput, named: str) -> tuple[dict[str, Any], Lines]:

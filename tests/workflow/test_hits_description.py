@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
 from mucal.detector import barrel
@@ -61,4 +62,10 @@ def test_files_of_hits_are_told_from_files_of_pairs(path, tmp_path):
     (tmp_path / "pairs.csv").write_text("pt1,pt2\n1,2\n")
     assert not are_hits(tmp_path / "pairs.csv", None)
     (tmp_path / "a.toml").write_text('[refit.input.columns]\nmodule_id = "det"\n')
-    assert are_hits(tmp_path / "pairs.csv", tmp_path / "a.toml")
+    assert not are_hits(tmp_path / "pairs.csv", tmp_path / "a.toml")
+    assert not are_hits(path, tmp_path / "a.toml")
+    table = pq.read_table(path)
+    names = ["det" if name == "module_id" else name for name in table.column_names]
+    pq.write_table(table.rename_columns(names), tmp_path / "det.parquet")
+    assert are_hits(tmp_path / "det.parquet", tmp_path / "a.toml")
+    assert not are_hits(tmp_path / "det.parquet", None)
