@@ -1,6 +1,8 @@
 """Muons through a telescope of silicon planes, simulated and fitted by ACTS (pyacts): Fatras, Kalman, global chi2.
 
-    python acts_telescope.py OUT.npz PLANES SPACING_CM THICKNESS_CM MOMENTUM_GEV TESLA N SEED
+    python acts_telescope.py OUT.npz PLANES SPACING_CM THICKNESS_CM MOMENTUM_GEV TESLA N SEED [FITS]
+
+FITS is a list of kalman and global_chi2, by default both; processor seconds of the sequence go to standard output.
 
 OUT holds `kalman` and `global_chi2` (N, 13): event, (loc0, loc1, phi, theta, q/p) at the origin in mm and 1/GeV, their
 variances, chi2, degrees of freedom; and `measured` (K, 4): event, x of the plane, loc0 and loc1 there, in mm.
@@ -9,6 +11,7 @@ variances, chi2, degrees of freedom; and `measured` (K, 4): event, x of the plan
 import json
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 import acts
@@ -46,13 +49,16 @@ def digitisation(path):
     return path
 
 
-class Reader(acts.examples.IAlgorithm):
-    """Keeps the tracks of both fits that have every measurement, and the measurements."""
+FITS = {"kalman": "kf_tracks", "global_chi2": "gx2f_tracks"}
 
-    def __init__(self, planes):
+
+class Reader(acts.examples.IAlgorithm):
+    """Keeps the tracks of the fits that have every measurement, and the measurements of the Kalman filter."""
+
+    def __init__(self, planes, fits):
         acts.examples.IAlgorithm.__init__(self, "reader", acts.logging.WARNING)
         self.planes, self.geometry = planes, acts.GeometryContext.dangerouslyDefaultConstruct()
-        self.tracks = {"kf_tracks": [], "gx2f_tracks": []}
+        self.tracks = {FITS[name]: [] for name in fits}
         self.measured, self.handles = [], {}
         for name in self.tracks:
             handle = acts.examples.ReadDataHandle(self, acts.examples.ConstTrackContainer, name)
@@ -78,7 +84,8 @@ class Reader(acts.examples.IAlgorithm):
                     self.measured.append([event, place, *state.effectiveCalibrated])
 
 
-def main(out, planes, spacing, thickness, momentum, tesla, n, seed):
+def main(out, planes, spacing, thickness, momentum, tesla, n, seed, fits="kalman,global_chi2"):
+    fits = [name for name in fits.split(",") if name]
     planes, p, mm = int(planes), float(momentum) * u.GeV, 10.0
     positions = [mm * float(spacing) * (i + 0.5) for i in range(planes)]
     detector = acts.examples.TelescopeDetector(
@@ -104,15 +111,16 @@ def main(out, planes, spacing, thickness, momentum, tesla, n, seed):
         initialVarInflation=[1e2] * 6,
         trackSmearingSigmas=TrackSmearingSigmas(*(0,) * len(TrackSmearingSigmas._fields)),
     )  # fmt: skip
-    addKalmanTracks(s, geometry, field)
-    addGx2fTracks(s, geometry, field, multipleScattering=True, energyLoss=True)
-    reader = Reader(planes)
+    if "kalman" in fits:
+        addKalmanTracks(s, geometry, field)
+    if "global_chi2" in fits:
+        addGx2fTracks(s, geometry, field, multipleScattering=True, energyLoss=True)
+    reader = Reader(planes, fits)
     s.addAlgorithm(reader)
+    start = time.process_time()
     s.run()
-    np.savez(
-        out, kalman=np.array(reader.tracks["kf_tracks"]), global_chi2=np.array(reader.tracks["gx2f_tracks"]),
-        measured=np.array(reader.measured),
-    )  # fmt: skip
+    print(f"seconds {time.process_time() - start}")
+    np.savez(out, measured=np.array(reader.measured), **{name: np.array(reader.tracks[FITS[name]]) for name in fits})
 
 
 if __name__ == "__main__":
