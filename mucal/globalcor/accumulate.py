@@ -31,6 +31,7 @@ class AccumulateConfig:
     every           :  chunks between two checkpoints
     retries         :  of a chunk that fails, before it is halved
     ahead           :  chunks that workers may be ahead of the sum
+    most_failed     :  share of the chunks that may fail; those that do are named in `NormalEquations.failed`
     n_threads       :  of the sum
     """
 
@@ -42,6 +43,7 @@ class AccumulateConfig:
     every: int = 50
     retries: int = 1
     ahead: int = 4
+    most_failed: float = 0.0
     n_threads: int = 1
 
     def __post_init__(self) -> None:
@@ -49,6 +51,8 @@ class AccumulateConfig:
         wrong = [f"{name} = {getattr(self, name)}" for name in whole if getattr(self, name) < 1]
         if wrong or self.retries < 0:
             raise ValueError(f"{', '.join(wrong) or f'retries = {self.retries}'}; expected a positive number")
+        if not 0 <= self.most_failed < 1:
+            raise ValueError(f"most_failed = {self.most_failed}; expected a share of the chunks, below 1")
 
 
 def accumulate(

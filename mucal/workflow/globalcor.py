@@ -53,7 +53,7 @@ from mucal.plot.globalcor import overlap_figure, spectrum_figure
 from mucal.plot.style import save
 from mucal.refit import MassReference, PairSelection, ProfiledBlocks, RefitConfig
 from mucal.store import is_result, read_header, sha256
-from mucal.workflow.hit_sums import accumulate_hits, reference_of_hits, tell_influences
+from mucal.workflow.hit_sums import accumulate_hits, reference_of_hits, tell_failed, tell_influences
 from mucal.workflow.hits import OTHERS as OF_OTHERS
 from mucal.workflow.hits import SECTIONS as OF_HITS
 from mucal.workflow.mode_maps import bias_lines, mode_bias, save_bias_figures
@@ -205,11 +205,7 @@ def accumulate_files(
             Event(stage="accumulate", done=made.chunk.number + 1, total=len(inputs), unit="files")
         ),
     )  # fmt: skip
-    if sums.failed:
-        raise InputError(
-            f"{len(sums.failed)} of {len(inputs)} files could not be summed, first {first_failed(sums, paths)}",
-            kind="input.damaged",
-        )
+    tell_failed(sums, failed_files(sums, paths), len(inputs), config, tell)
     tell(Event(stage="accumulate", text=sums.ledger.line()))
     tell_influences(sums, registry, "file", tell)
     return sums
@@ -338,9 +334,9 @@ def linear_of_hits(
     return linear_against_refit(refit, found, hits)
 
 
-def first_failed(sums: NormalEquations, paths: Sequence[str | Path]) -> str:
-    """The name of the first file that could not be summed."""
-    return str(paths[int(sums.failed[0].rpartition("/")[2])])
+def failed_files(sums: NormalEquations, paths: Sequence[str | Path]) -> list[str]:
+    """The names of the files that could not be summed."""
+    return [str(paths[int(name.rpartition("/")[2])]) for name in sums.failed]
 
 
 def added(paths: Sequence[str | Path]) -> NormalEquations:

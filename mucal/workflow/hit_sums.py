@@ -174,14 +174,34 @@ def accumulate_hits(
             Event(stage="accumulate", done=made.chunk.number + 1, total=len(chunks), unit="chunks")
         ),
     )  # fmt: skip
-    if sums.failed:
-        raise InputError(f"{len(sums.failed)} chunks could not be summed, first {sums.failed[0]}", kind="input.damaged")
+    tell_failed(sums, list(sums.failed), len(chunks), config, tell)
     if workers is None:
         tell(Event(stage="accumulate", text=source.ledger.line()))
         tell(Event(stage="accumulate", text=here.ledger.line()))
     tell(Event(stage="accumulate", text=sums.ledger.line()))
     tell_influences(sums, refit.registry, "chunk" if workers is None else "file", tell)
     return sums
+
+
+def tell_failed(
+    sums: NormalEquations, names: Sequence[str], n_chunks: int, config: AccumulateConfig, tell: Tell
+) -> None:
+    """Name the chunks that failed.
+
+    names : of those chunks, as people know them
+
+    Raises InputError if they are more than `config.most_failed` of all, or nothing else is left.
+    """
+    if not names:
+        return
+    if len(names) > config.most_failed * n_chunks or len(names) == n_chunks:
+        raise InputError(
+            f"{len(names)} of {n_chunks} chunks or files could not be summed, first {names[0]}",
+            kind="input.damaged",
+            do="mend it or leave it out; or allow a share with globalcor.accumulate.most_failed: they are then named",
+        )
+    for name in names:
+        tell(Event(stage="accumulate", text=f"left out, could not be summed: {name}"))
 
 
 def tell_influences(sums: NormalEquations, registry: Registry, of: str, tell: Tell) -> None:

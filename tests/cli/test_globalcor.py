@@ -125,6 +125,24 @@ def test_sums_of_another_registry_are_refused(mucal, work):
     assert "registry" in ended.err
 
 
+def test_a_file_that_cannot_be_summed_stops_the_sum_unless_a_share_may_fail(mucal, work):
+    folder, _, _ = work
+    bad = folder / "records.bin"
+    bad.write_bytes(b"\x09\x00\x00\x00 no record")
+    files = [folder / "blocks0.h5", folder / "blocks1.h5", bad]
+    ended = mucal("globalcor", "accumulate", *files, *common(folder), "-o", folder / "sums.h5")
+    assert ended.code == 3
+    assert "1 of 3 chunks or files could not be summed" in ended.err
+    assert "records.bin" in ended.err
+    some = ["--set", "globalcor.accumulate.most_failed=0.4"]
+    ended = mucal("globalcor", "accumulate", *files, *common(folder), *some, "-o", folder / "sums.h5")
+    assert ended.code == 0, ended.err
+    assert "left out, could not be summed" in ended.out + ended.err
+    sums = NormalEquations.load(folder / "sums.h5")
+    assert sums.failed == ("chunk/2",)
+    assert sums.ledger.used == 400
+
+
 def test_the_same_file_twice_is_refused(mucal, work):
     folder, _, _ = work
     ended = mucal(
