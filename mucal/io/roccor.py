@@ -12,7 +12,10 @@ Lines of the text, blanks between words:
     NSET n | NMEM members of each set | CPHI bins | CETA bins, edges | RETA bins, edges of |eta|
     set member C type var eta-bin values     100 (M_R - 1) and 100 A_R (var 0, 1) over the bins of azimuth, -pi to pi
     set member F type values                 spread over the bins of |eta|
-    set member T, R ...                      smearing without a generated momentum: not read
+    set member R var |eta|-bin values        by tracker layers, RTRK of them from RMIN on: sigma(pT) = s0 + s1 x +
+                                             s2 x^2, x = pT - 45 GeV (var 0, 1, 100 s2), and width, alpha, n of the Crystal
+                                             Ball that is drawn from (var 3, 4, 5): smearing without a generated pT
+    set member T type |eta|-bin values       shares of muons up to each number of layers, which fix nothing here
 
 with type 0 for simulation and 1 for data.  Source: A. Bodek et al., arXiv:1208.3710, and the public tables.
 """
@@ -24,6 +27,7 @@ from pathlib import Path
 from typing import Final, Literal
 
 import numpy as np
+from scipy.special import ndtr, ndtri
 
 from mucal.arrays import FloatArray, IntArray
 from mucal.calibration import Calibration
@@ -32,9 +36,13 @@ from mucal.scale import ScaleTable, conventions
 from mucal.store import write_bytes
 
 MC, DATA = 0, 1
+CURVED: Final = 2
+"""The variable of lines R that is written times 100."""
+TINY: Final = 1e-300
 PERCENT: Final = 100.0
 MAX_BYTES: Final = 64 * 2**20
 REFERENCE_PT: Final = 40.0
+SMEARING_PT: Final = 45.0
 Sample = Literal["data", "mc"]
 
 
@@ -48,6 +56,9 @@ class RoccorTable:
     A_R        : (N, 2, E, F) 1/GeV  additive
     abs_edges  : (R+1,)           of |eta|
     spread     : (N, 2, R)        k of the spread; NaN where a table has none
+    smearing   : (N, 6, R, L)     s0, s1, s2, width, alpha, n by layers; NaN where a table has none
+    layers_min :                  tracker layers of the first of the L bins; fewer are counted in it, more in the last
+    shares     : (N, 2, R, L+1)   of muons up to each number of layers, of simulation and data; NaN likewise
     """
 
     eta_edges: FloatArray
@@ -56,6 +67,9 @@ class RoccorTable:
     A_R: FloatArray
     abs_edges: FloatArray
     spread: FloatArray
+    smearing: FloatArray
+    layers_min: int
+    shares: FloatArray
 
     def scale(
         self, pt: FloatArray, eta: FloatArray, phi: FloatArray, charge: FloatArray | IntArray, sample: Sample = "data",
@@ -98,6 +112,42 @@ class RoccorTable:
         """Standard error of `spread_scale`, (N,)."""
         return self._error([self.spread_scale(pt, eta, phi, charge, pt_gen, m) for m in range(self.offsets[-1])])
 
+    def smear_scale(
+        self, pt: FloatArray, eta: FloatArray, phi: FloatArray, charge: FloatArray | IntArray, layers: IntArray,
+        uniform: FloatArray, member: int = 0,
+    ) -> FloatArray:  # fmt: skip
+        """Scale of simulation with the spread of data, for muons without a generated pT: (N,).
+
+        k / (1 + sqrt(k_data^2 - k_mc^2) sigma(k pT) x) with x the Crystal Ball's quantile at `uniform`; k alone where
+        simulation is the wider one.
+
+        layers  : (N,)  tracker layers with a measurement
+        uniform : (N,)  random numbers between 0 and 1
+
+        Raises ValueError if the table has no smearing.
+        """
+        if np.all(np.isnan(self.smearing)):
+            raise ValueError("this Rochester table holds no smearing (its lines R); use spread_scale, or another table")
+        scale = self.scale(pt, eta, phi, charge, "mc", member)
+        r = np.clip(np.searchsorted(self.abs_edges, np.abs(eta), side="right") - 1, 0, self.abs_edges.size - 2)
+        at = np.clip(layers - self.layers_min, 0, self.smearing.shape[3] - 1)
+        s0, s1, s2, width, alpha, power = self.smearing[member][:, r, at]
+        x = scale * pt - SMEARING_PT
+        sigma = s0 + s1 * x + s2 * x * x
+        of_data, of_mc = self.spread[member, DATA, r], self.spread[member, MC, r]
+        extra = np.sqrt(np.clip(of_data**2 - of_mc**2, 0.0, None))
+        drawn = extra * sigma * width * crystal_ball_quantile(np.asarray(uniform), alpha, power)
+        result: FloatArray = scale * np.where(drawn > -1.0, 1.0 / (1.0 + drawn), 1.0)
+        return result
+
+    def smear_error(
+        self, pt: FloatArray, eta: FloatArray, phi: FloatArray, charge: FloatArray | IntArray, layers: IntArray,
+        uniform: FloatArray,
+    ) -> FloatArray:  # fmt: skip
+        """Standard error of `smear_scale`, (N,)."""
+        members = [self.smear_scale(pt, eta, phi, charge, layers, uniform, m) for m in range(self.offsets[-1])]
+        return self._error(members)
+
     def _bins(self, eta: FloatArray, phi: FloatArray) -> tuple[IntArray, IntArray]:
         n_eta, n_phi = self.M_R.shape[2:]
         i = np.clip(np.searchsorted(self.eta_edges, eta, side="right") - 1, 0, n_eta - 1)
@@ -127,13 +177,29 @@ class RoccorTable:
         )
 
 
+def crystal_ball_quantile(u: FloatArray, alpha: FloatArray, n: FloatArray) -> FloatArray:
+    """x below which the part u of a Crystal Ball lies, equal tails of power n from +-alpha on, width 1.
+
+    u        : (N,)  between 0 and 1
+    alpha, n : (N,)  positive; above 1
+    """
+    tail = n / (alpha * (n - 1.0)) * np.exp(-0.5 * alpha**2)
+    core = np.sqrt(2.0 * np.pi) * (ndtr(alpha) - ndtr(-alpha))
+    below = np.minimum(u, 1.0 - u) * (core + 2.0 * tail)
+    stretch = np.maximum(below / tail, TINY) ** (1.0 / (1.0 - n))
+    outside = alpha + (stretch - 1.0) * n / alpha
+    inside = -ndtri(ndtr(-alpha) + np.clip(below - tail, 0.0, None) / np.sqrt(2.0 * np.pi))
+    result: FloatArray = np.where(u < 0.5, -1.0, 1.0) * np.where(below < tail, outside, inside)
+    return result
+
+
 def read_roccor(path: str | Path) -> RoccorTable:
     """A Rochester table from its text, plain or compressed with gzip.
 
     Raises InputError for a line that is not of the format, a missing header or missing values.
     """
     path = Path(path)
-    text = _Text(path=path, headers={}, scales={}, spreads={})
+    text = _Text(path=path, headers={}, scales={}, spreads={}, smearings={}, shares={})
     for number, words in _lines(path):
         try:
             text.take(words)
@@ -149,12 +215,14 @@ def read_roccor(path: str | Path) -> RoccorTable:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Text:
-    """What was read: headers, and values by (set, member, type, var, eta bin) and (set, member, type)."""
+    """What was read: headers, and values by set, member and what else a line names, in its order."""
 
     path: Path
     headers: dict[str, list[float]]
     scales: dict[tuple[int, ...], list[float]]
     spreads: dict[tuple[int, ...], list[float]]
+    smearings: dict[tuple[int, ...], list[float]]
+    shares: dict[tuple[int, ...], list[float]]
 
     def take(self, words: list[str]) -> None:
         """One line."""
@@ -167,7 +235,10 @@ class _Text:
             self.scales[place] = [float(word) for word in words[6:]]
         elif words[2] == "F":
             self.spreads[*member, int(words[3])] = [float(word) for word in words[4:]]
-        elif words[2] not in ("T", "R"):
+        elif words[2] in ("T", "R"):
+            read = self.smearings if words[2] == "R" else self.shares
+            read[*member, int(words[3]), int(words[4])] = [float(word) for word in words[5:]]
+        else:
             raise ValueError(words[2])
 
     def table(self) -> RoccorTable:
@@ -188,12 +259,21 @@ class _Text:
         spread = np.full((int(offsets[-1]), 2, absolute.size - 1), np.nan)
         for (s, m, of), row in self.spreads.items():
             self._place(spread, (self._member(offsets, s, m), of), row)
+        layers = int(self.headers.get("RTRK", [1])[0])
+        smearing = np.full((int(offsets[-1]), 6, absolute.size - 1, layers), np.nan)
+        for (s, m, var, r), row in self.smearings.items():
+            scaled = [value / PERCENT for value in row] if var == CURVED else row
+            self._place(smearing, (self._member(offsets, s, m), var, r), scaled)
+        shares = np.full((int(offsets[-1]), 2, absolute.size - 1, layers + 1), np.nan)
+        for (s, m, of, r), row in self.shares.items():
+            self._place(shares, (self._member(offsets, s, m), of, r), row)
         if np.any(np.isnan(values)):
             at = np.argwhere(np.isnan(values))[0]
             raise self._wrong(f"values are missing, first of member {at[1]}, eta bin {at[3]}")
         return RoccorTable(
             eta_edges=edges, offsets=offsets, M_R=1.0 + values[0] / PERCENT, A_R=values[1] / PERCENT,
-            abs_edges=absolute, spread=spread,
+            abs_edges=absolute, spread=spread, smearing=smearing, shares=shares,
+            layers_min=int(self.headers.get("RMIN", [0])[0]),
         )  # fmt: skip
 
     def _member(self, offsets: IntArray, s: int, m: int) -> int:
