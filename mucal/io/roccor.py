@@ -13,7 +13,7 @@ Lines of the text, blanks between words:
     set member C type var eta-bin values     100 (M_R - 1) and 100 A_R (var 0, 1) over the bins of azimuth, -pi to pi
     set member F type values                 spread over the bins of |eta|
     set member R var |eta|-bin values        by tracker layers, RTRK of them from RMIN on: sigma(pT) = s0 + s1 x +
-                                             s2 x^2, x = pT - 45 GeV (var 0, 1, 100 s2), and width, alpha, n of the Crystal
+                                             s2 x^2, x = pT - 45 GeV (var 0, 1, 100 s2); width, alpha, n of the Crystal
                                              Ball that is drawn from (var 3, 4, 5): smearing without a generated pT
     set member T type |eta|-bin values       shares of muons up to each number of layers, which fix nothing here
 
