@@ -45,8 +45,8 @@ def scale_figure(
                     getattr(truth, name) * factor, truth.eta_edges, baseline=None, color=TRUTH, linewidth=2.0,
                     label="injected",
                 )  # fmt: skip
-            for (legend, table), colour in zip(tables.items(), _COLOURS, strict=False):
-                _points(axis, table, name, factor, colour, legend)
+            for i, ((legend, table), colour) in enumerate(zip(tables.items(), _COLOURS, strict=False)):
+                _points(axis, table, name, factor, colour, legend, APART * (i - 0.5 * (len(tables) - 1)))
             axis.set_ylabel(text)
             axis.margins(y=0.18)
             axis.set_xlim(shown.eta_edges[0], shown.eta_edges[-1])
@@ -57,13 +57,19 @@ def scale_figure(
     return figure
 
 
-def _points(axis: Axes, table: ScaleTable, name: str, factor: float, colour: str, legend: str) -> None:
+APART: Final = 0.12
+"""Of a bin's width: between the points of two tables."""
+
+
+def _points(axis: Axes, table: ScaleTable, name: str, factor: float, colour: str, legend: str, shift: float) -> None:
+    """Points of one table, moved by a share of their bins; the bars still span these."""
     errors = standard_errors(table)[name]
-    centres = 0.5 * (table.eta_edges[1:] + table.eta_edges[:-1])
     fitted = errors > 0
+    low, high = table.eta_edges[:-1][fitted], table.eta_edges[1:][fitted]
+    at = 0.5 * (low + high) + shift * (high - low)
     axis.errorbar(
-        centres[fitted], getattr(table, name)[fitted] * factor, errors[fitted] * factor,
-        np.diff(table.eta_edges)[fitted] / 2, fmt="o", color=colour, label=legend, linewidth=1.0,
+        at, getattr(table, name)[fitted] * factor, errors[fitted] * factor, np.stack([at - low, high - at]), fmt="o",
+        color=colour, label=legend, linewidth=1.0,
     )  # fmt: skip
 
 

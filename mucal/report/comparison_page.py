@@ -87,13 +87,20 @@ def number_rows(pairs: Sequence[NumberPair]) -> list[list[str]]:
     rows = []
     for pair in pairs:
         first, second = (
-            f"{value:.6g}" + (f" ± {error:.3g}" if np.isfinite(error) else "")
-            for value, error in zip((pair.first, pair.second), pair.errors, strict=True)
+            _with_error(value, error) for value, error in zip((pair.first, pair.second), pair.errors, strict=True)
         )
         name = f"{pair.name} [{pair.unit}]" if pair.unit else pair.name
         pull = f"{pair.pull:+.2f}" if np.isfinite(pair.pull) else "–"
         rows.append([name, first, second, f"{pair.second - pair.first:+.3g}", pull])
     return rows
+
+
+def _with_error(value: float, error: float) -> str:
+    """A number to two digits of its error."""
+    if not (np.isfinite(error) and error > 0):
+        return f"{value:.6g}"
+    decimals = max(0, 1 - int(np.floor(np.log10(error))))
+    return f"{value:.{decimals}f} ± {error:.{decimals}f}"
 
 
 def comparison_page(found: Comparison) -> str:

@@ -54,25 +54,26 @@ def uncertainty_section(model: UncertaintyModel | None) -> Section:
         impact, n = CALIBRATION.get(PUBLISHED.get(group, ""), (np.nan, 0))
         rows.append([
             group, str(int(model.counts[i])), f"{model.factors[i]:.3g}", _mev(float(model.w_impact[i])),
-            str(n) if n else "–", _mev(impact), model.sources[i],
+            str(n) if n else "–", _mev(impact),
         ])  # fmt: skip
     known = model.w_impact[np.isfinite(model.w_impact)]
     total, n_total = CALIBRATION["total"]
     rows.append([
         "total", str(int(model.counts.sum())), "", _mev(float(np.linalg.norm(known))) if known.size else "–",
-        str(n_total), _mev(total), "",
+        str(n_total), _mev(total),
     ])  # fmt: skip
+    sources = [[group, source] for group, source in zip(model.groups, model.sources, strict=True)]
     return Section(
         title="Uncertainties",
         items=(
             Table(
-                head=["Group", "Nuisances", "Factor", "m_W [MeV]", "CMS", "CMS m_W [MeV]", "What"],
+                head=["Group", "Nuisances", "Factor", "m_W [MeV]", "CMS", "CMS m_W [MeV]"],
                 rows=rows,
-                words=(0, 6),
                 caption="Named uncertainties of the release. m_W: nominal impact on a W mass from the spectrum of muon "
                 "pT, momenta moved by each nuisance, added in squares; the total is of the groups with a number. CMS: "
                 "arXiv:2412.13872.",
             ),
+            Table(head=["Group", "What"], rows=sources, words=(0, 1), caption="What each group stands for", fold=True),
         ),
     )
 

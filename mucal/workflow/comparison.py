@@ -20,7 +20,7 @@ from mucal.store import replace_file
 from mucal.workflow.finished_run import load_run
 from mucal.workflow.stages import RESULT
 
-UNITS: Final = {"A": ("", 1.0), "e": ("MeV", 1e3), "M": ("1e-5/GeV", 1e5)}
+UNITS: Final = {"A": ("1e-5", 1e5), "e": ("MeV", 1e3), "M": ("1e-5/GeV", 1e5)}
 
 
 def compare_runs(first: str | Path, second: str | Path) -> Comparison:

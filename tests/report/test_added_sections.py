@@ -46,7 +46,8 @@ def test_uncertainties_stand_beside_the_published_numbers():
         w_impact=np.array([3.0, np.nan]), sources=("modes", "weights"),
     )  # fmt: skip
     assert model.line == "193 nuisances: jpsi_stat 144, pixel_mult 49"
-    (table,) = uncertainty_section(model).items
+    table, sources = uncertainty_section(model).items
+    assert sources.rows == [["jpsi_stat", "modes"], ["pixel_mult", "weights"]]
     assert list(table.rows[0][:6]) == ["jpsi_stat", "144", "2.1", "3.0", str(CALIBRATION["J/psi stat"][1]), "3.7"]
     assert table.rows[1][3] == "–"
     assert table.rows[-1][3] == "3.0"
