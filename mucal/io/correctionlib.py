@@ -31,7 +31,7 @@ from mucal import __version__
 from mucal.arrays import FloatArray
 from mucal.calibration import Calibration
 from mucal.errors import InputError
-from mucal.io.json_file import read_json_text
+from mucal.io.json_file import read_json, read_json_text
 from mucal.scale import ResolutionTable
 
 Node = dict[str, Any]
@@ -100,6 +100,7 @@ def read_corrections_json(path: str | Path) -> CorrectionFile:
     try:
         opened = correctionlib.CorrectionSet.from_string(text)
     except (RuntimeError, ValueError) as error:
+        read_json(path)  # what is no JSON at all is refused with its line and column
         raise InputError(
             f"{Path(path).name} is not a correctionlib file: {error}", kind="input.foreign_file", where={"file": path}
         ) from error

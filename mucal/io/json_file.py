@@ -44,11 +44,11 @@ def read_json(path: str | Path, *, max_bytes: int = MAX_BYTES, max_depth: int = 
 
 
 def read_json_text(path: str | Path, *, max_bytes: int = MAX_BYTES, max_depth: int = MAX_DEPTH) -> str:
-    """The text of a .json or .json.gz file, for a parser of its own; it is JSON within the limits of `read_json`."""
-    path = Path(path)
-    text = _read_text(path, max_bytes, max_depth)
-    _parse(path, text)
-    return text
+    """The text of a .json or .json.gz file within the limits of `read_json`, for a parser of its own: it is not parsed.
+
+    Where that parser fails, `read_json` says at which line and column.
+    """
+    return _read_text(Path(path), max_bytes, max_depth)
 
 
 def write_json(
