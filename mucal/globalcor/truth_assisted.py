@@ -18,7 +18,7 @@ from mucal.ledger import Ledger
 from mucal.refit import ProfiledBlocks
 from mucal.refit.batches import Batch, label_bounds, leading
 from mucal.refit.fitted import legs_from, most_rows
-from mucal.refit.placed import hit_places, hit_status
+from mucal.refit.placed import placed_status
 from mucal.refit.status import FitStatus, ledger_of_tracks
 from mucal.refit.tracks import check_map
 from mucal.track import QOP, Hits
@@ -49,11 +49,8 @@ def truth_blocks(
         )
     check_map(refit.registry.map, refit.model, refit.magnet)
     hits = from_truth(refit, hits, positions)
-    status = hit_status(refit.model, hits)
     routes = refit.routes(hits)
-    places = hit_places(routes, hits, np.flatnonzero(status == FitStatus.OK))
-    found = np.bincount(hits.track[places[places >= 0]], minlength=len(hits))
-    status[(status == FitStatus.OK) & (found < hits.n_hits)] = FitStatus.BAD_HIT
+    status, _ = placed_status(refit.model, hits, routes)
     parts = _parts(refit, hits, routes, status)
     return _joined(refit, parts), ledger_of_tracks(status, hits.run, hits.lumi, hits.event)
 
@@ -101,8 +98,9 @@ def _parts(refit: Refit, hits: Hits, routes: IntArray, status: IntArray) -> list
         label, gradient = np.empty(capacity[-1], dtype=np.int64), np.empty(capacity[-1])
         factor = np.empty(cells[-1])
         freeze(
-            batch.modules, own, places, batch.hits, legs.local, legs.transport, legs.by_parameters, legs.noise,
-            reached, n_max, batch.maps, capacity, cells, ended, chi2, n_rows, n_labels, label, gradient, factor,
+            batch.modules, own, places, batch.hits, legs.local, legs.transport, legs.by_parameters, legs.noise, reached,
+            n_max, int(bound.max(initial=0)), batch.maps, capacity, cells, ended, chi2, n_rows, n_labels, label,
+            gradient, factor,
         )  # fmt: skip
         failed = np.where(legs.status != 0, FitStatus.PROPAGATION, FitStatus.TOO_FEW_HITS)
         status[rows] = np.where(ended == FILLED, FitStatus.OK, np.where(ended == NO_ROWS, failed,

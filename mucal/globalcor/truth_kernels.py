@@ -22,7 +22,7 @@ FILLED, NO_ROWS, SINGULAR = range(3)
 @njit(cache=True, nogil=True)
 def freeze(
     modules: FloatArray, routes: IntArray, hit_of: IntArray, hits: FloatArray, local: FloatArray,
-    transport: FloatArray, theta: FloatArray, noise: FloatArray, reached: IntArray, most_rows: int,
+    transport: FloatArray, theta: FloatArray, noise: FloatArray, reached: IntArray, most_rows: int, most_labels: int,
     maps: tuple[IntArray, ...], capacity: IntArray, factor_capacity: IntArray, status: IntArray, chi2: FloatArray,
     n_rows: IntArray, n_labels: IntArray, labels: IntArray, gradients: FloatArray, factors: FloatArray,
 ) -> None:  # fmt: skip
@@ -34,7 +34,7 @@ def freeze(
     status                    : (N,)            FILLED, NO_ROWS or SINGULAR, filled
     """
     n_tracks, n_legs = routes.shape
-    surface_of, label = np.empty(most_rows, dtype=np.int64), np.empty(np.max(np.diff(capacity)) + 1, dtype=np.int64)
+    surface_of, label = np.empty(most_rows, dtype=np.int64), np.empty(most_labels + 1, dtype=np.int64)
     row_h, carried, by_start = np.empty((most_rows, 2)), np.empty((most_rows, 5)), np.empty((most_rows, 5))
     residual, sigma, covariance = np.empty(most_rows), np.empty(most_rows), np.empty((most_rows, most_rows))
     total, small, aligned = np.empty((n_legs, 5, 5)), np.empty((5, 5)), np.empty(6)

@@ -137,6 +137,8 @@ def test_a_track_that_cannot_be_used_is_counted(made):
     blocks, ledger = truth_blocks(refit, replace(few, u=u))
     assert blocks.candidate.tolist() == [0, 2, 3]
     assert ledger.rejected == {"bad_hit": 1}
+    none, ledger = truth_blocks(refit, hits.select(slice(0, 0)))
+    assert (len(none), ledger.read) == (0, 0)
 
 
 def test_a_coherent_field_needs_a_parameter_of_its_own():
