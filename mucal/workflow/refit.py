@@ -16,10 +16,11 @@ from mucal.io.fit_writer import Columns, read_fits, write_fits
 from mucal.io.hits_source import HitsSource
 from mucal.ledger import Ledger
 from mucal.refit import BeamLine, MassReference, PairFits, PairSelection, RefitConfig, RobustConfig, TrackFits
-from mucal.store import Provenance, sha256
+from mucal.store import Provenance
 from mucal.track import Hits
 from mucal.workflow.config import SECTIONS as OF_ANALYSIS
 from mucal.workflow.globalcor import detector_of
+from mucal.workflow.hit_sums import digest_of
 from mucal.workflow.hits import SECTIONS as OF_HITS
 from mucal.workflow.progress import Event, Tell, silent
 from mucal.workflow.refit_job import Job
@@ -208,11 +209,9 @@ def refit_files(
     for note in source.notes:
         tell(Event(stage="refit", text=note))
     whole = suffix == ".h5"
-    inputs = [None if path is None else sha256(path) for path in (applied, reference)]
-    settings = replace(run, fit=replace(run.fit, n_threads=1))
     key = digest({
-        "mucal": __version__, "code": code_digest(), "inputs": sorted(source.digests.values()), "others": inputs,
-        "run": repr(settings), "pairs": pairs, "keep_failed": keep_failed, "whole": whole,
+        "mucal": __version__, "code": code_digest(), "inputs": list(source.digests.values()), "refit": digest_of(refit),
+        "run": repr(replace(run, fit=RefitConfig())), "pairs": pairs, "keep_failed": keep_failed, "whole": whole,
     })  # fmt: skip
     parts = Parts(out, key, resume=resume)
     found = Refitted(fitted=Ledger(unit="pairs" if pairs else "tracks"))

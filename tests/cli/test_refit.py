@@ -162,7 +162,10 @@ slope = [1e-4, 0.0]
 
 def test_pairs_as_one_result_from_hits_in_hdf5(mucal, work, recorded):
     recorded.save(work / "hits.h5")
-    ended = mucal("refit", work / "hits.h5", "--pairs", "--config", work / "c.toml", "-o", work / "pairs.h5")
+    ended = mucal(
+        "refit", work / "hits.h5", "--pairs", "--config", work / "c.toml", "--set", "refit.chunk=4",
+        "-o", work / "pairs.h5",
+    )  # fmt: skip
     assert ended.code == 0, ended.err
     fits = PairFits.load(work / "pairs.h5")
     plain, _ = fit_pairs(barrel(), barrel().field, recorded.select(recorded.pair >= 0))
