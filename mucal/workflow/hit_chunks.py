@@ -66,7 +66,7 @@ def key_of(plain: Mapping[str, Any]) -> str:
 def open_chunks(folder: Path, key: str, *, resume: bool) -> Chunks:
     """The chunks of an earlier run with `resume`, else none, in a folder made anew.
 
-    Raises ConfigError if they were made from something else.
+    Raises ConfigError if they were made from something else, FileExistsError for a folder that is not ours.
     """
     about = folder / "run.json"
     if resume and about.exists():
@@ -79,6 +79,8 @@ def open_chunks(folder: Path, key: str, *, resume: bool) -> Chunks:
             )
         return Chunks(folder=folder)
     if folder.exists():
+        if any(folder.iterdir()) and not about.exists():
+            raise FileExistsError(f"{folder} exists and holds no chunks of a simulation; choose another name")
         shutil.rmtree(folder)
     folder.mkdir(parents=True)
     write_json(about, {"key": key})

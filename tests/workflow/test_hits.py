@@ -221,6 +221,10 @@ def test_chunks_of_another_configuration_are_refused_and_a_damaged_one_is_made_a
     open_chunks(tmp_path / "a", "one", resume=False)
     with pytest.raises(ConfigError, match="another configuration"):
         open_chunks(tmp_path / "a", "two", resume=True)
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b" / "mine.txt").write_text("mine")
+    with pytest.raises(FileExistsError, match="holds no chunks"):
+        open_chunks(tmp_path / "b", "one", resume=False)
     kept = open_chunks(tmp_path / "a", "one", resume=True)
     (tmp_path / "a" / "000003.h5").write_bytes(b"\x89HDF\r\n\x1a\n half a file")
     assert kept.take(3) is None
