@@ -41,7 +41,7 @@ def with_nonprompt(
     """Templates in (charge, eta, pT) with the nonprompt muons as one more process, and their own nuisances.
 
     subtraction : (S, Q, E, T) what the nuisances that are there already do to it through the prompt subtraction, as
-                  `nonprompt.propagate` finds; None: nothing
+                  `nonprompt.propagate` finds; None: what the estimate itself carries of those that are there
 
     Raises ValueError for other bins, or if the process is there.
     """
@@ -49,7 +49,12 @@ def with_nonprompt(
     if process in templates.processes:
         raise ValueError(f"the templates have a process '{process}' already")
     s, b = len(templates.nuisances), templates.nominal.shape[1]
-    own = np.zeros((1, s, b)) if subtraction is None else subtraction.reshape(1, s, b)
+    own = np.zeros((1, s, b))
+    if subtraction is not None:
+        own = subtraction.reshape(1, s, b)
+    for name, row in zip(found.carried, found.carried_kappa, strict=True):
+        if subtraction is None and name in templates.nuisances:
+            own[0, templates.nuisances.index(name)] = row.ravel()
     nominal = found.nominal.reshape(1, b)
     q = templates.mass_shifts.size
     grown = replace(

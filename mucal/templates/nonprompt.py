@@ -14,7 +14,7 @@ slopes T_1 and T_2.  Source: arXiv:2412.13872, arXiv:1906.10831; derived in docs
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Final, Literal
 
 import numpy as np
@@ -101,6 +101,8 @@ class Nonprompt(Result):
     chi2, ndf           : (5, Q, E)
     nuisances, groups   : names of S nuisances: 4 Q E eigenvariations, three common
     kappa               : (S, Q, E, T)     ln(varied / nominal) at +1
+    carried             : names of R nuisances of the prompt simulation, as "luminosity"
+    carried_kappa       : (R, Q, E, T)     what they do to `nominal` through the subtraction
     """
 
     eta_edges: FloatArray
@@ -115,6 +117,8 @@ class Nonprompt(Result):
     nuisances: tuple[str, ...]
     groups: tuple[str, ...]
     kappa: FloatArray
+    carried: tuple[str, ...] = ()
+    carried_kappa: FloatArray = field(default_factory=lambda: np.zeros((0, 0, 0, 0)))
 
     @property
     def p_value(self) -> FloatArray:
@@ -265,6 +269,7 @@ class NonpromptClosure:
 
     @property
     def p_value(self) -> float:
+        """Probability of a larger chi2."""
         return float(gammaincc(0.5 * self.ndf, 0.5 * self.chi2))
 
 

@@ -16,6 +16,7 @@ from mucal.plot.style import save
 from mucal.simulation.nonprompt import NonpromptSimulation, generate_nonprompt
 from mucal.simulation.recoil import BUILT_IN, RecoilTruth, generate_z_recoil
 from mucal.store import Provenance, sha256
+from mucal.templates.event_weights import LUMINOSITY
 from mucal.templates.nonprompt import (
     Nonprompt,
     NonpromptConfig,
@@ -23,6 +24,7 @@ from mucal.templates.nonprompt import (
     closure,
     curvature_bias,
     estimate,
+    propagate,
 )
 from mucal.templates.nonprompt_fits import basis
 from mucal.templates.nonprompt_regions import (
@@ -66,6 +68,7 @@ class NonpromptInput:
     regions  : ``[nonprompt.regions]``
     estimate : ``[nonprompt.estimate]``
     generate : ``[nonprompt.generate]``, the truth of generated regions
+    luminosity : relative error, carried over through the prompt events that are subtracted; 0 for none
     """
 
     columns: Mapping[str, str] = field(default_factory=lambda: _same((*COLUMNS, "weight", *VERTEX_COLUMNS)))
@@ -73,6 +76,7 @@ class NonpromptInput:
     regions: RegionConfig = field(default_factory=RegionConfig)
     estimate: NonpromptConfig = field(default_factory=NonpromptConfig)
     generate: NonpromptSimulation = field(default_factory=NonpromptSimulation)
+    luminosity: float = LUMINOSITY
 
     def __post_init__(self) -> None:
         _check(self.columns, (*COLUMNS, "weight", *VERTEX_COLUMNS))
@@ -157,6 +161,10 @@ def truth_line(found: Nonprompt, truth: FloatArray, config: NonpromptInput) -> s
 def estimate_nonprompt(counts: RegionCounts, config: NonpromptInput, figure: str | None) -> Nonprompt:
     """The estimate, drawn if a figure is asked for."""
     found = estimate(counts, config.estimate)
+    if config.luminosity and counts.prompt.any():
+        varied = {"luminosity": (1.0 + config.luminosity) * counts.prompt}
+        names, kappa = propagate(counts, config.estimate, varied)
+        found = replace(found, carried=names, carried_kappa=kappa)
     if figure is not None:
         save(nonprompt_figure(found, counts), figure)
     return found

@@ -76,6 +76,8 @@ def test_the_veto_acts_on_the_second_muon_only():
 def test_nonprompt_is_one_more_process_with_387_nuisances():
     nonprompt = estimate(generate_nonprompt(NonpromptSimulation(), None)[0], NonpromptConfig())
     systematic = np.full((1, *nonprompt.nominal.shape), -2e-3)
+    carried = replace(nonprompt, carried=("elsewhere", "scale"), carried_kappa=np.concatenate([systematic, systematic]))
+    assert_allclose(with_nonprompt(templates(), carried).kappa[2, 0], -2e-3)  # by name, of those that are there
     found = with_nonprompt(templates(), nonprompt, subtraction=systematic)
     assert found.processes == ("wmunu", "zmumu", "nonprompt")
     assert len(found.nuisances) == 1 + 387
