@@ -21,7 +21,7 @@ class Parts:
     key    : digest of inputs, configuration and code: chunks of another key are not taken up
     resume : whether those of a stopped run are; else they are thrown away
 
-    Raises ConfigError if they are asked for and are of another key.
+    Raises ConfigError if they are asked for and are of another key, or if the folder is somebody else's.
     """
 
     def __init__(self, out: str | Path, key: str, *, resume: bool) -> None:
@@ -35,7 +35,12 @@ class Parts:
                 where={"output": out},
                 do="give the files and options of the run that was stopped, or leave --resume out to begin anew",
             )
-        if not (resume and mark.is_file()):
+        if not mark.is_file() and self.folder.exists() and any(self.folder.iterdir()):
+            raise ConfigError(
+                f"{self.folder} exists and holds no chunks of a refit", kind="usage.exists",
+                where={"output": out}, do="move it away, or choose another output",
+            )  # fmt: skip
+        if not resume:
             shutil.rmtree(self.folder, ignore_errors=True)
         self.folder.mkdir(parents=True, exist_ok=True)
         replace_file(mark, lambda temporary: temporary.write_text(key, encoding="utf-8"), overwrite=True)

@@ -215,3 +215,9 @@ def test_errors_say_what_to_do(mucal, work):
     assert ended.code == 2
     assert "exists" in ended.err
     assert mucal("refit", work / "no.parquet", "--config", config, "-o", work / "fits.parquet").code == 3
+    (work / "mine.parquet.parts").mkdir()
+    (work / "mine.parquet.parts" / "thesis.txt").write_text("x")
+    ended = mucal("refit", hits, "--config", config, "-o", work / "mine.parquet")
+    assert ended.code == 2
+    assert "holds no chunks of a refit" in ended.err
+    assert (work / "mine.parquet.parts" / "thesis.txt").exists()
