@@ -81,6 +81,7 @@ class ProbeHistograms(Result):
 
     @property
     def n_bins(self) -> int:
+        """B, the number of kinematic bins."""
         return int(self.counts.shape[0])
 
     @property

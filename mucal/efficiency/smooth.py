@@ -79,6 +79,7 @@ class Surface(Result):
 
     @property
     def n_parameters(self) -> int:
+        """Coefficients of one bin of eta and charge."""
         return (self.degree_pt + 1) * (self.degree_ut + 1)
 
     @property

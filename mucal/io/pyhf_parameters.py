@@ -23,6 +23,7 @@ class Parameter:
 
 
 def modifiers(found: Workspace) -> Iterator[tuple[Sample, Modifier]]:
+    """Every modifier of a workspace with the sample it acts on."""
     for samples in found.channels.values():
         for sample in samples:
             for modifier in sample.modifiers:

@@ -56,6 +56,10 @@ class Nominal:
 
 
 def read_nominal(nominal: Templates, negative: Negative) -> Nominal:
+    """Histograms of all channels as flat bins, contents and variances of each process.
+
+    Raises InputError for a histogram of another shape or with other edges than its channel.
+    """
     channels = tuple(_channel(name, next(iter(histograms.values()))) for name, histograms in nominal.items())
     processes = tuple(dict.fromkeys(process for histograms in nominal.values() for process in histograms))
     n_bins = sum(channel.n_bins for channel in channels)
