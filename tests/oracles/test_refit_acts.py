@@ -41,8 +41,12 @@ def as_in_acts(detector):
 
 @pytest.fixture(scope="module")
 def fitted(tmp_path_factory):
-    """Our fits, and those of ACTS as arrays (N, 13)."""
-    out = tmp_path_factory.mktemp("acts") / "muons.npz"
+    return fits_of(tmp_path_factory.mktemp("acts"))
+
+
+def fits_of(folder):
+    """Our fits, and those of ACTS as arrays (N, 13); folder is for its file."""
+    out = folder / "muons.npz"
     arguments = [out, PLANES, SPACING, THICKNESS, P, TESLA, N, 4]
     subprocess.run(
         [sys.executable, HERE / "acts_telescope.py", *map(str, arguments)], capture_output=True,
