@@ -90,22 +90,13 @@ def _run(analysis: Analysis, out: Path, folder: Folder, tell: Tell) -> Outcome:
     chain = replace(chain, notes=(*chain.notes, *found.notes))
     for note in chain.notes:
         tell(Event(stage="warning", text=note))
-    reasons = objections(chain, analysis.general)
-    calibration = None
-    if not reasons:
-        tell(Event(stage="calibration", done=0, total=1, unit="bundle"))
-        try:
-            calibration = assembled(analysis, chain, found, folder.base)
-            certify(calibration)
-        except (NotCertified, ConfigError) as error:
-            reasons = [error.what]
+    calibration, reasons = certified(analysis, chain, found, folder.base, tell)
     model = None
-    if not reasons and calibration is not None:
+    if calibration is not None:
         slope = None if tracked is None or tracked.w is None else scale_slope(tracked.w, chain.table)
         model = model_of(calibration, slope)
         tell(Event(stage="calibration", text=model.line))
     files = [*save(chain, found, model, folder), *save_tracks(found.tracks, folder)]
-    released = [BUNDLE] if not reasons else []
     if reasons and (out / BUNDLE / "manifest.json").is_file():
         shutil.rmtree(out / BUNDLE)  # of an earlier run that went on here
     outcome = Outcome(
@@ -114,12 +105,12 @@ def _run(analysis: Analysis, out: Path, folder: Folder, tell: Tell) -> Outcome:
         headline=headline(chain, found.tracks, model),
         lines=tuple(summary(chain, found.tracks, model)),
         notes=chain.notes,
-        files=(*files, *released, REPORT, RESULT, DIGESTS),
+        files=(*files, *([] if reasons else [BUNDLE]), REPORT, RESULT, DIGESTS),
     )
     folder.write_text(RESULT, outcome.json())
     tell(Event(stage="report", done=0, total=1, unit="page"))
     report = write_page(out)
-    if released and calibration is not None:
+    if calibration is not None:
         write_bundle(calibration, out / BUNDLE, attachments={REPORT: report.read_bytes()}, overwrite=True)
     write_digests(out, (*files, REPORT, RESULT))
     return outcome
@@ -222,6 +213,26 @@ def save(chain: Chain, found: Evidence, model: UncertaintyModel | None, folder: 
             own = replace(folder.base, ledgers={**read, **result.provenance.ledgers})
             result.with_provenance(own).save(folder.path / name, overwrite=True)
     return [name for name, result in results.items() if result is not None]
+
+
+def certified(
+    analysis: Analysis, chain: Chain, found: Evidence, base: Provenance, tell: Tell
+) -> tuple[Calibration | None, list[str]]:
+    """The calibration of a finished chain if it is fit to be released; else None, and why not."""
+    reasons = objections(chain, analysis.general)
+    if reasons:
+        return None, reasons
+    tell(Event(stage="calibration", done=0, total=1, unit="bundle"))
+    try:
+        calibration = assembled(analysis, chain, found, base)
+        certify(calibration)
+    except NotCertified as error:
+        return None, [error.what]
+    except ConfigError as error:
+        if error.kind != "config.factor":  # a factor that no closure gives is found out here, after all results
+            raise
+        return None, [error.what]
+    return calibration, []
 
 
 def assembled(analysis: Analysis, chain: Chain, found: Evidence, base: Provenance) -> Calibration:

@@ -106,6 +106,7 @@ def track(config: Tracked, folder: Folder, detector: Detector, plain: Mapping[st
         step = _iteration(config, folder, refit, true, number, {**made_from, "last": key}, tell)
         corrections, key, before = step.corrections, step.key, before or step.pairs
         refit = replace(refit, theta=corrections.theta)
+    shutil.rmtree(folder.path / PARTIAL, ignore_errors=True)  # of other configurations
     assert before is not None
     modes = _modes(config, folder, step.equations, replace(refit, mass=None, theta=start.theta), key, made_from)
     after, _ = folder.once(
@@ -173,8 +174,8 @@ def _iteration(
     collector = Collector()
     sample = config.sample(of_data=True)
     pieces = n_pieces(sample)
-    made = digest(made_from)
-    partial_sums = folder.path / PARTIAL / f"{number}_{made[:16]}"
+    fingerprint = digest(made_from)
+    partial_sums = folder.path / PARTIAL / f"{number}_{fingerprint[:16]}"
 
     def sums() -> NormalEquations:
         blocks = HitBlocks(
@@ -186,7 +187,7 @@ def _iteration(
             shutil.rmtree(partial_sums, ignore_errors=True)
         found = accumulate(
             blocks, chunks, refit.registry, AccumulateConfig(n_threads=config.refit.n_threads, every=1),
-            checkpoints=partial_sums, inputs={"stage": made},
+            checkpoints=partial_sums, inputs={"stage": fingerprint},
             tell=lambda made: tell(
                 Event(stage=f"refit {number + 1}", done=made.chunk.number + 1, total=len(chunks), unit="chunks")
             ),
@@ -204,7 +205,7 @@ def _iteration(
         return refitted(sample, refit, true, tell=tell, stage="refit")
 
     equations, key = folder.once(f"stages/sums_{number}.h5", NormalEquations, made_from, sums)
-    shutil.rmtree(folder.path / PARTIAL, ignore_errors=True)
+    shutil.rmtree(partial_sums, ignore_errors=True)
     tell(Event(stage=f"sums {number + 1}", text=equations.ledger.line()))
     kept = None
     if number == 0:

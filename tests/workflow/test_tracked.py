@@ -1,18 +1,21 @@
 """A run from hits: stages, bias of momenta before and after, its page, taken up again."""
 
-import json
 import shutil
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from mucal.detector import barrel
 from mucal.errors import ConfigError, InputError, Interrupted
 from mucal.globalcor import EVEN, GlobalCorrections, InjectedParameters, ProbeBias, recovery_of_kind
 from mucal.refit import MassReference
+from mucal.store import Provenance
 from mucal.workflow import load_analysis, load_run, recorded_pairs, run, tracked
 from mucal.workflow.hit_sums import HitBlocks
+from mucal.workflow.progress import silent
 from mucal.workflow.refitted_pairs import RefittedPairs, curvature_bias
+from mucal.workflow.stages import Folder
 from mucal.workflow.threads import at_most
 
 CONFIG = """[analysis]
@@ -212,28 +215,33 @@ def test_a_run_stopped_at_any_stage_goes_on_to_the_same_bytes(tiny, tmp_path, st
     assert bytes_of(out) == bytes_of(tiny / "out")
 
 
-def test_a_sum_stopped_between_two_chunks_is_not_begun_again(tiny, tmp_path):
-    # 600 muons are one chunk of generated events in every sample: smaller chunks, so that there is something to keep
-    (tmp_path / "c.toml").write_text(TINY)
-    out, told = tmp_path / "out", []
+SUMS_ONLY = TINY[: TINY.index("[[tracks.closing]]")] + TINY[TINY.index("[bins]") :]
+SUMS_ONLY = SUMS_ONLY.replace("w_muons = 40", "w_muons = 0\niterations = 2\nweak_modes = 0\nmomenta = [10.0]")
+
+
+def test_a_sum_stopped_between_two_chunks_is_not_begun_again(tmp_path, monkeypatch):
+    (tmp_path / "c.toml").write_text(SUMS_ONLY)
+    analysis = load_analysis(tmp_path / "c.toml")
+    monkeypatch.setattr(recorded_pairs, "CHUNK", 200)  # several chunks of so few pairs
+    monkeypatch.setattr(tracked, "CHUNK", 200)
+
+    def hits_to_pairs(name, tell, resume=False):
+        folder = Folder(tmp_path / name, resume=resume, base=Provenance(), tell=tell)
+        tracked.track(analysis.tracks, folder, barrel(), analysis.plain["tracks"], tell)
 
     def stop(event):
         if event.stage == "refit 2" and event.done == 1:
             raise KeyboardInterrupt
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(recorded_pairs, "CHUNK", 400)
-        patch.setattr(tracked, "CHUNK", 400)
-        run(load_analysis(tmp_path / "c.toml"), tmp_path / "whole")
-        with pytest.raises(Interrupted):
-            run(load_analysis(tmp_path / "c.toml"), out, tell=stop)
-        assert json.loads((out / "result.json").read_text())["status"] == "interrupted"
-        assert len(list((out / "stages/partial").rglob("sum-*.h5"))) == 1
-        run(load_analysis(tmp_path / "c.toml"), out, resume=True, tell=told.append)
+    told = []
+    hits_to_pairs("whole", silent)
+    with pytest.raises(Interrupted):
+        hits_to_pairs("stopped", stop)
+    assert len(list((tmp_path / "stopped/stages/partial").rglob("sum-*.h5"))) == 1
+    hits_to_pairs("stopped", told.append, resume=True)
     chunks = [event.done for event in told if event.stage == "refit 2"]
     assert chunks[0] == 2
-    assert len(chunks) > 1
-    assert bytes_of(out) == bytes_of(tmp_path / "whole")
+    assert bytes_of(tmp_path / "stopped") == bytes_of(tmp_path / "whole")
 
 
 def test_what_only_shows_the_corrections_does_not_make_them_again(tiny, tmp_path):
