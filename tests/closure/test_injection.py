@@ -5,6 +5,7 @@ from functools import lru_cache
 
 import numpy as np
 import pytest
+from scipy.special import chdtrc
 
 from mucal.massfit import BatchConfig, Binning, MassHistograms, fill, fit_bins
 from mucal.scale import ScaleConfig, ScaleTable, add_fitted_background, coherent_shift, correct_pt, derive
@@ -168,6 +169,21 @@ def test_pulls_over_seeds_are_standard_normal(first: int, n_seeds: int, simulati
     if simulation_size > 1:  # otherwise the predicted error alone is 1.9e-5: one seed in 40 came out above
         assert np.all(np.abs(even[:, 0]) < 5e-5)
     assert abs(even[:, 0].mean()) < 3.0 * error[0, 0] / np.sqrt(len(runs))
+
+
+@pytest.mark.slow
+def test_a_million_pairs_leave_no_scale_in_any_bin_of_eta():
+    """10^6 pairs, 4 times as many simulated; recorded in docs/studies/injection.md."""
+    c = closure(injected_table("sine", ETA, seed=1), 901, 1_000_000, simulation_size=4)
+    b = c.found.n_bins
+    at_8 = np.concatenate([np.eye(b), -np.eye(b) / 8.0, np.zeros((b, b))], axis=1)
+    left, cov = at_8 @ c.difference.parameters, at_8 @ c.found.cov @ at_8.T
+    chi2 = float(left @ np.linalg.solve(cov, left))
+    average = coherent_shift(c.difference, [8.0])
+    print(f"\nresidual at 8 GeV: {left}, errors {np.sqrt(np.diag(cov))}; chi2 {chi2:.1f}/{b}")
+    print(f"p = {chdtrc(b, chi2):.3f}; average over eta {average.even[0]:+.2e} +- {average.even_error[0]:.1e}")
+    assert chdtrc(b, chi2) > 0.01
+    assert abs(average.even[0]) < 3e-5
 
 
 @pytest.mark.slow
