@@ -5,14 +5,21 @@ import sys
 
 import pytest
 
+from mucal.massfit import BatchConfig, fill, fit_bins
 from mucal.massfit.kernels.rows import fit_rows
+from mucal.simulation import DimuonSimulation, generate_dimuons
 from mucal.workflow import compilation
+from mucal.workflow.bins import Bins
 from mucal.workflow.compilation import compile_later_stages, compiling_ahead
 
 
 def test_what_is_compiled_ahead_is_what_a_run_calls():
     compile_later_stages()
-    assert len(fit_rows.signatures) == 1  # made-up spectra have the types of real ones
+    compiled = set(fit_rows.signatures)
+    pairs = generate_dimuons(DimuonSimulation(resonance="jpsi", seed=5), 20_000).dimuons
+    fits = fit_bins(fill(pairs, Bins(eta_edges=(-2.4, 0.0, 2.4)).binning()), BatchConfig(min_events=200))
+    assert fits.good.any()
+    assert set(fit_rows.signatures) == compiled
 
 
 @pytest.fixture
