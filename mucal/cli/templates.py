@@ -43,6 +43,13 @@ from mucal.cli.console import finish
     help="Own events of a process (repeatable) instead of generated ones; [table] says what the columns are.",
 )
 @click.option("--tree", metavar="NAME", help="Of ROOT files that hold several.")
+@click.option(
+    "--simulation-size",
+    "size",
+    type=click.FloatRange(min=0.0, min_open=True),
+    metavar="R",
+    help="Take the simulation for R times the data, whatever was filled (published: 4); default: as filled.",
+)
 @click.option("--helicity", is_flag=True, default=None, help="Keep the sums that a fit of helicities needs.")
 @click.option("--model", metavar="MODEL.h5", help="Write the model that `mucal fit` takes, too.")
 @click.option("--flat", type=click.FloatRange(0.0, 0.9), default=0.0, help="Share of a flat background in that model.")
@@ -56,8 +63,8 @@ def command(
     channel: str | None, events: int | None, calibration: str | None, efficiencies: tuple[str, ...],
     nonprompt: str | None, recoil: str | None, weights: str | None, pdf: str | None, taus: bool | None,
     processes: tuple[str, ...], tree: str | None, helicity: bool | None, model: str | None, flat: float,
-    config: str | None, settings: tuple[str, ...], seed: int | None, jobs: int | None, scheduler: str | None,
-    as_json: bool, out: str, overwrite: bool,
+    size: float | None, config: str | None, settings: tuple[str, ...], seed: int | None, jobs: int | None,
+    scheduler: str | None, as_json: bool, out: str, overwrite: bool,
 ) -> None:  # fmt: skip
     """Fill histograms of W or Z events with all variations: eta, pT (GeV) and charge, or the pair's mass (GeV).
 
@@ -83,6 +90,7 @@ def command(
         made = own.fill_user_templates(own.ProcessFiles(files=named, tree=tree), table, files, tell)
     else:
         made = stage.fill_templates(asked, files, pdf, jobs=jobs or 1, scheduler=scheduler, tell=tell)
+    made = made if size is None else stage.as_large(made, size)
     made.save(out, overwrite=overwrite)
     plain, lines = stage.describe_templates(made)
     written = [out]

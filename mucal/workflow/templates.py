@@ -21,8 +21,8 @@ from mucal.workflow.validate import build as validated
 SECTION: Final = "templates"
 
 __all__ = [
-    "IngredientFiles", "Templates", "describe_templates", "fill_templates", "load_conditions", "load_templates",
-    "measurement",
+    "IngredientFiles", "Templates", "as_large", "describe_templates", "fill_templates", "load_conditions",
+    "load_templates", "measurement",
 ]  # fmt: skip
 
 
@@ -65,6 +65,14 @@ def fill_templates(
         tell=tell, **given,
     )  # fmt: skip
     return found.finish(made).with_provenance(replace(made.provenance, inputs=inputs))
+
+
+def as_large(templates: Templates, times: float) -> Templates:
+    """The variances that simulation of `times` the data's events would have: for structure before there is so much."""
+    variance = np.where(templates.sumw2 > 0, templates.nominal / times, templates.sumw2)
+    configuration = {**templates.provenance.configuration, "simulation_size": times}
+    made = replace(templates, sumw2=variance)
+    return made.with_provenance(replace(templates.provenance, configuration=configuration))
 
 
 def measurement(templates: Templates, flat: float = 0.0) -> Model:

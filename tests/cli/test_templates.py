@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from numpy.testing import assert_allclose
 
 from mucal.cli.program import main
 from mucal.efficiency import EfficiencyModel
@@ -102,7 +103,7 @@ def test_all_ingredients_come_from_their_files(measured, calibration, capsys):
         "calibration": "all_calibration",
     }
     given = [word for option, name in names.items() for word in (f"--{option}", str(measured / f"{name}.h5"))]
-    assert main([*FILL, *given, "--weights", "config", "--json", "-o", str(out)]) == 0
+    assert main([*FILL, *given, "--weights", "config", "--simulation-size", "4", "--json", "-o", str(out)]) == 0
     found = json.loads(capsys.readouterr().out)["nuisances"]
     assert found["muon_eff_stat"] == 48 * 4 * 2
     assert found["muon_eff_syst"] == 49
@@ -111,6 +112,9 @@ def test_all_ingredients_come_from_their_files(measured, calibration, capsys):
     assert (found["luminosity"], found["prefiring"]) == (1, 13)
     made = Templates.load(out)
     assert set(calibration.names) < set(made.nuisances)
+    filled = made.nominal[0] > 0
+    assert_allclose(made.sumw2[0][filled], made.nominal[0][filled] / 4)
+    assert made.sumw2[2].max() == 0.0  # nonprompt muons are no simulation
     assert {str(measured / f"{name}.h5") for name in names.values()} == set(made.provenance.inputs)
 
 
