@@ -17,7 +17,8 @@ SIDES: Final = ("plus", "minus")
 def write_mass_fits(fits: MassFits, path: str | Path, *, overwrite: bool = False) -> Path:
     """Write fits with what `scale` takes from them: indices, edges (pT in GeV), values, errors, averages, status.
 
-    `scale` is the fitted over the reference mass, `sigma` the relative width, `rho` the correlation of their logs;
+    `scale` is the fitted over the reference mass, `sigma` the relative width (the model "morphing" has a `variance`
+    against simulation instead), `rho` the correlation of the scale with it;
     `mean_w_plus` and so on are the averages over the events of the bin (docs/physics/scale.md).
 
     Raises FileExistsError unless `overwrite`.
@@ -38,7 +39,9 @@ def mass_fit_columns(fits: MassFits) -> dict[str, Any]:
     columns["n_events"] = histograms.n_events
     for name in fits.parameters:
         columns |= {name: fits.value(name), f"{name}_error": fits.error(name)}
-    columns |= {"scale": np.exp(fits.value("ln_s")), "sigma": np.exp(fits.value("ln_sigma")), "rho": _rho(fits)}
+    columns |= {"scale": np.exp(fits.value("ln_s")), "rho": _rho(fits)}
+    if fits.width_parameter == "ln_sigma":
+        columns["sigma"] = np.exp(fits.value("ln_sigma"))
     for name in ("w", "wk", "wpt", "w2", "w2_pt2"):
         mean = histograms.mean(name)
         columns |= {f"mean_{name}_{side}": mean[:, i] for i, side in enumerate(SIDES)}
@@ -49,6 +52,6 @@ def mass_fit_columns(fits: MassFits) -> dict[str, Any]:
 
 
 def _rho(fits: MassFits) -> Any:
-    i, j = fits.parameters.index("ln_s"), fits.parameters.index("ln_sigma")
+    i, j = fits.parameters.index("ln_s"), fits.parameters.index(fits.width_parameter)
     product = np.sqrt(fits.cov[:, i, i] * fits.cov[:, j, j])
     return np.divide(fits.cov[:, i, j], product, out=np.zeros(product.size), where=product > 0)

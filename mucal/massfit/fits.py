@@ -66,6 +66,11 @@ class MassFits(Result):
         result: FloatArray = np.sqrt(self.cov[:, j, j])
         return result
 
+    @property
+    def width_parameter(self) -> str:
+        """The parameter of the resolution: "ln_sigma", or "variance" of the model "morphing"."""
+        return "variance" if "variance" in self.parameters else "ln_sigma"
+
     def require_converged(self, fraction: float = 1.0) -> None:
         """Raises NotCertified if fewer than `fraction` of the fits with events enough are good."""
         tried = ~np.isin(self.status, (Status.EMPTY, Status.LOW_STATS))

@@ -74,7 +74,7 @@ def fit_with_retries(
     typical = {int(row): _neighbours(fits, int(row)) for row in failed}
     arrays = {name: getattr(fits, name).copy() for name in ROWS}
     for row, values in typical.items():
-        for remedy, again in _steps(config, values):
+        for remedy, again in _steps(config, values, fits.width_parameter):
             one = fit_bins(_row(histograms, row), again, _template_of(template, row), n_threads=1)
             if one.good[0]:
                 remedies[row] = remedy
@@ -87,12 +87,12 @@ def fit_with_retries(
 ROWS: Final = ("values", "cov", "deviance", "ndf", "p_value", "edm", "n_steps", "status")
 
 
-def _steps(config: BatchConfig, values: dict[str, float]) -> Iterator[tuple[Remedy, BatchConfig]]:
+def _steps(config: BatchConfig, values: dict[str, float], width: str) -> Iterator[tuple[Remedy, BatchConfig]]:
     start = {name: value for name, value in values.items() if name != "ln_n"}
     yield Remedy.NEIGHBOURS, replace(config, start=start)
     slope = {"slope": values["slope"]}
     yield Remedy.FIXED_SLOPE, replace(config, start=start, fixed={**config.fixed, **slope})
-    both = {**slope, "ln_sigma": values["ln_sigma"]}
+    both = {**slope, width: values[width]}
     yield Remedy.FIXED_WIDTH, replace(config, start=start, fixed={**config.fixed, **both})
 
 

@@ -85,6 +85,11 @@ def derive_resolution(fits: Sequence[MassFits], config: ResolutionConfig | None 
     if not fits:
         raise ValueError("no mass fits given")
     edges, abs_eta = fits[0].histograms.eta_edges, fits[0].histograms.abs_eta
+    for part in fits:
+        if part.width_parameter != "ln_sigma":
+            raise ValueError(
+                f"the fits of the model '{part.model}' know the width against simulation only; fit the model 'template'"
+            )
     for other in fits[1:]:
         if not same_edges(other.histograms.eta_edges, edges) or other.histograms.abs_eta != abs_eta:
             raise ValueError("the mass fits have different eta bins; fill all with the same eta_edges")

@@ -1,14 +1,27 @@
 """The model "morphing": simulated spectra, moved and widened, against exact shapes and on toys."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
 from mucal.errors import ConfigError
-from mucal.massfit import BatchConfig, MassFits, MassHistograms, Status, Template, fit_bins
+from mucal.io.mass_fit_table import mass_fit_columns
+from mucal.massfit import (
+    BatchConfig,
+    MassFits,
+    MassHistograms,
+    Remedy,
+    Status,
+    Template,
+    fit_bins,
+    fit_with_retries,
+)
 from mucal.massfit.background import background_derivative
 from mucal.massfit.morphing import LN_S, VARIANCE, expectation, peak_width, simulated_template, spectra_at
 from mucal.massfit.shapes import exponential, smeared_line
+from mucal.scale import derive_resolution
 from mucal.theory import fsr
 from mucal.theory.lineshape import gaussian_kernel
 
@@ -131,6 +144,24 @@ def test_fixed_parameters_stay_and_have_no_error():
     assert np.all(fits.good)
     assert np.all(fits.value("variance") == 0.0)
     assert np.all(fits.error("variance") == 0.0)
+
+
+def test_failed_fits_go_up_the_ladder_and_the_table_has_its_columns():
+    rng = np.random.default_rng(5)
+    data = histograms(rng.poisson(3e3 * shape(EDGES), (6, 80)))
+    template = Template(edges=FINE, weights=np.tile(1e5 * shape(FINE), (6, 1)))
+    weak = replace(
+        template, weights=np.where(np.arange(6)[:, None] == 5, 1e5 * shape(FINE, 1.0, 0.02), template.weights)
+    )
+    assert fit_bins(data, MORPHING, weak).status[5] == Status.AT_BOUNDARY  # simulation three times too wide
+    again = fit_with_retries(data, MORPHING, weak)
+    assert np.all(again.fits.good[:5])
+    assert again.remedies[5] in (Remedy.NONE, Remedy.FIXED_WIDTH)
+    columns = mass_fit_columns(fit_bins(data, MORPHING, template))
+    assert "variance" in columns
+    assert "sigma" not in columns
+    with pytest.raises(ValueError, match="know the width against simulation only"):
+        derive_resolution([fit_bins(data, MORPHING, template)])
 
 
 def test_without_simulated_spectra_it_is_refused():
