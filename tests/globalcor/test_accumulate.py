@@ -27,7 +27,7 @@ def test_entries_count_candidates_with_information(registry):
     assert np.array_equal(part.entries, np.bincount(blocks.label, minlength=len(registry)))
 
 
-@pytest.mark.parametrize("workers", [None, 1, 2])
+@pytest.mark.parametrize("workers", [None, 1, 2, 8])
 def test_any_number_of_workers_and_order_of_chunks_gives_the_same_bytes(registry, tmp_path, workers):
     plain = content(accumulate(Sample(registry), CHUNKS, registry), tmp_path)
     shuffled = [CHUNKS[i] for i in np.random.default_rng(3).permutation(len(CHUNKS))]
