@@ -65,10 +65,11 @@ def expected_shares(templates: Templates) -> ExpectedShares:
     )
     weight = nominal[there]
     kept = 2 * (PT_DEGREE + 1) * (ETA_DEGREE + 1)
-    each = float(weight @ (raw - smooth) ** 2) / (weight.size - kept)
+    rest = float(weight @ (raw - smooth) ** 2)
+    each = rest / max(weight.size - kept, 1)  # bins as few as the functions: smoothing took nothing away
     seen = float(weight @ smooth**2 - (weight @ smooth) ** 2 / weight.sum())
     true = max(seen - kept * each, 0.0)
-    return ExpectedShares(as_filled=true / (seen + (weight.size - kept) * each), smooth=true / seen)
+    return ExpectedShares(as_filled=true / (seen + rest), smooth=true / seen)
 
 
 def _change(model: Model, truth: Templates, shift: float) -> FloatArray:

@@ -2,21 +2,21 @@
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
 from mucal.errors import ConfigError
 from mucal.likelihood import Channel, Model, Observation, expected_events, fit, observe, toy
 from mucal.store import Result
+from mucal.templates.config import GENERATED
 from mucal.wmass.boson_spectrum import Spectrum, SpectrumTest, compare_spectra, propagate
 from mucal.wmass.tensor import MASS
 from mucal.workflow.fit import FitOptions, FitRun, fit_config
 from mucal.workflow.fit_files import load_fit_input
 from mucal.workflow.measurement_table import Grid
 
-GENERATED = ("boson_w", "boson_z")
-PAIR_SEED = 1
+PAIR_SEED: Final = 1
 """Added to the seed of a toy: the pairs' counts are their own."""
 
 
