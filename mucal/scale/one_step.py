@@ -15,10 +15,21 @@ import numpy as np
 
 from mucal.arrays import BoolArray, FloatArray
 from mucal.errors import NotCertified
+from mucal.ledger import Ledger
 from mucal.massfit.bins import MassHistograms
 from mucal.massfit.config import BatchConfig
 from mucal.massfit.fits import MassFits
-from mucal.massfit.morphing import LN_S, Spectra, expectation, simulated_template, spectra_at
+from mucal.massfit.morphing import (
+    LN_N,
+    LN_S,
+    LOGIT_F,
+    SLOPE,
+    VARIANCE,
+    Spectra,
+    expectation,
+    simulated_template,
+    spectra_at,
+)
 from mucal.massfit.morphing_fit import rules_of
 from mucal.massfit.scoring import Rules, gradient_and_information, likelihood_change, pressed
 from mucal.scale.derive import ScaleConfig
@@ -30,19 +41,20 @@ from mucal.store import Provenance
 MAX_STEPS: Final = 30
 TOLERANCE: Final = 1e-6
 """On the estimated distance to the minimum, in units of -2 ln L."""
-NUISANCES: Final = (0, 2, 3, 4)
+NUISANCES: Final = (LN_N, VARIANCE, LOGIT_F, SLOPE)
 """What is left of a bin's parameters when its scale is given by the table."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Bins:
-    """The bins that are fitted, and their parameters theta (R, 5); weight (R,) = 1 / (1 + r)."""
+    """The R bins that are fitted; weight (R,) = 1 / (1 + r); which bins were used and why others were not."""
 
     counts: FloatArray
     spectra: Spectra
     rules: Rules
     system: ScaleSystem
     weight: FloatArray
+    ledger: Ledger
 
 
 def derive_at_once(
@@ -75,7 +87,8 @@ def derive_at_once(
         ndf=bins.system.y.size + int(np.count_nonzero(precision[free])) - int(free.sum()),
         pt_range=(float(fits.histograms.pt_edges[0]), float(fits.histograms.pt_edges[-1])), resonance=fits.resonance,
         provenance=Provenance(
-            configuration={"free": tuple(config.free), "prior": dict(config.prior), "one_step": True}
+            configuration={"free": tuple(config.free), "prior": dict(config.prior), "one_step": True},
+            ledgers={"scale": bins.ledger},
         ),
     )  # fmt: skip
 
@@ -83,15 +96,15 @@ def derive_at_once(
 def _bins(
     fits: MassFits, simulation: MassHistograms, model: BatchConfig, config: ScaleConfig
 ) -> tuple[_Bins, FloatArray]:
-    system, _, _ = build_system(fits, None, min_events=config.min_events, smoothed=False)
+    system, ledger, _ = build_system(fits, None, min_events=config.min_events, smoothed=False)
     rows, histograms = system.rows, fits.histograms
     template = simulated_template(simulation, histograms).rows(rows)
     theta, counts = fits.values[rows].copy(), histograms.counts[rows]
-    spectra = spectra_at(template, histograms.mass_edges, theta[:, LN_S].copy(), theta[:, 2].copy())
-    signal = np.exp(theta[:, 0]) / (1.0 + np.exp(theta[:, 3]))
+    spectra = spectra_at(template, histograms.mass_edges, theta[:, LN_S].copy(), theta[:, VARIANCE].copy())
+    signal = np.exp(theta[:, LN_N]) / (1.0 + np.exp(theta[:, LOGIT_F]))
     weight = 1.0 / (1.0 + signal / np.maximum(spectra.n_events, 1.0))
     rules = rules_of(model, counts, spectra.width)
-    return _Bins(counts=counts, spectra=spectra, rules=rules, system=system, weight=weight), theta
+    return _Bins(counts=counts, spectra=spectra, rules=rules, system=system, weight=weight, ledger=ledger), theta
 
 
 @dataclass(frozen=True, slots=True)
