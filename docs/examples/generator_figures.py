@@ -8,6 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from mucal.plot.style import save
@@ -45,20 +46,30 @@ def samples(name: str, n: int) -> dict[str, GeneratedMuons]:
     return found
 
 
-def draw_loss(axis, name: str, n: int) -> None:
+def density_of(values: np.ndarray, edges: np.ndarray, widths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Share of all values per unit of `widths` in each bin, and its error."""
+    counts = np.histogram(values, edges)[0]
+    return counts / values.size / widths, np.sqrt(counts) / values.size / widths
+
+
+def draw(axis: Axes, label: str, values: np.ndarray, edges: np.ndarray, widths: np.ndarray, colour: str = "k") -> None:
+    """Ours as a line, Pythia's as points."""
+    density, error = density_of(values, edges, widths)
+    if "mucal" in label:
+        axis.stairs(density, edges, label=label, color="C0" if colour == "k" else colour, lw=1.2)
+    else:
+        axis.errorbar(0.5 * (edges[1:] + edges[:-1]), density, error, fmt=".", ms=3, color=colour, label=label)
+
+
+def draw_pair(above: Axes, below: Axes, name: str, n: int) -> None:
+    """The mass after radiation, and the share of it that is lost."""
     peak, (low, high) = resonance(name).mass, WINDOWS[name]
-    edges = np.geomspace(1e-3, 0.6, 25)
+    masses, losses = np.linspace(low, high, 41), np.geomspace(1e-3, 0.6, 25)
     for label, muons in samples(name, n).items():
         mass = pair_masses(muons)
         loss = 1 - mass / muons.mass[::2]
-        counts = np.histogram(loss, edges)[0]
-        style = {"where": "post", "lw": 1.2} if label == "mucal" else None
-        density = counts / loss.size / np.diff(np.log(edges))
-        if style:
-            axis.step(edges[:-1], density, label=label, **style)
-        else:
-            error = np.sqrt(counts) / loss.size / np.diff(np.log(edges))
-            axis.errorbar(np.sqrt(edges[1:] * edges[:-1]), density, error, fmt="k.", ms=3, label=label)
+        draw(above, label, mass, masses, np.diff(masses))
+        draw(below, label, loss, losses, np.diff(np.log(losses)))
         kept = mass[(mass > low) & (mass < high)]
         shift, error = kept.mean() - peak, kept.std() / np.sqrt(kept.size)
         lost = [np.mean(loss > x) for x in (0.003, 0.01, 0.03, 0.1)]
@@ -67,33 +78,31 @@ def draw_loss(axis, name: str, n: int) -> None:
             f"{1e3 * error:.2f} MeV, rms {1e3 * kept.std():7.1f} MeV; lose more than 0.3, 1, 3, 10 %: "
             + " ".join(f"{100 * x:.2f}" for x in lost)
         )
-    axis.set(xscale="log", xlabel="lost share of the mass", ylabel="per unit of ln", title=LABELS[name])
-    axis.legend()
+    above.set(xlabel=r"$m_{\mu\mu}$ after radiation (GeV)", ylabel="share per GeV", title=LABELS[name], yscale="log")
+    below.set(xscale="log", xlabel="lost share of the mass", ylabel="share per unit of ln")
+    above.legend(fontsize=8)
 
 
-def draw_w(axis, n: int) -> None:
-    edges = np.arange(25.0, 61.0, 1.0)
-    for charge, colour in (("w_plus", "C0"), ("w_minus", "C3")):
+def draw_w(above: Axes, below: Axes, n: int) -> None:
+    """pT and abs(eta) of the muons of the W."""
+    momenta, directions = np.arange(25.0, 61.0, 1.0), np.linspace(0.0, 2.4, 13)
+    for charge, sign, colour in (("w_plus", "+", "C0"), ("w_minus", "-", "C3")):
         for label, muons in samples(charge, n).items():
-            pt = transverse(muons)
-            counts = np.histogram(pt, edges)[0]
-            density, error = counts / counts.sum(), np.sqrt(counts) / counts.sum()
-            if label == "mucal":
-                axis.step(edges[:-1], density, where="post", color=colour, lw=1.2, label=f"{charge}, {label}")
-            else:
-                axis.errorbar(edges[:-1] + 0.5, density, error, fmt=".", ms=3, color=colour, label=f"{charge}, {label}")
-            eta = np.abs(np.arcsinh(np.tan(muons.state[:, LAM])))
+            pt, eta = transverse(muons), np.abs(np.arcsinh(np.tan(muons.state[:, LAM])))
+            draw(above, f"W$^{sign}$, {label}", pt, momenta, np.diff(momenta), colour)
+            draw(below, f"W$^{sign}$, {label}", eta, directions, np.diff(directions), colour)
             print(f"{charge:10} {label:9} pT 25-60: mean {pt[pt < 60].mean():.3f} GeV, mean |eta| {eta.mean():.3f}")
-    axis.set(xlabel=r"muon $p_T$ (GeV)", ylabel="share per GeV", title=r"W $\to\mu\nu$")
-    axis.legend(fontsize=7)
+    above.set(xlabel=r"muon $p_T$ (GeV)", ylabel="share per GeV", title=r"W $\to\mu\nu$")
+    below.set(xlabel=r"muon $|\eta|$", ylabel="share per unit", ylim=(0, None))
+    above.legend(fontsize=7)
 
 
 def main(directory: Path, n: int) -> None:
-    figure = Figure(figsize=(10, 7), layout="constrained")
-    axes = figure.subplots(2, 2)
-    for axis, name in zip(axes.flat, WINDOWS, strict=False):
-        draw_loss(axis, name, n)
-    draw_w(axes[1, 1], n)
+    figure = Figure(figsize=(14, 6.5), layout="constrained")
+    axes = figure.subplots(2, 4)
+    for i, name in enumerate(WINDOWS):
+        draw_pair(axes[0, i], axes[1, i], name, n)
+    draw_w(axes[0, 3], axes[1, 3], n)
     save(figure, directory / "generators.png")
 
 
