@@ -79,8 +79,11 @@ def _describe_events(path: Path) -> tuple[dict[str, Any], Lines]:
     plain: dict[str, Any] = {"path": str(path), "type": table.format, "tree": table.tree, "entries": table.entries}
     plain["columns"] = {name: column.type for name, column in table.columns.items()}
     if holds_hits(table):
-        plain["hits"], about = head_of(path, table.tree)
-        lines += about
+        try:
+            plain["hits"], about = head_of(path, table.tree)
+            lines += about
+        except MucalError as error:  # the columns are told all the same
+            lines.append(f"  a refit would not read these hits: {error.what}")
     return plain, lines
 
 

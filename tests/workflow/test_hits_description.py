@@ -36,6 +36,13 @@ def test_show_counts_tracks_hits_and_modules(hits, path):
     assert "30 tracks: 0 in pairs, 30 single; the truth is there" in text
 
 
+def test_show_tells_the_columns_of_hits_in_other_units_too(hits, tmp_path):
+    wrong = write_hits(tmp_path / "w.parquet", replace(hits, seed=hits.seed * [1e-3, 1, 1, 1, 1]))
+    text = "\n".join(describe(wrong)[1])
+    assert "module_id" in text
+    assert "a refit would not read these hits: the median pT of the seeds" in text
+
+
 def test_show_describes_saved_hits_and_detectors(hits, tmp_path):
     hits.save(tmp_path / "h.h5")
     assert "30 tracks: 0 in pairs" in "\n".join(describe(tmp_path / "h.h5")[1])
