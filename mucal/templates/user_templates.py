@@ -197,16 +197,21 @@ def _needed(columns: Rows, names: Sequence[str], why: str) -> tuple[FloatArray, 
 
 
 def _weight(columns: Rows, mass: MassWeight) -> FloatArray:
-    _needed({k: v.reshape(v.shape[0], -1)[:, 0] for k, v in columns.items()}, [mass.column], "weights of the mass")
-    values = np.asarray(columns[mass.column], dtype=float)
+    """(N,) relative weights of another mass."""
+    if mass.column not in columns:
+        raise InputError(
+            f"there is no column '{mass.column}' for weights of the mass", kind="input.missing_branch",
+            where={"near": ", ".join(nearest(mass.column, columns))},
+        )  # fmt: skip
+    values = np.asarray(columns[mass.column])
     values = values.reshape(values.shape[0], -1)
     if mass.index >= values.shape[1]:
         raise InputError(
             f"column '{mass.column}' holds {values.shape[1]} weights, table.mass asks for number {mass.index}",
             kind="input.short_column",
         )
-    result: FloatArray = values[:, mass.index]
-    return result
+    (found,) = _needed({mass.column: values[:, mass.index]}, [mass.column], "weights of the mass")
+    return found
 
 
 def _recoil(

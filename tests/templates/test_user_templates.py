@@ -109,6 +109,12 @@ def test_what_is_missing_or_wrong_is_named():
     bad = rows(0) | {"met": np.where(np.arange(N) == 5, np.nan, 30.0)}
     with pytest.raises(InputError, match="first in row 5"):
         fill_process("W", [bad], CONFIG, None, recoil)
+    weights = rows(0)["mass_weights"].copy()
+    weights[9, 1] = np.inf
+    with pytest.raises(InputError, match="'mass_weights' are not finite, the first in row 9"):
+        fill_process("W", [rows(0) | {"mass_weights": weights}], CONFIG, None, Ingredients())
+    with pytest.raises(InputError, match=r"holds 1 weights, table\.mass asks for number 1"):
+        fill_process("W", [rows(0) | {"mass_weights": weights[:, 0]}], CONFIG, None, Ingredients())
     with pytest.raises(InputError, match="depend on u_T"):
         fill_process(
             "W", [{k: v for k, v in rows(0).items() if k != "ut"}], CONFIG, None,
