@@ -57,6 +57,7 @@ class Objective:
 
     def observe(self, observation: Observation) -> "Objective":
         """The same model with other data."""
+        observation = _with_frozen_centres(self.model, observation)
         bins = self.bins._replace(n=observation.counts, b0=beta_centres(self.table, self.bins, observation))
         return replace(self, observation=observation, bins=bins)
 
@@ -208,8 +209,16 @@ def objective(
     model: Model, observation: Observation, mc_stat: McStat, n_threads: int = 1, per: McStatPer = "bin"
 ) -> Objective:
     """-ln L of a model given an observation, with one factor of the finite simulation for each bin or each process."""
+    observation = _with_frozen_centres(model, observation)
     table = tabulate(model)
     bins = lay_out_bins(model, table, observation, mc_stat, per)
     return Objective(
         model=model, observation=observation, table=table, bins=bins, n_threads=n_threads, passes=passes_for(table)
     )  # fmt: skip
+
+
+def _with_frozen_centres(model: Model, observation: Observation) -> Observation:
+    """What the model freezes is known: no measured centre of it, as that of a toy, counts."""
+    if not model.frozen:
+        return observation
+    return replace(observation, centre=np.where(model.is_free, observation.centre, model.centre))

@@ -154,7 +154,7 @@ def fit(model: Model, data: Observation | FloatArray, config: FitConfig | None =
     function = objective(model, data, config.mc_stat, config.n_threads, config.per)
     free = model.is_free
     free[model.index(config.frozen)] = False
-    start = data.centre.copy()
+    start = function.observation.centre.copy()
     start[model.index(config.start)] = list(config.start.values())
     minimum = minimise(function, start, free, config.max_steps, config.tolerance)
     good = minimum.status == Status.OK

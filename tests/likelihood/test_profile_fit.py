@@ -8,7 +8,17 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 from mucal.errors import ConfigError, InputError, NotCertified
-from mucal.likelihood import FitConfig, FitResult, Status, expected_events, fit, from_arrays, from_estimate, observe
+from mucal.likelihood import (
+    FitConfig,
+    FitResult,
+    Status,
+    expected_events,
+    fit,
+    freeze,
+    from_arrays,
+    from_estimate,
+    observe,
+)
 from mucal.likelihood.objective import objective
 
 from .models import quotient, rich_model, slow_nu, small_model
@@ -72,8 +82,13 @@ def test_an_external_measurement_acts_like_a_constraint(n_bins):
 def test_a_frozen_parameter_of_the_model_stays_at_its_centre():
     model = small_model()
     data = toy(model, 6)
-    by_model, by_config = fit(replace(model, frozen=("n2",)), data), fit(model, data, FitConfig(frozen=("n2",)))
+    by_model = fit(freeze(model, {"n2": 0.5}), data)
+    by_config = fit(model, data, FitConfig(frozen=("n2",), start={"n2": 0.5}))
     assert_array_equal(by_model.values, by_config.values)
+    # what a toy draws for its centre is no measurement of what is known
+    plain = fit(freeze(model, {"n2": 0.5}), replace(data, centre=np.where(np.arange(6) == 3, 0.5, data.centre)))
+    assert model.parameters[3] == "n2"
+    assert by_model.saturated == plain.saturated
 
 
 @pytest.mark.parametrize("mc_stat", ["gamma", "normal"])
