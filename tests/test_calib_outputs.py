@@ -24,7 +24,9 @@ def test_it_is_whole_and_small():
     assert sum(path.stat().st_size for path in FOLDER.iterdir()) < MEGABYTE
 
 
-@pytest.mark.parametrize("section", ["analysis", "tracks", "bins", "massfit", "scale", "calibration", "spectra"])
+@pytest.mark.parametrize(
+    "section", ["analysis", "tracks", "bins", "massfit", "scale", "resolution", "calibration", "spectra"]
+)
 def test_it_was_made_with_the_configuration_of_today(section: str):
     made = read_manifest(FOLDER)["provenance"]["configuration"][section]
     assert made == json.loads(json.dumps(load_analysis(preset="closure").plain[section])), AGAIN
