@@ -33,7 +33,7 @@ def stages() -> Any:
 )
 @options.seed
 @options.jobs
-@click.option("--resume", is_flag=True, help="Take up the chunks of hits that an interrupted run left in OUT.chunks.")
+@click.option("--resume", is_flag=True, help="Take up the chunks of hits that an interrupted run left in OUT.parts.")
 @options.as_json
 @options.output("Parquet file, one row a pair; of hits Parquet, ROOT or HDF5, one row a track.")
 def command(

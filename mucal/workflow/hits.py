@@ -30,8 +30,9 @@ from mucal.simulation import (
 from mucal.store import Provenance, sha256
 from mucal.track.hits import Hits
 from mucal.workflow.config import SECTIONS as OF_ANALYSIS
-from mucal.workflow.hit_chunks import NO_CHUNKS, Chunks, key_of, open_chunks
+from mucal.workflow.parts import Parts
 from mucal.workflow.progress import Event, Tell, silent
+from mucal.workflow.stages import code_digest, digest
 from mucal.workflow.toml_text import TomlText, overlay, parse_toml, read_toml
 from mucal.workflow.validate import build
 
@@ -149,7 +150,7 @@ def simulate_hit_files(
 
     out    : .parquet, .root or .h5; beside it come NAME_detector.h5, the true detector, and NAME.json
     jobs   : threads; the bytes do not depend on it
-    resume : take up the chunks that an interrupted run of the same configuration left in OUT.chunks
+    resume : take up the chunks that an interrupted run of the same configuration left in ``OUT.parts``
 
     Memory is bounded by `jobs` chunks, except for .h5.  Returns the ledgers of events and muons.  Raises ConfigError
     for names that are not known and chunks of another configuration, FileExistsError unless `overwrite`.
@@ -162,24 +163,25 @@ def simulate_hit_files(
     true = distorted(assumed_detector(run), run.distortion)
     provenance = Provenance(configuration=run.plain, seed=run.hits.seed)
     true.with_provenance(provenance).save(beside, overwrite=overwrite or resume)
-    key = key_of({"mucal": mucal.__version__, "configuration": run.plain, "chunk": CHUNK, "detector": sha256(beside)})
-    folder = out.with_name(f"{out.name}.chunks")
-    kept = open_chunks(folder, key, resume=resume) if run.events > CHUNK else NO_CHUNKS
+    key = digest({
+        "mucal": mucal.__version__, "code": code_digest(), "run": repr(run), "chunk": CHUNK, "detector": sha256(beside),
+    })  # fmt: skip
+    parts = Parts(out, key, resume=resume)
     ledgers = {"generate": Ledger(unit="events"), "simulate": Ledger(unit="muons")}
-    write_hits(out, _stream(run, true, jobs, kept, ledgers, tell), overwrite=overwrite)
+    write_hits(out, _stream(run, true, jobs, parts, ledgers, tell), overwrite=overwrite)
     files = {path.name: sha256(path) for path in (out, beside)}
     made = {"mucal": mucal.__version__, "configuration": run.plain, "files": files,
             "ledgers": {name: ledger.to_dict() for name, ledger in ledgers.items()}}  # fmt: skip
     write_json(about, made, overwrite=overwrite)
-    kept.remove()
+    parts.clear()
     return ledgers
 
 
 def _stream(
-    run: HitRun, true: Detector, jobs: int, kept: Chunks, ledgers: dict[str, Ledger], tell: Tell
+    run: HitRun, true: Detector, jobs: int, parts: Parts, ledgers: dict[str, Ledger], tell: Tell
 ) -> Iterator[Hits]:
     """Hits in the order of generation; the ledgers grow as they come."""
-    work = partial(_simulated, kept, partial(simulate_hits, detector=true, config=run.hits, ground=terrain(true)))
+    work = partial(_simulated, parts, partial(simulate_hits, detector=true, config=run.hits, ground=terrain(true)))
     events = 0
     for muons, found in _in_order(work, _muons(run), jobs):
         events += len(muons) if run.muons.process in ("gun", "w_plus", "w_minus") else len(muons) // 2
@@ -192,14 +194,20 @@ def _stream(
 
 
 def _simulated(
-    kept: Chunks, work: Callable[[GeneratedMuons], SimulatedHits], number: int, muons: GeneratedMuons
+    parts: Parts, work: Callable[[GeneratedMuons], SimulatedHits], number: int, muons: GeneratedMuons
 ) -> SimulatedHits:
     """A chunk as it was kept, or made and kept."""
-    found = kept.take(number)
-    if found is None:
+
+    def make() -> tuple[Hits, dict[str, Any]]:
         found = work(muons)
-        kept.keep(number, found)
-    return found
+        return found.hits, {"ledger": found.ledger.to_dict(), "passed": found.passed}
+
+    hits, said = parts.once(number, ".h5", make, _save, Hits.load)
+    return SimulatedHits(hits=hits, ledger=Ledger(**said["ledger"]), passed=said["passed"])
+
+
+def _save(path: Path, hits: Hits) -> None:
+    hits.save(path, overwrite=True)
 
 
 def _generated(accepted: int, generated: int) -> Ledger:

@@ -22,9 +22,9 @@ from mucal.workflow.config import SECTIONS as OF_ANALYSIS
 from mucal.workflow.globalcor import detector_of
 from mucal.workflow.hit_sums import digest_of
 from mucal.workflow.hits import SECTIONS as OF_HITS
+from mucal.workflow.parts import Parts
 from mucal.workflow.progress import Event, Tell, silent
 from mucal.workflow.refit_job import Job
-from mucal.workflow.refit_parts import Parts
 from mucal.workflow.stages import code_digest, digest
 from mucal.workflow.toml_text import TomlText, overlay, parse_toml, read_toml
 from mucal.workflow.validate import build

@@ -14,7 +14,6 @@ from mucal.io import open_hits, read_hits, write_detector
 from mucal.simulation import GeneratedMuons, HitSimulation, MuonGun, SimulatedHits, distorted, misalignment
 from mucal.store import sha256
 from mucal.workflow import hits as stage
-from mucal.workflow.hit_chunks import open_chunks
 from mucal.workflow.progress import Event
 
 SMALL = """[muons]
@@ -214,18 +213,4 @@ def test_an_interrupted_run_goes_on_to_the_same_bytes(config, tmp_path, short_ch
         assert (tmp_path / f"again{name}").read_bytes() == (tmp_path / f"whole{name}").read_bytes()
     tellings = [json.loads((tmp_path / f"{name}.json").read_text())["ledgers"] for name in ("whole", "again")]
     assert tellings[0] == tellings[1]
-    assert sorted(p.name for p in tmp_path.glob("*.chunks")) == []
-
-
-def test_chunks_of_another_configuration_are_refused_and_a_damaged_one_is_made_anew(tmp_path):
-    open_chunks(tmp_path / "a", "one", resume=False)
-    with pytest.raises(ConfigError, match="another configuration"):
-        open_chunks(tmp_path / "a", "two", resume=True)
-    (tmp_path / "b").mkdir()
-    (tmp_path / "b" / "mine.txt").write_text("mine")
-    with pytest.raises(FileExistsError, match="holds no chunks"):
-        open_chunks(tmp_path / "b", "one", resume=False)
-    kept = open_chunks(tmp_path / "a", "one", resume=True)
-    (tmp_path / "a" / "000003.h5").write_bytes(b"\x89HDF\r\n\x1a\n half a file")
-    assert kept.take(3) is None
-    assert kept.take(4) is None
+    assert sorted(p.name for p in tmp_path.glob("*.parts")) == []

@@ -1,4 +1,4 @@
-"""Chunks of a refit that are finished, kept beside its output until that is whole, so that a stopped run can go on."""
+"""Finished chunks of a long command, kept beside its output until that is whole, so that a stopped run can go on."""
 
 import json
 import shutil
@@ -37,7 +37,7 @@ class Parts:
             )
         if not mark.is_file() and self.folder.exists() and any(self.folder.iterdir()):
             raise ConfigError(
-                f"{self.folder} exists and holds no chunks of a refit", kind="usage.exists",
+                f"{self.folder} exists and holds no finished chunks", kind="usage.exists",
                 where={"output": out}, do="move it away, or choose another output",
             )  # fmt: skip
         if not resume:
