@@ -10,14 +10,13 @@ from mucal.likelihood.interpolation import bent, bent_slope
 from mucal.likelihood.kernels import Bins, Position, Table
 from mucal.likelihood.model import Model
 from mucal.likelihood.observation import Observation
-from mucal.likelihood.passes import Passes, passes_for
+from mucal.likelihood.passes import Backend, Passes, passes_of
 from mucal.likelihood.simulation_kernels import Profile
 from mucal.likelihood.table import beta_centres, bin_of_beta, lay_out_bins, tabulate
 from mucal.numerics.threads import run
 
 McStat = Literal["gamma", "normal", "none"]
 McStatPer = Literal["bin", "process"]
-PARTS: Final = 16
 BINS_OF_A_PART: Final = 64
 """The bins are summed in up to 16 parts of at least 64, whatever the number of threads: the same bytes with any."""
 
@@ -201,19 +200,25 @@ class Objective:
         return np.repeat(np.arange(self.model.n_bins), np.diff(self.table.cell_offsets))
 
     def _edges(self) -> list[int]:
-        n = min(PARTS, -(-self.model.n_bins // BINS_OF_A_PART))
+        n = min(self.passes.n_parts, -(-self.model.n_bins // BINS_OF_A_PART))
         return [i * self.model.n_bins // n for i in range(n + 1)]
 
 
 def objective(
-    model: Model, observation: Observation, mc_stat: McStat, n_threads: int = 1, per: McStatPer = "bin"
+    model: Model,
+    observation: Observation,
+    mc_stat: McStat,
+    n_threads: int = 1,
+    per: McStatPer = "bin",
+    backend: Backend = "auto",
 ) -> Objective:
     """-ln L of a model given an observation, with one factor of the finite simulation for each bin or each process."""
     observation = _with_frozen_centres(model, observation)
     table = tabulate(model)
     bins = lay_out_bins(model, table, observation, mc_stat, per)
+    passes = passes_of(backend, table, len(model.processes))
     return Objective(
-        model=model, observation=observation, table=table, bins=bins, n_threads=n_threads, passes=passes_for(table)
+        model=model, observation=observation, table=table, bins=bins, n_threads=n_threads, passes=passes
     )  # fmt: skip
 
 

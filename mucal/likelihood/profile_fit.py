@@ -17,6 +17,7 @@ from mucal.likelihood.model import Model
 from mucal.likelihood.newton import Minimum, minimise
 from mucal.likelihood.objective import McStat, McStatPer, Objective, objective
 from mucal.likelihood.observation import Observation, observe
+from mucal.likelihood.passes import Backend
 from mucal.likelihood.status import Status
 from mucal.store import Result
 
@@ -32,6 +33,8 @@ class FitConfig:
     tolerance : EDM below which a fit has converged
     max_steps : Gauss-Newton steps
     n_threads : of the compiled passes; the result does not depend on it
+    backend   : of the passes over the bins: "plain", "compiled" or "jax", which runs on a GPU where JAX has one and is
+                an optional extra; "auto" is one of the first two by the size of the model.  Results agree to rounding
     """
 
     mc_stat: McStat = "gamma"
@@ -41,6 +44,7 @@ class FitConfig:
     tolerance: float = 1e-6
     max_steps: int = 100
     n_threads: int = 1
+    backend: Backend = "auto"
 
     def __post_init__(self) -> None:
         if self.mc_stat not in get_args(McStat):
@@ -50,6 +54,10 @@ class FitConfig:
         if self.per not in get_args(McStatPer):
             raise ConfigError(
                 f"per is '{self.per}', expected {' or '.join(get_args(McStatPer))}", kind="config.likelihood"
+            )
+        if self.backend not in get_args(Backend):
+            raise ConfigError(
+                f"backend is '{self.backend}', expected {', '.join(get_args(Backend))}", kind="config.likelihood"
             )
         if not (0 < self.tolerance < math.inf and self.max_steps > 0 and self.n_threads > 0):
             raise ConfigError("tolerance, max_steps and n_threads are above 0", kind="config.likelihood")
@@ -151,7 +159,7 @@ def fit(model: Model, data: Observation | FloatArray, config: FitConfig | None =
     """
     config = config or FitConfig()
     data = data if isinstance(data, Observation) else observe(model, data)
-    function = objective(model, data, config.mc_stat, config.n_threads, config.per)
+    function = objective(model, data, config.mc_stat, config.n_threads, config.per, config.backend)
     free = model.is_free
     free[model.index(config.frozen)] = False
     start = function.observation.centre.copy()

@@ -12,6 +12,7 @@ import resource
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -116,6 +117,35 @@ def test_value_and_gradient_against_reading_the_effects():
     best = max(rates["sum"], rates["read"])
     print(f"\n{rates['value and gradient']:.1f} GB/s of {best:.1f}: {rates['value and gradient'] / best:.0%}")
     assert rates["value and gradient"] > 0.4 * best
+
+
+@pytest.mark.skipif(importlib.util.find_spec("jax") is None, reason='JAX is not installed: pip install "mucal[gpu]"')
+@pytest.mark.parametrize("n_parameters", [500, 2000, 4860])
+def test_passes_of_jax_beside_the_compiled_ones(n_parameters):
+    import jax
+
+    device = jax.devices()[0]
+    model = dense_model(720, 9, n_parameters)
+    data = observe(model, model.nominal.sum(axis=1))
+    x = 0.3 * np.random.default_rng(1).normal(size=n_parameters)
+    gigabytes = model.effects.kappa.nbytes / 1e9
+    functions, first = {}, {}
+    for backend in ("compiled", "jax"):
+        functions[backend] = objective(model, data, "gamma", THREADS, backend=backend)
+        first[backend] = clocked(partial(functions[backend].value_and_gradient, x))
+    print(f"\n{gigabytes:.2f} GB of effects, {THREADS} threads; JAX on {device.platform} {device.device_kind}, "
+          f"first call {first['jax'][1]:.1f} s")  # fmt: skip
+    for what in ("value_and_gradient", "expand"):
+        times = {backend: [] for backend in functions}
+        for _ in range(7):
+            for backend, function in functions.items():
+                times[backend].append(clocked(partial(getattr(function, what), x))[1:])
+        for backend, seconds in times.items():
+            wall, processor = np.median(seconds, axis=0)
+            print(f"{what}, {backend}: {gigabytes / wall:.2f} GB/s wall, {gigabytes / processor:.2f} processor")
+    (value, gradient), (same, also) = first["compiled"][0], first["jax"][0]
+    assert abs(same / value - 1) < 1e-12
+    assert np.abs(also - gradient).max() < 1e-10 * np.abs(gradient).max()
 
 
 WHOLE = """
