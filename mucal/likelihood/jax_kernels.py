@@ -5,7 +5,7 @@ same parameters are one matrix, whatever their blocks; small ones lie number by 
 blocks is not a thousand matrices to be compiled.
 """
 
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -14,6 +14,9 @@ from mucal.likelihood.simulation_kernels import STEPS
 
 GOAL: Final = 1e-10
 """Newton's steps for the pull end below this, as those of `simulation_kernels.pull_gamma`."""
+
+Array = Any
+"""Of numpy until it is sent to the device, of JAX there."""
 
 
 class Rows(NamedTuple):
@@ -27,13 +30,13 @@ class Rows(NamedTuple):
     bins, process : (R,)    whose they are
     """
 
-    start: jax.Array
-    columns: jax.Array
-    kappa: jax.Array
-    eta: jax.Array | None
-    additive: jax.Array
-    bins: jax.Array
-    process: jax.Array
+    start: Array
+    columns: Array
+    kappa: Array
+    eta: Array
+    additive: Array
+    bins: Array
+    process: Array
 
 
 class Loose(NamedTuple):
@@ -46,14 +49,14 @@ class Loose(NamedTuple):
     additive, bins, process : (R,)  as in `Rows`
     """
 
-    row: jax.Array
-    place: jax.Array
-    columns: jax.Array
-    kappa: jax.Array
-    eta: jax.Array | None
-    additive: jax.Array
-    bins: jax.Array
-    process: jax.Array
+    row: Array
+    place: Array
+    columns: Array
+    kappa: Array
+    eta: Array
+    additive: Array
+    bins: Array
+    process: Array
 
 
 class Grid(NamedTuple):
@@ -61,8 +64,8 @@ class Grid(NamedTuple):
 
     rows: tuple[Rows, ...]
     loose: tuple[Loose, ...]
-    nominal: jax.Array
-    there: jax.Array
+    nominal: Array
+    there: Array
 
 
 class Factors(NamedTuple):
@@ -73,10 +76,10 @@ class Factors(NamedTuple):
     k, b0 : (B, G)  effective events and centre, 1 where there is no beta; G is 1 for one beta a bin, or P
     """
 
-    n: jax.Array
-    has: jax.Array
-    k: jax.Array
-    b0: jax.Array
+    n: Array
+    has: Array
+    k: Array
+    b0: Array
 
 
 class Profiled(NamedTuple):
@@ -203,7 +206,8 @@ def pull_normal(nu: jax.Array, rest: jax.Array, factors: Factors) -> jax.Array:
     """(B,) the smaller root of (a - t wide)(1 - t) = n, a being the events at t = 0."""
     n, wide = factors.n, (nu**2 / factors.k).sum(axis=1)
     a = rest + (nu * factors.b0).sum(axis=1)
-    return 2 * (a - n) / (a + wide + jnp.sqrt((a - wide) ** 2 + 4 * n * wide))
+    pull: jax.Array = 2 * (a - n) / (a + wide + jnp.sqrt((a - wide) ** 2 + 4 * n * wide))
+    return pull
 
 
 def pull_gamma(nu: jax.Array, rest: jax.Array, factors: Factors) -> jax.Array:
