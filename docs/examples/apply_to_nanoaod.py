@@ -24,16 +24,17 @@ import uproot
 
 EDGES = np.linspace(25.0, 60.0, 36)
 PT, ETA = (26.0, 60.0), 2.4
+NO_NUISANCES = ("nom", "scale_total_up", "scale_total_down")
 
 
 def keys(document, name):
-    """The values of syst of one correction, without "nom"."""
+    """The nuisances that syst of one correction knows, up and down; not their sum in quadrature, `scale_total`."""
     (found,) = (c for c in document["corrections"] if c["name"] == name)
     node = found["data"]
     while node["nodetype"] != "category" or node["input"] != "syst":
         node = node["content"][0]
         node = node.get("value", node)
-    return [entry["key"] for entry in node["content"] if entry["key"] != "nom"]
+    return [entry["key"] for entry in node["content"] if entry["key"] not in NO_NUISANCES]
 
 
 def valid(document):

@@ -8,8 +8,6 @@ error: select first.  Simulation: leave its scale as it is, smear it (`smeared`)
 """
 
 import csv
-import gzip
-import json
 import sys
 
 import correctionlib
@@ -27,15 +25,6 @@ def smeared(corrections, pt, eta, phi, run, lumi, event, syst="nom"):
     return pt / (1.0 + width * corrections["rng"].evaluate(run, lumi, event, phi))
 
 
-def scale_nuisances(path):
-    """Names of the scale nuisances, without _up and _down: the keys of syst in the file."""
-    with gzip.open(path) as file:
-        document = json.load(file)
-    (pt_scale,) = (c for c in document["corrections"] if c["name"] == "pt_scale")
-    by_syst = pt_scale["data"]["content"][0]  # inside the one bin of pt, the validity range
-    return [entry["key"].removesuffix("_up") for entry in by_syst["content"] if entry["key"].endswith("_up")]
-
-
 def main(path, table):
     with open(table) as file:
         rows = list(csv.DictReader(file))
@@ -43,9 +32,8 @@ def main(path, table):
     charge = np.array([int(row["charge"]) for row in rows])
     corrections = correctionlib.CorrectionSet.from_file(path)
     nominal = corrected(corrections, pt, eta, charge)
-    # The nuisances are independent: for one number per muon they add in quadrature.  A fit takes each by itself.
-    shifts = [corrected(corrections, pt, eta, charge, f"{name}_up") - nominal for name in scale_nuisances(path)]
-    error = np.sqrt(np.sum(np.square(shifts), axis=0))
+    # All scale nuisances in quadrature: one number a muon.  A fit takes each by itself, as nuisances.json names them.
+    error = corrected(corrections, pt, eta, charge, "scale_total_up") - nominal
     print("pt,eta,charge,pt_corrected,pt_error")
     for row in zip(pt, eta, charge, nominal, error, strict=True):
         print(",".join(f"{value:.17g}" for value in row))

@@ -13,10 +13,11 @@
 | pixel_weight | nhits int, eta real, charge int, trig int, syst string    | weight by pixel hits, if known        |
 
 syst is "nom", "<nuisance>_up" or "<nuisance>_down" of the kind that acts.  pt_scale and pt_scale_mc know
-"scale_total_up" and "scale_total_down" as well: all scale nuisances in quadrature muon by muon, for quick looks; not
-for a fit, where it would be taken as one fully correlated nuisance.  Outside the validity range, for NaN, an
-unknown charge or syst, correctionlib raises; nothing is clamped.  (It turns a fractional charge into an integer
-before we could see it.)  `rng` is not the random number of `Calibration.smear`, which knows the muon's number.
+"scale_total_up" and "scale_total_down" as well, larger and smaller momenta: all scale nuisances in quadrature muon by
+muon, for quick looks; not for a fit, where it would be taken as one fully correlated nuisance.  Outside the validity
+range, for NaN, an unknown charge or syst, correctionlib raises; nothing is clamped.  (It turns a fractional charge into
+an integer before we could see it.)  `rng` is not the random number of `Calibration.smear`, which knows the muon's
+number.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -170,7 +171,7 @@ def _pt_scale(calibration: Calibration, sample: str) -> Node:
         what,
         ("pt", "eta", "charge", "syst"),
         _pt(calibration, systematics),
-        formulas=(FACTOR, TOTAL.format(sign="+"), TOTAL.format(sign="-")),
+        formulas=(FACTOR, TOTAL.format(sign="-"), TOTAL.format(sign="+")),
     )
 
 

@@ -10,25 +10,63 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
-from mucal.detector import barrel
-from mucal.globalcor import Refit, build_registry
+from mucal.arrays import IntArray
+from mucal.detector import Detector, barrel
+from mucal.globalcor import Family, Refit, build_registry
 from mucal.massfit import BatchConfig, MassHistograms, fit_bins
-from mucal.simulation import MuonGun, fire, simulate_hits
+from mucal.refit import MassReference, fit_pairs, fit_tracks
+from mucal.track import Hits
 from mucal.workflow.bins import Bins
 
 
 def compile_later_stages() -> None:
-    """Fit a few made-up spectra and tracks: their loops are compiled, or loaded if they have been."""
-    fit_bins(_spectrum(), BatchConfig(resonance="jpsi", min_events=1), n_threads=1)
+    """Fit made-up pairs, tracks and spectra: their loops are compiled, or loaded if they have been.
+
+    Hits and routes are put on straight lines instead of being simulated and searched for: the run itself compiles that
+    in the meantime.
+    """
     detector = barrel()
-    refit = Refit(detector=detector, registry=build_registry(detector, ()))
-    refit = replace(refit, config=replace(refit.config, n_threads=1))
-    hits = simulate_hits(fire(MuonGun(pt=(10.0, 10.0), eta=(-0.5, 0.5)), 4), detector).hits
-    fits, _ = refit.tracks(hits)
+    registry = build_registry(detector, (Family(kind="alignment", by="layer", components=("u",)),))
+    hits, routes = straight_pairs(detector)
+    refit = Refit(detector=detector, registry=registry, mass=MassReference.constant(3.09, 0.02))
+    given: dict[str, Any] = {
+        "config": replace(refit.config, n_threads=1), "parameters": registry.map, "surfaces": refit.surfaces,
+    }  # fmt: skip
+    fit_pairs(refit.model, refit.magnet, hits, routes, mass=refit.mass, **given)
+    fits, _ = fit_tracks(refit.model, refit.magnet, hits, routes, **given)
     refit.derivatives(fits)
+    fit_bins(_spectrum(), BatchConfig(resonance="jpsi", min_events=1), n_threads=1)
+
+
+def straight_pairs(detector: Detector) -> tuple[Hits, IntArray]:
+    """Two pairs of muons of 1 TeV from the origin, their hits on straight lines; and the modules that each crosses."""
+    azimuth, lift = np.array([0.3, 0.5, 2.0, 2.2]), np.array([0.1, -0.1, 0.2, 0.0])
+    n = azimuth.size
+    forward = np.stack([np.cos(azimuth) * np.cos(lift), np.sin(azimuth) * np.cos(lift), np.sin(lift)], axis=1)
+    modules = detector.modules
+    with np.errstate(divide="ignore", invalid="ignore"):
+        far = np.einsum("mi,mi->m", modules.centre, modules.rotation[:, 2]) / (forward @ modules.rotation[:, 2].T)
+    place = np.einsum("mij,nmj->nmi", modules.rotation, far[..., None] * forward[:, None] - modules.centre)
+    inside = (far > 0) & (np.abs(place[..., 0]) < modules.half_u.min(axis=1)) & (np.abs(place[..., 1]) < modules.half_v)
+    crossed = [np.flatnonzero(row)[np.argsort(far[i, row])] for i, row in enumerate(inside)]
+    n_hits = np.array([row.size for row in crossed])
+    routes = np.full((n, n_hits.max()), -1)
+    for i, row in enumerate(crossed):
+        routes[i, : row.size] = row
+    module, track = np.concatenate(crossed), np.repeat(np.arange(n), n_hits)
+    charge = np.array([1, -1, 1, -1])
+    return Hits(
+        run=np.ones(n, dtype=np.int64), lumi=np.ones(n, dtype=np.int64), event=np.arange(n) // 2,
+        pair=np.arange(n) // 2, charge=charge, seed_ref=np.zeros((n, 3)),
+        seed=np.stack([1e-3 * charge, lift, azimuth, np.zeros(n), np.zeros(n)], axis=1),
+        offsets=np.concatenate([[0], np.cumsum(n_hits)]), module_id=module, u=place[track, module, 0],
+        v=np.where(modules.n_meas[module] == 2, place[track, module, 1], np.nan), sigma_u=modules.sigma_u[module],
+        sigma_v=np.where(modules.n_meas[module] == 2, modules.sigma_v[module], np.nan),
+    ), routes  # fmt: skip
 
 
 def _spectrum() -> MassHistograms:

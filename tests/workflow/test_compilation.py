@@ -3,23 +3,48 @@
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
+from mucal.detector import barrel
+from mucal.globalcor import Family, Refit, build_registry
 from mucal.massfit import BatchConfig, fill, fit_bins
 from mucal.massfit.kernels.rows import fit_rows
-from mucal.simulation import DimuonSimulation, generate_dimuons
+from mucal.refit import MassReference
+from mucal.refit.kernels import pair
+from mucal.simulation import DimuonSimulation, MuonGeneration, generate_dimuons, generate_muons, simulate_hits
 from mucal.workflow import compilation
 from mucal.workflow.bins import Bins
-from mucal.workflow.compilation import compile_later_stages, compiling_ahead
+from mucal.workflow.compilation import compile_later_stages, compiling_ahead, straight_pairs
 
 
 def test_what_is_compiled_ahead_is_what_a_run_calls():
     compile_later_stages()
-    compiled = set(fit_rows.signatures)
+    compiled = {kernel: set(kernel.signatures) for kernel in (fit_rows, pair.fit_pairs)}
+    assert all(compiled.values())
     pairs = generate_dimuons(DimuonSimulation(resonance="jpsi", seed=5), 20_000).dimuons
     fits = fit_bins(fill(pairs, Bins(eta_edges=(-2.4, 0.0, 2.4)).binning()), BatchConfig(min_events=200))
     assert fits.good.any()
-    assert set(fit_rows.signatures) == compiled
+    detector = barrel()
+    registry = build_registry(detector, (Family(kind="eloss", by="group"),))
+    refit = Refit(detector=detector, registry=registry, mass=MassReference.constant(3.09, 0.02))
+    muons = generate_muons(MuonGeneration(process="jpsi", eta_max=0.8), 400)
+    found, blocks = refit.pairs(simulate_hits(muons, detector).hits)
+    assert found.vertex.ok.any()
+    assert blocks is not None
+    assert {kernel: set(kernel.signatures) for kernel in compiled} == compiled
+
+
+def test_made_up_hits_lie_on_the_modules_in_the_order_of_crossing():
+    detector = barrel()
+    hits, routes = straight_pairs(detector)
+    modules = detector.modules
+    assert np.all(hits.n_hits > 5)
+    assert np.array_equal(routes[routes >= 0], hits.module_id)
+    assert np.all(np.abs(hits.u) < modules.half_u[hits.module_id].max(axis=1))
+    radius = np.hypot(*modules.centre[hits.module_id, :2].T)
+    apart = np.diff(radius)[np.diff(hits.track) == 0]
+    assert np.all(apart > -2.0)  # sensors of one layer overlap
 
 
 @pytest.fixture
