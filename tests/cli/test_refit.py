@@ -219,5 +219,5 @@ def test_errors_say_what_to_do(mucal, work):
     (work / "mine.parquet.parts" / "thesis.txt").write_text("x")
     ended = mucal("refit", hits, "--config", config, "-o", work / "mine.parquet")
     assert ended.code == 2
-    assert "holds no chunks of a refit" in ended.err
+    assert "holds no finished chunks" in ended.err
     assert (work / "mine.parquet.parts" / "thesis.txt").exists()
