@@ -32,7 +32,8 @@ if TYPE_CHECKING:
     from mucal.io.pyhf_writer import write_pyhf
     from mucal.io.rabbit import read_rabbit
     from mucal.io.rabbit_writer import write_rabbit
-    from mucal.io.roccor import RoccorTable, read_roccor, write_roccor
+    from mucal.io.roccor import RoccorTable
+    from mucal.io.roccor_text import read_roccor, write_roccor
     from mucal.io.root_tables import RootTables, read_root_tables, write_root_tables
     from mucal.io.wremnants import write_wremnants
 
@@ -63,7 +64,7 @@ _PLACES: Final = {
     "read_json_text": "mucal.io.json_file",
     "read_pyhf": "mucal.io.pyhf",
     "read_rabbit": "mucal.io.rabbit",
-    "read_roccor": "mucal.io.roccor",
+    "read_roccor": "mucal.io.roccor_text",
     "read_root_tables": "mucal.io.root_tables",
     "stream_hits": "mucal.io.hits_source",
     "verify_bundle": "mucal.calibration",
@@ -76,7 +77,7 @@ _PLACES: Final = {
     "write_mass_fits": "mucal.io.mass_fit_table",
     "write_pyhf": "mucal.io.pyhf_writer",
     "write_rabbit": "mucal.io.rabbit_writer",
-    "write_roccor": "mucal.io.roccor",
+    "write_roccor": "mucal.io.roccor_text",
     "write_root_tables": "mucal.io.root_tables",
     "write_wremnants": "mucal.io.wremnants",
 }

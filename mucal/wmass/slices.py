@@ -57,13 +57,6 @@ class Compatibility(Result):
         variance = self.cov[i, i] + self.cov[j, j] - 2.0 * self.cov[i, j]
         return float(self.values[i] - self.values[j]), float(np.sqrt(variance))
 
-    def correlation_of_difference(self, first: str, second: str) -> float:
-        """Correlation of the difference of two parts with their unweighted mean."""
-        i, j = self.names.index(first), self.names.index(second)
-        covariance = 0.5 * (self.cov[i, i] - self.cov[j, j])
-        mean = 0.25 * (self.cov[i, i] + self.cov[j, j] + 2.0 * self.cov[i, j])
-        return float(covariance / np.sqrt(mean) / self.difference(first, second)[1])
-
 
 def split_mass(model: Model, by: Split, parameter: str = MASS) -> Model:
     """The model with one mass for each part, all free.

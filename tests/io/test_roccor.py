@@ -15,7 +15,8 @@ from numpy.testing import assert_allclose
 
 from mucal.calibration import Calibration
 from mucal.errors import InputError
-from mucal.io.roccor import RoccorTable, crystal_ball_quantile, read_roccor, write_roccor
+from mucal.io import read_roccor, write_roccor
+from mucal.io.roccor import RoccorTable, crystal_ball_quantile
 from mucal.scale import conventions, correct_pt
 from mucal.theory.lineshape import crystal_ball_kernel
 
