@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from mucal.arrays import BoolArray, FloatArray
 from mucal.detector import Detector
 from mucal.errors import InputError, VerificationError
 from mucal.globalcor import (
@@ -25,7 +26,7 @@ from mucal.globalcor import (
     weak_modes,
 )
 from mucal.refit import MassReference, derive_mass_reference
-from mucal.simulation import stream_muons
+from mucal.simulation import MuonGeneration, stream_muons
 from mucal.store import verify
 from mucal.workflow.closing_pairs import ClosingPairs, closing_pairs
 from mucal.workflow.hit_sums import HitBlocks, pair_masses
@@ -232,26 +233,42 @@ def _whole(partial_sums: Path) -> bool:
 
 
 def reference_of(config: Tracked, pairs: RefittedPairs, *, more: int = 10) -> MassReference:
+    """The reference mass of the simulated pairs, with the help of `more` times as many that are only generated."""
+    muons = replace(config.sample(of_data=False).muons, seed=config.seed + 2)
+    return reference_with_generated(
+        pairs.mass_gen, pairs.pt.min(axis=1), pairs.selected == 1, config.selection.window, muons,
+        more * config.simulation,
+    )  # fmt: skip
+
+
+def reference_with_generated(
+    x: FloatArray, softer_pt: FloatArray, selected: BoolArray, window: tuple[float, float], muons: MuonGeneration,
+    n: int,
+) -> MassReference:  # fmt: skip
     """Mean and width of the generated mass of the selected pairs, with the help of many that are only generated.
 
+    x         : (N,) GeV, generated mass of the simulated pairs
+    softer_pt : (N,) GeV
+    selected  : (N,)
+    window    : GeV, of the selection
+    muons     : of the n accepted pairs without hits
+
     The mean over the selected pairs of a sample fluctuates with its generated masses.  What selection and fit do to it
-    is the difference to the mean of the same pairs' generated masses inside the window; the latter comes of `more`
-    times as many pairs, without hits.  The error is that of the latter and of the difference, whose two means share
-    most pairs: with x the masses, s and w selected and inside, its variance is the sum of
-    (s (x - <x>_s) / n_s - w (x - <x>_w) / n_w)^2 over the pairs.  Derived in docs/physics/pairs.md.
+    is the difference to the mean of the same pairs' generated masses inside the window; the latter comes of the pairs
+    without hits.  The error is that of the latter and of the difference, whose two means share most pairs: with s and w
+    selected and inside, its variance is the sum of (s (x - <x>_s) / n_s - w (x - <x>_w) / n_w)^2 over the pairs.
+    Derived in docs/physics/pairs.md.
     """
-    low, high = config.selection.window
-    own = pairs.mass_gen[(pairs.mass_gen > low) & (pairs.mass_gen < high)]
-    n, total, squares = 0, 0.0, 0.0
-    muons = replace(config.sample(of_data=False).muons, seed=config.seed + 2)
-    for part in stream_muons(muons, more * config.simulation, chunk=2**17):
-        mass = pair_masses(part.state.reshape(-1, 2, 5))
-        inside = mass[(mass > low) & (mass < high)]
-        n, total = n + inside.size, total + float(inside.sum())
-        squares += float(((inside - own.mean()) ** 2).sum())
-    found = derive_mass_reference(pairs.mass_gen, pairs.pt.min(axis=1), pairs.selected == 1)
-    x, selected = pairs.mass_gen, pairs.selected == 1
+    low, high = window
     inside = (x > low) & (x < high)
-    apart = selected * (x - found.m_ref) / selected.sum() - inside * (x - own.mean()) / inside.sum()
-    error = np.sqrt(squares / n**2 + np.nansum(apart**2))
-    return replace(found, m_ref=found.m_ref + total / n - own.mean(), error=np.array([error]))
+    mean = x[inside].mean()
+    count, total, squares = 0, 0.0, 0.0
+    for part in stream_muons(muons, n, chunk=2**17):
+        mass = pair_masses(part.state.reshape(-1, 2, 5))
+        mass = mass[(mass > low) & (mass < high)]
+        count, total = count + mass.size, total + float(mass.sum())
+        squares += float(((mass - mean) ** 2).sum())
+    found = derive_mass_reference(x, softer_pt, selected)
+    apart = selected * (x - found.m_ref) / selected.sum() - inside * (x - mean) / inside.sum()
+    error = np.sqrt(squares / count**2 + np.nansum(apart**2))
+    return replace(found, m_ref=found.m_ref + total / count - mean, error=np.array([error]))

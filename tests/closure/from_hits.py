@@ -1,9 +1,12 @@
 """A closure from hits: a detector with known distortions, J/psi pairs refitted and solved, and a look with probes."""
 
 from dataclasses import dataclass, replace
+from functools import reduce
 from itertools import pairwise
+from operator import add
 from pathlib import Path
 
+import numba
 import numpy as np
 import scipy.sparse as sp
 
@@ -24,12 +27,14 @@ from mucal.globalcor import (
 )
 from mucal.globalcor.accumulate import AccumulateConfig
 from mucal.globalcor.corrections import corrected, values_at
+from mucal.globalcor.normal_equations import REFIT
 from mucal.plot.globalcor import curvature_curves
 from mucal.plot.style import save
 from mucal.refit import MassReference, PairSelection, RefitConfig, TrackFits, derive_mass_reference
 from mucal.simulation import HitSimulation, MuonGeneration, MuonGun, fire, generate_muons, simulate_hits
 from mucal.track import LAM, QOP
-from mucal.workflow.hit_sums import generated_mass
+from mucal.workflow.hit_sums import digest_of, generated_mass
+from mucal.workflow.tracked import reference_with_generated
 
 QUIET = HitSimulation(straggling="none", scattering=False, resolution_scale=0.0, seed_errors=(0.0, 0.0, 0.0))
 """Muons that follow the mean trajectory, recorded where they cross."""
@@ -59,16 +64,18 @@ class SimulatedBlocks:
     refit: Refit
 
     def simulated(self, start: int, stop: int):
-        return simulate_hits(
-            generate_muons(self.muons, stop - start, first_event=start), self.truth, self.hits, n_threads=2
-        ).hits
+        muons = generate_muons(self.muons, stop - start, first_event=start)
+        return simulate_hits(muons, self.truth, self.hits, n_threads=self.refit.config.n_threads).hits
 
     def __call__(self, chunk: Chunk):
         return self.refit.pairs(self.simulated(chunk.start, chunk.stop))[1]
 
 
-def reference_mass(made: SimulatedBlocks, n: int) -> MassReference:
-    """Mean and width of the generated mass of selected pairs, from a sample without distortions."""
+def reference_mass(made: SimulatedBlocks, n: int, *, more: int = 0) -> MassReference:
+    """Mean and width of the generated mass of selected pairs, from a sample without distortions.
+
+    more : accepted pairs that are only generated and help with the mean, as those of `mucal run` do
+    """
     other = replace(made, truth=made.refit.detector, muons=replace(made.muons, seed=made.muons.seed + 1000))
     mass, soft, ok = [], [], []
     for start in range(0, n, 10_000):
@@ -77,13 +84,17 @@ def reference_mass(made: SimulatedBlocks, n: int) -> MassReference:
         mass.append(generated_mass(hits, fits))
         soft.append(fits.vertex.pt.min(axis=1))
         ok.append(fits.constrained.ok)
-    return derive_mass_reference(*map(np.concatenate, (mass, soft, ok)))
+    columns = tuple(map(np.concatenate, (mass, soft, ok)))
+    if not more:
+        return derive_mass_reference(*columns)
+    generated = replace(made.muons, seed=made.muons.seed + 2000)
+    return reference_with_generated(*columns, made.refit.selection.window, generated, more)
 
 
 def probe_bias(truth: Detector, refit: Refit, pt: float, n: int, *, seed: int = 77, eta_max: float = 2.3):
     """delta k / k of muons without noise, their eta, phi and charge, (N,) each; d (delta k / k) / d theta (N, P)."""
     muons = fire(MuonGun(seed=seed, pt=(pt, pt), eta=(-eta_max, eta_max)), n)
-    hits = simulate_hits(muons, truth, QUIET, n_threads=2).hits
+    hits = simulate_hits(muons, truth, QUIET, n_threads=refit.config.n_threads).hits
     fits, _ = refit.tracks(hits)
     ok = fits.ok
     true = hits.truth.state
@@ -220,16 +231,29 @@ def chi2_of(values: FloatArray, cov: FloatArray) -> float:
     return float(values @ np.linalg.solve(cov, values))
 
 
+PIECE = 25
+"""Chunks of a piece of a sum, each with checkpoints of its own."""
+
+
 def corrections(
     made: SimulatedBlocks, n_events: int, probes: FloatArray | None, config: SolveConfig, *, chunk: int = 8_000,
-    applied: FloatArray | None = None, tell=lambda made: None,
+    applied: FloatArray | None = None, tell=lambda made: None, kept: Path | None = None,
 ) -> GlobalCorrections:  # fmt: skip
-    """The solve of the pairs among n generated events."""
-    sums = accumulate(made, divide(n_events, chunk), made.refit.registry, AccumulateConfig(n_threads=2), tell=tell)
-    return solve(sums, made.refit.registry, config, probes=probes, applied=applied)
+    """The solve of the pairs among n generated events.
+
+    kept : folder of checkpoints: who asks for these events again, or for fewer, takes the finished pieces up
+    """
+    registry, chunks = made.refit.registry, divide(n_events, chunk)
+    how = AccumulateConfig(n_threads=made.refit.config.n_threads, chunks_per_leaf=PIECE, every=5)
+    inputs = {REFIT: digest_of(made.refit)}
+    sums = []
+    for at in range(0, len(chunks), PIECE):
+        piece = chunks[at : at + PIECE]
+        place = None if kept is None else kept / f"{inputs[REFIT][:12]}_{at}_{piece[-1].stop}"
+        sums.append(accumulate(made, piece, registry, how, tell=tell, checkpoints=place, inputs=inputs))
+    return solve(reduce(add, sums), registry, config, probes=probes, applied=applied)
 
 
 def refit_of(detector: Detector, registry: Registry, mass: MassReference, selection=SELECTION, **kwargs) -> Refit:
-    return Refit(
-        detector=detector, registry=registry, mass=mass, selection=selection, config=RefitConfig(n_threads=2), **kwargs
-    )
+    config = RefitConfig(n_threads=numba.get_num_threads())
+    return Refit(detector=detector, registry=registry, mass=mass, selection=selection, config=config, **kwargs)
