@@ -1,4 +1,4 @@
-"""A calibration applied to many muons in one pass; each loop has a numpy twin in `product` or `response`.
+"""A calibration applied to many muons in one pass; each loop has a numpy twin in `application` or `response`.
 
 Bins are found from the place that equal bins would give, by steps from there: one or none for the usual tables.
 """

@@ -1,21 +1,19 @@
 """The calibration itself: what it holds and how it is applied."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
 import numpy as np
-import numpy.typing as npt
 
 from mucal.arrays import FloatArray, check_shapes
+from mucal.calibration.application import extra_variance, momenta, pixel_weights, smeared
 from mucal.calibration.columns import flatten, local_index
 from mucal.calibration.covariance import check_names, parameter_names
-from mucal.calibration.muons import Muons, prepare, prepare_hits
-from mucal.calibration.response import momentum_factor, relative_variance
+from mucal.calibration.muons import Muons, prepare
 from mucal.calibration.validity import Outside, Validity
 from mucal.errors import nearest
 from mucal.ledger import Ledger
-from mucal.numerics.keyed import normal
 from mucal.scale.closure import Closure
 from mucal.scale.pixels import PixelMultiplicity
 from mucal.scale.table import ResolutionTable, ScaleTable
@@ -23,16 +21,11 @@ from mucal.store import Result
 
 Sample = Literal["data", "mc"]
 KINDS: Final = ("scale", "resolution", "pixel")
-COMPILED: Final = 200_000
-"""Muons from which the compiled loop is worth its start (a second, once)."""
 VARIES: Final = {
     "scale": "varies the scale; use vary",
     "resolution": "varies the resolution; use vary_smearing on simulation",
     "pixel": "varies the weight by pixel hits; use vary_pixel_weight on simulation",
 }
-SEED: Final = 0
-"""Of the smearing.  Fixed: two users who smear the same muon get the same momentum."""
-PURPOSE: Final = "calibration.smear"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,7 +135,8 @@ class Calibration(Result):
         Raises ValueError, with counts by reason, for muons outside the validity range.
         Source: arXiv:2412.13872; derived in docs/physics/calibration.md.
         """
-        return self._momenta({"pt": pt, "eta": eta, "phi": phi, "charge": charge}, outside, (self.nominal(sample),))[0]
+        columns = {"pt": pt, "eta": eta, "phi": phi, "charge": charge}
+        return momenta(columns, self.scale.eta_edges, (self.nominal(sample),), self.validity, outside)[0]
 
     def vary(
         self,
@@ -167,7 +161,8 @@ class Calibration(Result):
         shift = self._variation_of(nuisance, "scale")
         nominal = self.nominal(sample)
         columns = {"pt": pt, "eta": eta, "phi": phi, "charge": charge}
-        up, down = self._momenta(columns, outside, (nominal + shift, nominal - shift))
+        parameters = (nominal + shift, nominal - shift)
+        up, down = momenta(columns, self.scale.eta_edges, parameters, self.validity, outside)
         return up, down
 
     def smear(
@@ -196,8 +191,9 @@ class Calibration(Result):
         Returns the momenta in the container of `pt`.  Raises ValueError as `correct` does, or if the calibration holds
         no resolution of both data and simulation.
         """
+        resolutions = self._resolutions()
         muons = self._smearable(pt, eta, phi, (run, lumi, event), muon, outside)
-        return muons.finish(self._smeared(muons, 0.0))
+        return muons.finish(smeared(muons, *resolutions, 0.0))
 
     def vary_smearing(
         self,
@@ -219,8 +215,9 @@ class Calibration(Result):
         The other arguments and what is raised are those of `smear`.  Returns (up, down).
         """
         shift = self._variation_of(nuisance, "resolution")
+        resolutions = self._resolutions()
         muons = self._smearable(pt, eta, phi, (run, lumi, event), muon, outside)
-        up, down = (muons.finish(self._smeared(muons, sign * shift)) for sign in (1.0, -1.0))
+        up, down = (muons.finish(smeared(muons, *resolutions, sign * shift)) for sign in (1.0, -1.0))
         return up, down
 
     def pixel_weight(self, eta: Any, charge: Any, triggered: Any, n_pixel: Any, *, outside: Outside = "raise") -> Any:
@@ -235,7 +232,9 @@ class Calibration(Result):
         Returns weights in the container of `eta`.  Raises ValueError as `correct` does, or if the calibration does not
         know the pixel hits.
         """
-        return self._pixel_weights(eta, charge, triggered, n_pixel, outside, (0.0,))[0]
+        columns = {"eta": eta, "charge": charge, "triggered": triggered, "n_pixel": n_pixel}
+        exponents = (float(self.pixels_in_nominal),)
+        return pixel_weights(columns, self._pixels(), exponents, self.validity, outside)[0]
 
     def vary_pixel_weight(
         self, eta: Any, charge: Any, triggered: Any, n_pixel: Any, nuisance: str, *, outside: Outside = "raise"
@@ -246,7 +245,10 @@ class Calibration(Result):
         nominal, 1 -> 0 and 2.
         """
         shift = self._variation_of(nuisance, "pixel")
-        up, down = self._pixel_weights(eta, charge, triggered, n_pixel, outside, (shift, -shift))
+        columns = {"eta": eta, "charge": charge, "triggered": triggered, "n_pixel": n_pixel}
+        nominal = float(self.pixels_in_nominal)
+        exponents = (nominal + shift, nominal - shift)
+        up, down = pixel_weights(columns, self._pixels(), exponents, self.validity, outside)
         return up, down
 
     def count_rejected(self, pt: Any, eta: Any, phi: Any, charge: Any) -> Ledger:
@@ -257,7 +259,7 @@ class Calibration(Result):
     def unsmeared(self, pt: Any, eta: Any) -> int:
         """Number of muons that `smear` leaves as they are because simulation is no better than data there."""
         muons = prepare({"pt": pt, "eta": eta, "phi": 0.0}, self.validity, "raise")
-        return int(np.sum(self._extra_variance(muons, 0.0) <= 0))
+        return int(np.sum(extra_variance(muons, *self._resolutions(), 0.0) <= 0))
 
     # -------------------------------------------------------------------------------------------- describing
 
@@ -298,6 +300,13 @@ class Calibration(Result):
         result: FloatArray = variations[i]
         return result
 
+    def nominal(self, sample: str) -> FloatArray:
+        """(3, B) A, e, M as applied to a sample."""
+        if sample not in ("data", "mc"):
+            raise ValueError(f"sample = {sample!r}, expected 'data' or 'mc'")
+        nominal: FloatArray = np.stack([self.scale.A, self.scale.e, self.scale.M])
+        return nominal if sample == "data" else np.zeros_like(nominal)
+
     # -------------------------------------------------------------------------------------------- inside
 
     def _variation_of(self, nuisance: str, kind: str) -> FloatArray:
@@ -308,93 +317,25 @@ class Calibration(Result):
             raise ValueError(f"nuisance '{nuisance}' {VARIES[found]}")
         return shift
 
-    def _pixel_weights(
-        self,
-        eta: Any,
-        charge: Any,
-        triggered: Any,
-        n_pixel: Any,
-        outside: Outside,
-        shifts: Sequence[FloatArray | float],
-    ) -> list[Any]:
+    def _pixels(self) -> PixelMultiplicity:
         if self.pixels is None:
             raise ValueError("this calibration does not know the pixel hits of muons; it cannot weight by them")
-        muons = prepare_hits(
-            {"eta": eta, "charge": charge, "triggered": triggered, "n_pixel": n_pixel}, self.validity, outside
-        )
-        index = np.searchsorted(self.pixels.eta_edges, muons.eta, side="right") - 1
-        fired, hits = muons.keys
-        log = self.pixels.ln_weights[np.minimum(hits, 1), fired, (muons.charge > 0).astype(np.int64), index]
-        nominal = float(self.pixels_in_nominal)
-        exponents = [np.broadcast_to(nominal + shift, (self.pixels.n_bins,))[index] for shift in shifts]
-        return [muons.finish(np.exp(exponent * log)) for exponent in exponents]
+        return self.pixels
 
     def _smearable(
         self, pt: Any, eta: Any, phi: Any, event_keys: tuple[Any, Any, Any], muon: Any, outside: Outside
     ) -> Muons:
-        self._resolutions()
         keys = dict(zip(("run", "lumi", "event"), event_keys, strict=True))
         keys["muon"] = local_index(pt) if muon is None else muon
         return prepare({"pt": pt, "eta": eta, "phi": phi}, self.validity, outside, keys)
-
-    def nominal(self, sample: str) -> FloatArray:
-        """(3, B) A, e, M as applied to a sample."""
-        if sample not in ("data", "mc"):
-            raise ValueError(f"sample = {sample!r}, expected 'data' or 'mc'")
-        nominal: FloatArray = np.stack([self.scale.A, self.scale.e, self.scale.M])
-        return nominal if sample == "data" else np.zeros_like(nominal)
-
-    def _momenta(self, columns: Mapping[str, Any], outside: Outside, parameters: Sequence[FloatArray]) -> list[Any]:
-        """Momenta with each of some (3, B) parameters, in the user's container; compiled for many muons."""
-        flat, restore = flatten(columns)
-        if flat["pt"].size >= COMPILED:
-            found = self._compiled(flat, outside, parameters)
-            if found is not None:
-                return [restore(values) for values in found]
-        muons = prepare(columns, self.validity, outside)
-        return [muons.finish(self._scaled(muons, values)) for values in parameters]
-
-    def _compiled(
-        self, flat: Mapping[str, npt.NDArray[Any]], outside: Outside, parameters: Sequence[FloatArray]
-    ) -> list[FloatArray] | None:
-        """One pass for each set of parameters; None where a muon has to be refused."""
-        from mucal.calibration import kernels
-
-        limits = np.array([*self.pt_range, *self.eta_range])
-        found = [np.empty(flat["pt"].size) for _ in parameters]
-        for values, out in zip(parameters, found, strict=True):
-            muons = (flat["pt"], flat["eta"], flat["phi"], flat["charge"])
-            if kernels.scaled(*muons, self.scale.eta_edges, values, limits, out) and outside != "nan":
-                return None
-        return found
-
-    def _scaled(self, muons: Muons, parameters: FloatArray) -> FloatArray:
-        A, e, M = parameters[:, self.scale.bin_index(muons.eta)]
-        result: FloatArray = muons.pt * momentum_factor(muons.pt, muons.charge, A, e, M)
-        return result
 
     def _resolutions(self) -> tuple[ResolutionTable, ResolutionTable]:
         if self.resolution_data is None or self.resolution_mc is None:
             raise ValueError("this calibration holds no resolution of data and simulation; it cannot smear")
         return self.resolution_data, self.resolution_mc
 
-    def _extra_variance(self, muons: Muons, shift: FloatArray | float) -> FloatArray:
-        """(N,) (sigma_k/k)^2 of data, its a, b, c shifted, less that of simulation."""
-        data, mc = self._resolutions()
-        index = np.searchsorted(data.eta_edges, muons.eta, side="right") - 1
-        a, b, c = (np.stack([data.a, data.b, data.c]) + shift)[:, index]
-        in_data = relative_variance(muons.pt, a, b, c, data.d[index])
-        in_mc = relative_variance(muons.pt, mc.a[index], mc.b[index], mc.c[index], mc.d[index])
-        result: FloatArray = in_data - in_mc
-        return result
 
-    def _smeared(self, muons: Muons, shift: FloatArray | float) -> FloatArray:
-        width = np.sqrt(np.maximum(0.0, self._extra_variance(muons, shift)))
-        stretch = 1.0 + width * normal(SEED, PURPOSE, *muons.keys) if muons.pt.size else width
-        return muons.pt / np.where(stretch > 0, stretch, np.nan)
-
-
-def _check_cover(name: str, edges: npt.NDArray[np.float64], eta_range: tuple[float, float]) -> None:
+def _check_cover(name: str, edges: FloatArray, eta_range: tuple[float, float]) -> None:
     if not (edges[0] <= eta_range[0] < eta_range[1] <= edges[-1]):
         raise ValueError(
             f"the validity range {eta_range[0]:g} <= eta < {eta_range[1]:g} is not inside the eta bins of {name}, "

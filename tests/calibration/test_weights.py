@@ -7,7 +7,7 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.special import chdtrc
 
-from mucal.calibration import Calibration, product, response_weights, vary_all
+from mucal.calibration import Calibration, application, response_weights, vary_all
 from mucal.numerics.keyed import normal
 
 N = 300_000
@@ -29,7 +29,7 @@ def test_the_compiled_correction_is_numpys_to_the_last_bit(
     muons["eta"][:48] = cms_like.scale.eta_edges[:48]  # on the edges
     slow = cms_like.correct(**muons)
     slow_up, slow_down = cms_like.vary(**muons, nuisance="jpsi_stat_003", sample="mc")
-    monkeypatch.setattr(product, "COMPILED", 1)
+    monkeypatch.setattr(application, "COMPILED", 1)
     assert_array_equal(cms_like.correct(**muons), slow)
     up, down = cms_like.vary(**muons, nuisance="jpsi_stat_003", sample="mc")
     assert_array_equal(up, slow_up)
@@ -39,7 +39,7 @@ def test_the_compiled_correction_is_numpys_to_the_last_bit(
 def test_the_compiled_correction_refuses_what_numpy_refuses(
     cms_like: Calibration, muons: dict[str, np.ndarray], monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(product, "COMPILED", 1)
+    monkeypatch.setattr(application, "COMPILED", 1)
     for i, (name, value) in enumerate(
         [("pt", np.nan), ("pt", 3.9), ("pt", 100.0), ("eta", 2.4), ("eta", np.nan), ("phi", np.inf), ("charge", 0)]
     ):
