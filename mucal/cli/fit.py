@@ -49,6 +49,10 @@ def _starts(_context: click.Context, _parameter: click.Parameter, values: tuple[
 @click.option("--start", multiple=True, metavar="NAME=VALUE", callback=_starts, help="Where the search begins.")
 @click.option("--mc-stat", type=click.Choice(["gamma", "normal", "none"]), help="Constraint of the finite simulation.")
 @click.option("--per", type=click.Choice(["bin", "process"]), help="One factor of the simulation for each of these.")
+@click.option(
+    "--backend", type=click.Choice(["auto", "plain", "compiled", "jax"]), default="auto", show_default=True,
+    help="Of the loops over bins; jax (extra mucal[gpu]) runs on a GPU where there is one.",
+)  # fmt: skip
 @click.option("--measurement", metavar="NAME", help="Of a pyhf workspace; default: the first.")
 @click.option(
     "--systematics", type=click.Choice(["auto", "log_normal", "normal"]), default="auto", show_default=True,
@@ -66,8 +70,8 @@ def command(
     model: str, data: str, asimov: bool, toy: int | None, mode: str | None, beside: tuple[str, ...],
     by: tuple[str, ...], prior: float, parton_sets: int | None, boson: str | None, pairs: str | None,
     scans: tuple[str, ...], contours: tuple[tuple[str, str], ...], unblind: tuple[str, ...], pois: tuple[str, ...],
-    freeze: tuple[str, ...],
-    start: dict[str, float], mc_stat: str | None, per: str | None, measurement: str | None, systematics: str,
+    freeze: tuple[str, ...], start: dict[str, float], mc_stat: str | None, per: str | None, backend: str,
+    measurement: str | None, systematics: str,
     inexact: float | None, top: int, figures: str | None, hepdata: str | None, page: str | None, jobs: int | None,
     as_json: bool, out: str | None, overwrite: bool,
 ) -> None:  # fmt: skip
@@ -89,7 +93,7 @@ def command(
     )
     asked = stage.FitOptions(
         data=data, asimov=asimov, toy=toy, pois=pois, unblind=unblind, freeze=freeze, start=start, mc_stat=mc_stat,
-        per=per, read=reading, n_threads=jobs or os.cpu_count() or 1,
+        per=per, read=reading, n_threads=jobs or os.cpu_count() or 1, backend=backend,
     )  # fmt: skip
     more: dict[str, Any] = {}
     if mode is None:

@@ -13,9 +13,8 @@ from mucal.likelihood.objective import Expansion, Objective
 from mucal.likelihood.status import Status
 
 NEAR: Final = 1e-6
-NEARLY: Final = 1e-2
 SURE: Final = 1.03
-"""EDM below which the factor is kept (NEARLY: if steps keep their promise within SURE); it falls by orders a step."""
+"""A factor is kept below an EDM of NEAR, and wherever a step kept its promise within SURE: the EDM falls by orders."""
 SETTLED: Final = 1e-18
 POLISHED: Final = 1e-15
 """EDM at which the exact Hessian is that of the minimum: from 1e-13 away it gave errors 1.3e-6 off."""
@@ -78,10 +77,10 @@ def minimise(function: Objective, start: FloatArray, free: BoolArray, max_steps:
         quality = fell / gain if gain > NEAR else 1.0
         doubtful = doubtful or (gain < FAR and not 1 / TRUSTED < quality < TRUSTED)
         here = new
-        sure = gain < NEAR or (gain < NEARLY and 1 / SURE < quality < SURE)
-        if damping == 0 and sure:
+        if damping == 0 and 1 / SURE < quality < SURE:
             here, edm = _settle(function, here, matrix, free, gain)
-            break
+            if edm < POLISHED or gain < NEAR:
+                break
         damping = 0.0 if damping <= FIRST_DAMPING else damping / (10 if quality > 0.5 else 1)
         at = function.expand(here.x)
     return _polish(function, here, free, n_steps, edm, tolerance)

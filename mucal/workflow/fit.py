@@ -24,6 +24,7 @@ from mucal.likelihood import (
     toy,
 )
 from mucal.likelihood.objective import McStat, McStatPer
+from mucal.likelihood.passes import Backend
 from mucal.store import Provenance, Result, is_result, sha256
 from mucal.workflow.fit_files import ReadOptions, load_fit_input
 
@@ -42,6 +43,7 @@ class FitOptions:
     mc_stat, per : of the finite simulation; None for what the file says
     read     : what the reader cannot know
     n_threads : of the compiled passes
+    backend  : of the passes over the bins, as `likelihood.FitConfig` has them
     """
 
     data: str = ""
@@ -55,6 +57,7 @@ class FitOptions:
     per: McStatPer | None = None
     read: ReadOptions = field(default_factory=ReadOptions)
     n_threads: int = 1
+    backend: Backend = "auto"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,6 +159,7 @@ def fit_config(found: FitInput, options: FitOptions) -> FitConfig:
         frozen=options.freeze,
         start={**found.start, **options.start},
         n_threads=options.n_threads,
+        backend=options.backend,
     )
 
 
@@ -203,6 +207,7 @@ def _plain(options: FitOptions) -> dict[str, object]:
         "start": dict(options.start),
         "mc_stat": options.mc_stat,
         "per": options.per,
+        "backend": options.backend,
         "measurement": options.read.measurement,
         "systematic_type": options.read.systematic_type,
         "largest_difference": options.read.largest_difference,

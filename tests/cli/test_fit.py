@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from importlib.util import find_spec
 
 import numpy as np
 import pytest
@@ -61,6 +62,25 @@ def test_asimov_starts_where_it_is_told(mucal, workspace):
     assert json.loads(ended.out)["pois"]["mu"]["value"] == pytest.approx(2.0, abs=1e-6)
 
 
+@pytest.mark.parametrize("backend", ["plain", "compiled"])
+def test_the_backend_is_an_option(mucal, workspace, backend):
+    ended = mucal("fit", workspace, "--unblind", "mu", "--backend", backend, "--json")
+    assert json.loads(ended.out)["pois"]["mu"]["value"] == pytest.approx(0.667, abs=1e-3)
+
+
+@pytest.mark.skipif(find_spec("jax") is not None, reason="JAX is installed")
+def test_a_backend_that_is_not_installed_names_its_extra(mucal, workspace):
+    ended = mucal("fit", workspace, "--backend", "jax")
+    assert ended.code == 2
+    assert 'pip install "mucal[gpu]"' in ended.err
+
+
+@pytest.mark.skipif(find_spec("jax") is None, reason='JAX is not installed: pip install "mucal[gpu]"')
+def test_jax_is_a_backend(mucal, workspace):
+    ended = mucal("fit", workspace, "--unblind", "mu", "--backend", "jax", "--json")
+    assert json.loads(ended.out)["pois"]["mu"]["value"] == pytest.approx(0.667, abs=1e-3)
+
+
 def test_a_fit_that_does_not_converge_ends_with_4_and_writes_nothing(mucal, tmp_path):
     # two free rates of one process: the data know their product alone
     model = from_arrays(
@@ -92,6 +112,7 @@ def test_an_asymmetric_effect_needs_to_be_allowed(mucal, workspace):
         (["--data", "toy"], 3, "no data 'toy'"),
         (["--asimov", "--data", "x"], 2, "exclude each other"),
         (["--measurement", "other"], 3, "no measurement 'other'"),
+        (["--backend", "cuda"], 2, "'cuda' is not one of 'auto', 'plain', 'compiled', 'jax'"),
     ],
 )
 def test_wrong_options_say_what_is_wrong(mucal, workspace, arguments, code, message):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
-from mucal.likelihood import from_arrays, kernels, observe
+from mucal.likelihood import curvature, from_arrays, kernels, observe
 from mucal.likelihood.curvature import hessian
 from mucal.likelihood.interpolation import bent, bent_curvature, bent_slope
 from mucal.likelihood.objective import objective
@@ -116,3 +116,19 @@ def test_bins_whose_processes_have_the_same_columns_agree_with_difference_quotie
     x = rng.normal(size=7)
     slow = quotient(lambda y: function.value_and_gradient(y)[0], x)
     assert_allclose(function.value_and_gradient(x)[1], slow, rtol=1e-8, atol=1e-8)
+
+
+@pytest.mark.parametrize(("events", "faint"), [(4e4, True), (4.0, False)])
+def test_second_derivatives_that_are_faint_are_single_and_move_no_error(events, faint, monkeypatch):
+    rng = np.random.default_rng(4)
+    nominal, kappa = events * rng.uniform(0.5, 1.5, (300, 3)), 2e-3 * rng.normal(size=(300, 3, 100))
+    model = from_arrays(nominal, kappa, parameters=tuple(f"n{j}" for j in range(100)), processes=("a", "b", "c"),
+                        sumw2=0.4 * nominal, free=("n0",))  # fmt: skip
+    function, x = objective(model, observe(model, rng.poisson(nominal.sum(axis=1))), "gamma"), rng.normal(size=100)
+    double = hessian(function, x, function.expand(x))
+    monkeypatch.setattr(curvature, "LARGE", 0.0)
+    single = hessian(function, x, function.expand(x))
+    assert np.array_equal(double, single) != faint
+    one, other = (np.sqrt(np.diag(np.linalg.inv(h))) for h in (double, single))
+    rounding = curvature.FAINT * np.finfo(np.float32).eps  # 2.4e-9 of a diagonal element
+    assert_allclose(other, one, rtol=4 * rounding)

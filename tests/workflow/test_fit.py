@@ -9,7 +9,8 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from mucal.errors import ConfigError, NotCertified
 from mucal.io import FitInput
-from mucal.likelihood import Variation, build, expected_events, fit, from_arrays, observe
+from mucal.likelihood import Variation, build, expected_events, fit, from_arrays, objective, observe
+from mucal.likelihood.passes import passes_of
 from mucal.workflow.fit import FitOptions, Fitted, run_fit
 from mucal.workflow.fit_outputs import fit_figures, predictions, write_outputs
 from mucal.workflow.fit_table import fit_lines, fit_plain, group_rows, ranking, rounded
@@ -39,6 +40,17 @@ def test_it_is_the_fit_of_the_likelihood(path, run):
     direct = fit(found.model, found.data())
     assert_array_equal(run.fitted.result.values, direct.values)
     assert [one.poi for one in run.fitted.nominal] == ["mass"]
+
+
+@pytest.mark.parametrize("backend", ["plain", "compiled"])
+def test_the_backend_asked_for_makes_the_fit(path, run, backend, monkeypatch):
+    asked = []
+    monkeypatch.setattr(objective, "passes_of", lambda *given: asked.append(given[0]) or passes_of(*given))
+    found = run_fit(path, replace(SHOWN, backend=backend)).fitted
+    assert asked[0] == backend
+    assert found.provenance.configuration["fit"]["backend"] == backend
+    assert_allclose(found.result.values, run.fitted.result.values, rtol=1e-9)
+    assert_allclose(found.result.cov, run.fitted.result.cov, rtol=1e-8, atol=1e-14)
 
 
 def test_estimates_in_data_are_blinded_until_named(path, run):
