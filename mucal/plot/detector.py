@@ -78,7 +78,6 @@ def published_figure(
     *,
     others: Sequence[Survey] = (),
     material: Sequence[PublishedCurve] = (),
-    hits_range: tuple[float, float] | None = None,
     note: str = "",
 ) -> Figure:
     """Material and hits of a track against |eta|, ours stacked by subdetector, beside what others say.
@@ -87,7 +86,6 @@ def published_figure(
     simulated     : |eta| edges (B+1,), and hits (B,) that simulated muons leave, sisters counted once
     others        : surveys of other detectors, drawn as layers crossed
     material      : published numbers
-    hits_range    : between which hits of a track are published to lie
     """
     with style():
         figure, (above, below) = panels(2, 1, width=6.4, height=6.4, sharex=True)
@@ -96,8 +94,6 @@ def published_figure(
         for other, line in zip(others, ("--", ":", "-."), strict=False):
             total = other.layers.sum(axis=1)
             below.stairs(total, other.eta_edges, baseline=None, color="#3f90da", linestyle=line, label=other.detector)
-        if hits_range is not None:
-            below.axhspan(*hits_range, color="#e4e7ea", zorder=0, label="published range")
         for curve, marker in zip(material, "os^v", strict=False):
             middle, half = 0.5 * (curve.high + curve.low), 0.5 * (curve.high - curve.low)
             above.errorbar(

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
-from mucal.detector import barrel, cms_like, cross, navigation_index
+from mucal.detector import barrel, cms_like, cross, navigation_index, survey
 from mucal.detector.cms_like import BPIX, FPIX, SUBDETECTORS, TEC, TIB, TID, TOB
 
 ETA = np.array([0.0, 0.4, 0.8, 1.0, 1.2, 1.4, 1.6, 1.8, 2.0, 2.2, 2.4])
@@ -90,6 +90,21 @@ def test_material_follows_the_fast_simulation_tables(tracker, rays):
     # where the rows of TIB and TOB overlap, at eta = 0, a track meets more than the mean of the layer
     assert_allclose(x, FASTSIM, rtol=0.10)
     assert_allclose(x.sum(), FASTSIM.sum(), rtol=0.02)
+
+
+def test_material_and_layers_are_those_that_cms_has_published(tracker):
+    # JINST 3 (2008) S08004, section 3.1: 0.4 X0 at 0, about 1.8 near 1.4, about 1 at 2.5; ten layers of strips in the
+    # barrel.  Its "at least about 9" is 7.9 in the public table of sensors, where barrel and endcap meet
+    found = survey(tracker, np.linspace(0.0, 2.4, 25), sigma_z=0.0, qop_transverse=0.0)
+    x = found.x_over_x0.sum(axis=1)
+    assert abs(x[0] - 0.4) < 0.04
+    assert abs(x.max() - 1.8) < 0.09
+    assert 1.3 <= found.eta_edges[x.argmax()] <= 1.5
+    assert abs(x[-1] - 1.0) < 0.1
+    strips = found.layers[:, [TIB, TID, TOB, TEC]].sum(axis=1)
+    assert_allclose(strips[:7], 10.0, atol=0.05)
+    assert 7.5 < strips.min() < 7.9
+    assert 1.0 <= found.eta_edges[strips.argmin()] <= 1.2
 
 
 def test_central_muons_lose_15_to_20_mev_and_forward_ones_about_80(tracker, rays):

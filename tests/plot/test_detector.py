@@ -46,16 +46,14 @@ def test_published_numbers_stand_beside_ours(surveyed):
     points = np.array([0.0, 0.5]), np.array([0.3, 0.4]), np.array([0.5, 0.4])
     curve = PublishedCurve(name="others", eta=points[0], low=points[1], high=points[2])
     edges, hits = np.array([0.0, 0.5, 1.0]), np.array([9.0, 8.0])
-    above, below = published_figure(
-        surveyed, (edges, hits), others=[surveyed], material=[curve], hits_range=(8.0, 10.0)
-    ).axes
+    above, below = published_figure(surveyed, (edges, hits), others=[surveyed], material=[curve]).axes
     marks = above.containers[0].lines[0]
     assert_allclose(marks.get_xdata(), points[0])
     assert_allclose(marks.get_ydata(), [0.4, 0.4])
     stairs = [patch for patch in below.patches if isinstance(patch, StepPatch)]
     assert_allclose(stairs[0].get_data().values, hits)
     assert_allclose(stairs[1].get_data().values, surveyed.layers.sum(axis=1))
-    assert "published range" in [text.get_text() for text in below.get_legend().get_texts()]
+    assert "simulated hits" in [text.get_text() for text in below.get_legend().get_texts()]
     assert above.get_xlim() == (0.0, 1.0)
 
 
