@@ -19,6 +19,11 @@ def stages() -> Any:
     return import_module("mucal.workflow.globalcor")
 
 
+def sums_of() -> Any:
+    """`workflow.globalcor_sums`, likewise."""
+    return import_module("mucal.workflow.globalcor_sums")
+
+
 @click.group("globalcor")
 def command() -> None:
     """Field, material and alignment corrections from all tracks together.
@@ -68,7 +73,7 @@ def reference(
     """Derive from simulated hits FILES the mean mass that the constraint assumes: after radiation and selection."""
     asked = stages().load_globalcor(config, settings)
     with listening(as_json=as_json) as tell:
-        found = stages().derive_reference(files, asked, pt_edges=_numbers(pt_edges), jobs=jobs, tell=tell)
+        found = sums_of().derive_reference(files, asked, pt_edges=_numbers(pt_edges), jobs=jobs, tell=tell)
     found.save(out, overwrite=overwrite)
     plain = {"output": out, "pt_edges": found.pt_edges.tolist(), "m_ref": found.m_ref.tolist(),
              "gamma": found.gamma.tolist(), "error": found.error.tolist(),
@@ -118,7 +123,7 @@ def accumulate(
     """Sum FILES into normal equations: recorded hits, which are refitted, or profiled blocks or Mille records."""
     asked = stages().load_globalcor(config, settings)
     with listening(as_json=as_json) as tell:
-        sums = stages().accumulate_any(
+        sums = sums_of().accumulate_any(
             files, stages().Registry.load(registry), asked, reference=reference, applied=applied, truth=truth,
             sample=sample, checkpoints=checkpoints, jobs=jobs, scheduler=scheduler, tell=tell,
         )  # fmt: skip
@@ -149,7 +154,7 @@ def solve(
     """Add SUMS and solve for all parameters, with the priors of the registry."""
     asked = stages().load_globalcor(config, settings)
     found = stages().solve_sums(
-        stages().added(sums), stages().Registry.load(registry), asked.solve, applied=applied, texts=texts, gauge=gauge,
+        sums_of().added(sums), stages().Registry.load(registry), asked.solve, applied=applied, texts=texts, gauge=gauge,
         detector=asked.detector, reference=reference, probes=probes,
     )  # fmt: skip
     found.save(out, overwrite=overwrite)
@@ -187,7 +192,7 @@ def linear(
 ) -> None:  # fmt: skip
     """Tracks of hits FILES with CORRECTIONS added to first order, beside a refit with them."""
     asked = stages().load_globalcor(config, settings)
-    found = stages().linear_of_hits(files, asked, corrections, most=most, jobs=jobs)
+    found = sums_of().linear_of_hits(files, asked, corrections, most=most, jobs=jobs)
     found.save(out, overwrite=overwrite)
     plain = {"output": out, "mean": found.mean, "share_within": found.share_within, "beyond": int(found.beyond.sum())}
     finish(plain, [*found.summary(), f"written: {out}"], as_json=as_json)
@@ -217,7 +222,7 @@ def modes(
     if momenta and beside.exists() and not overwrite:
         raise FileExistsError(f"{beside} exists; choose another name, or --overwrite")
     found, maps, lines = stages().find_modes(
-        stages().added(sums), stages().Registry.load(registry), asked.solve, asked.detector, n_modes, figures, momenta
+        sums_of().added(sums), stages().Registry.load(registry), asked.solve, asked.detector, n_modes, figures, momenta
     )
     found.save(out, overwrite=overwrite)
     if maps is not None:

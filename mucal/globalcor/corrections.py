@@ -8,7 +8,6 @@ import numpy as np
 from mucal.arrays import BoolArray, FloatArray, IntArray, check_shapes
 from mucal.detector import Detector, displaced
 from mucal.detector.field import with_modes
-from mucal.errors import NotCertified
 from mucal.globalcor.registry import Registry
 from mucal.globalcor.system import ParameterStatus
 from mucal.store import Result
@@ -101,47 +100,15 @@ class GlobalCorrections(Result):
         steps = np.abs(self.step[self.free]) / error[self.free]
         return bool(steps.max(initial=0.0) < CONVERGED and self.chi2_drop < 1.0)
 
-    def require_complete(self) -> None:
-        """Raises NotCertified if a free parameter is not finite."""
-        wrong = np.flatnonzero(self.free & ~np.isfinite(self.theta))
-        if wrong.size:
-            raise NotCertified(f"{self.registry.names[wrong[0]]} is not finite", kind="globalcor.nonfinite")
-
-    # -------------------------------------------------------------------------------------------- application
-
-    def alignment(self) -> FloatArray:
-        """(M, 6) displacement and rotation of every module, in the order of `detector.ALIGNMENT`"""
-        return self._of(self.registry.map.alignment)
-
-    def leg_offsets(self) -> FloatArray:
-        """(E, 3) T, added to the field on the leg that ends on each element"""
-        return self._of(self.registry.map.bfield)
-
-    def ln_loss(self) -> FloatArray:
-        """(E,) ln of the scale of the mean ionisation loss in each element"""
-        return self._of(self.registry.map.eloss)
-
-    def mode_amplitudes(self) -> FloatArray:
-        """(F,) T, amplitudes of the field modes"""
-        return self._of(self.registry.map.modes)
-
-    def ln_variances(self) -> tuple[FloatArray, FloatArray, FloatArray]:
-        """(M, 2), (E,), (E,) ln of the scale of the variances of hits, multiple scattering and straggling"""
-        m = self.registry.map
-        return self._of(m.hit_variance), self._of(m.scattering), self._of(m.straggling)
-
     def to_detector(self, detector: Detector) -> Detector:
         """The corrected detector: modules moved by the alignment, modes added to the field.
 
         detector : the one that the registry was made for, without corrections
 
-        Offsets of legs and losses are no part of a detector: give `leg_offsets` and `ln_loss` to the refit.
+        Offsets of legs and losses are no part of a detector: `Refit(theta=...)` applies them, as all corrections.
         Raises ValueError for another detector, or field modes on a detector without a field.
         """
         return corrected(self.registry, self.theta, detector)
-
-    def _of(self, index: IntArray) -> FloatArray:
-        return values_at(index, self.theta)
 
     def summary(self) -> list[str]:
         """A few lines for people."""

@@ -1,7 +1,7 @@
 """Sums straight from recorded hits: each chunk is read, refitted and profiled, and nothing of it is kept."""
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Final, Self
@@ -23,7 +23,7 @@ from mucal.globalcor import (
 )
 from mucal.globalcor.normal_equations import REFIT
 from mucal.globalcor.truth_assisted import Positions
-from mucal.globalcor.workers import MakeExecutor
+from mucal.globalcor.workers import Made, MakeExecutor
 from mucal.io import HitsInput, open_hits
 from mucal.io.hits_source import HitsSource
 from mucal.ledger import Ledger
@@ -45,7 +45,10 @@ class HitBlocks:
     refit    :  how they are fitted
     truth    :  hold single tracks at their generated state, with these positions, instead of fitting pairs
     seen     :  called with the hits and fits of every whole chunk
+    position :  rows of the input that the running stream has read, for `spans`
     ledger   :  of the pairs fitted, or tracks held, so far
+    broken   :  what the stream ended with, if it did not end well: no later chunk can be made
+    spans    :  chunk number -> the rows of the input that it was made from, first and one past the last
     """
 
     stream: Callable[[], Iterator[Hits]]
@@ -54,17 +57,23 @@ class HitBlocks:
     refit: Refit
     truth: Positions | None = None
     seen: Callable[[Hits, PairFits], object] = lambda hits, fits: None
+    position: Callable[[], int] = lambda: 0
     ledger: Ledger = field(default_factory=lambda: Ledger(unit="pairs"))
+    broken: Exception | None = None
+    spans: dict[int, tuple[int, int]] = field(default_factory=dict)
     _running: Iterator[Hits] | None = None
     _next: int = 0
     _held: Hits | None = None
 
     @classmethod
     def of_files(cls, source: HitsSource, refit: Refit, truth: Positions | None = None) -> Self:
-        """Those of files."""
+        """Those of files; with a last chunk that is empty, as what is wrong with the whole is said at its end."""
         rows = source.config.chunk_rows
-        n_chunks = sum(-(-table.entries // rows) + 1 for table in source.files)
-        return cls(stream=lambda: iter(source), n_chunks=n_chunks, rows=rows, refit=refit, truth=truth)
+        n_chunks = sum(-(-table.entries // rows) + 1 for table in source.files) + 1
+        return cls(
+            stream=lambda: iter(source), n_chunks=n_chunks, rows=rows, refit=refit, truth=truth,
+            position=lambda: source.ledger.read,
+        )  # fmt: skip
 
     def chunks(self) -> tuple[Chunk, ...]:
         """All of them."""
@@ -88,10 +97,18 @@ class HitBlocks:
         return profiled
 
     def _of(self, number: int) -> Hits:
+        if self.broken is not None:
+            raise self.broken
         if self._running is None or number < self._next - 1:
             self._running, self._next = self.stream(), 0
         while self._next <= number:
-            last, self._held = self._held, next(self._running, None)
+            before, last = self.position() if self._next else 0, self._held
+            try:
+                self._held = next(self._running, None)
+            except Exception as error:  # a generator that raised is at its end: asked again it would say nothing
+                self.broken = error
+                raise
+            self.spans[self._next] = (before, self.position())
             self._next += 1
             if self._held is None and last is not None:
                 self._held = last.select(slice(0, 0))
@@ -158,7 +175,7 @@ def accumulate_hits(
     truth   : "recorded" or "simulated" positions of tracks that are held, see `globalcor.truth_blocks`
     workers : processes or machines, each of which takes whole files; None: this process, with the threads of `refit`
 
-    Raises InputError for hits that cannot be read or that hold no pair.
+    Raises InputError for hits that cannot be read or that hold no pair, and for failed chunks as `tell_failed` does.
     """
     source = open_hits(list(paths), columns or HitsInput(chunk_rows=2 * PAIRS_AT_ONCE), detector=refit.detector)
     for note in source.notes:
@@ -167,14 +184,23 @@ def accumulate_hits(
     files = FileBlocks(paths=tuple(map(str, paths)), config=source.config, refit=refit, truth=truth)
     produce = here if workers is None else files
     chunks = produce.chunks()
+    reasons: dict[int, str] = {}
+
+    def told(made: Made) -> None:
+        if here.broken is not None:
+            raise here.broken
+        if made.blocks is None:
+            reasons[made.chunk.number] = made.attempts[-1]
+        tell(Event(stage="accumulate", done=made.chunk.number + 1, total=len(chunks), unit="chunks"))
+
+    def place(number: int) -> str:
+        return str(paths[number]) if workers is not None else entries_of(source, here.spans.get(number))
+
     sums = accumulate(
         produce, chunks, refit.registry, config, sample=sample, checkpoints=checkpoints,
-        inputs={**source.digests, REFIT: digest_of(refit, truth)},
-        workers=workers, tell=lambda made: tell(
-            Event(stage="accumulate", done=made.chunk.number + 1, total=len(chunks), unit="chunks")
-        ),
+        inputs={**source.digests, REFIT: digest_of(refit, truth)}, workers=workers, tell=told,
     )  # fmt: skip
-    tell_failed(sums, list(sums.failed), len(chunks), config, tell)
+    tell_failed(sums, place, reasons, len(chunks), config, tell)
     if workers is None:
         tell(Event(stage="accumulate", text=source.ledger.line()))
         tell(Event(stage="accumulate", text=here.ledger.line()))
@@ -183,17 +209,34 @@ def accumulate_hits(
     return sums
 
 
-def tell_failed(
-    sums: NormalEquations, names: Sequence[str], n_chunks: int, config: AccumulateConfig, tell: Tell
-) -> None:
-    """Name the chunks that failed.
+def entries_of(source: HitsSource, span: tuple[int, int] | None) -> str:
+    """Files and entries of some rows of the whole input, for people; None: rows that an earlier run read."""
+    if span is None:
+        return "entries of an earlier run"
+    parts, offset = [], 0
+    for table in source.files:
+        first, last = max(span[0] - offset, 0), min(span[1] - offset, table.entries) - 1
+        if first <= last:
+            parts.append(f"{table.path} entries {first} to {last}")
+        offset += table.entries
+    return ", ".join(parts)
 
-    names : of those chunks, as people know them
+
+def tell_failed(
+    sums: NormalEquations, place: Callable[[int], str], reasons: Mapping[int, str], n_chunks: int,
+    config: AccumulateConfig, tell: Tell,
+) -> None:  # fmt: skip
+    """Name the chunks that failed, and why.
+
+    place   : of a chunk by its number, as people know it: files and entries
+    reasons : chunk number -> what the last attempt said
 
     Raises InputError if they are more than `config.most_failed` of all, or nothing else is left.
     """
-    if not names:
+    numbers = [int(name.rpartition("/")[2]) for name in sums.failed]
+    if not numbers:
         return
+    names = [": ".join(filter(None, (place(n), reasons.get(n)))) for n in numbers]
     if len(names) > config.most_failed * n_chunks or len(names) == n_chunks:
         raise InputError(
             f"{len(names)} of {n_chunks} chunks or files could not be summed, first {names[0]}",

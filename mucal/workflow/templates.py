@@ -13,10 +13,10 @@ from mucal.templates import Templates, TemplatesConfig, build
 from mucal.templates.smoothing import ETA_DEGREE, PT_DEGREE, smoothed
 from mucal.wmass import Background, mass_model
 from mucal.wmass.dilution import expected_shares
-from mucal.workflow.globalcor import workers_of
 from mucal.workflow.ingredients import IngredientFiles, load_conditions, load_ingredients
 from mucal.workflow.toml_text import overlay, parse_toml, read_toml
 from mucal.workflow.validate import build as validated
+from mucal.workflow.workers import workers_of
 
 SECTION: Final = "templates"
 

@@ -153,6 +153,14 @@ def pairs_of(detector, registry, theta):
     )  # fmt: skip
 
 
+def kept(folder, name, make):
+    """A reference mass of the folder, made if it is not there."""
+    if folder is None:
+        return make()
+    path = folder / f"{name}.h5"
+    return MassReference.load(path if path.exists() else make().save(path))
+
+
 @pytest.mark.slow
 def test_closure_of_the_whole_tracker(capsys):
     """Two refits of a part of the events find the neighbourhood, one of all of them the corrections.
@@ -170,14 +178,15 @@ def test_closure_of_the_whole_tracker(capsys):
             print(f"{time.process_time():8.0f} s  {text}", flush=True)
 
     made = pairs_of(detector, registry, theta)
-    mass = from_hits.reference_mass(made, min(n // 4, 150_000), more=2 * n)
+    n_simulated = min(n // 4, 300_000)
+    mass = kept(folder, f"reference_{n_simulated}", lambda: from_hits.reference_mass(made, n_simulated, more=4_000_000))
     say(f"mean mass {mass.m_ref[0]:.6f} +- {mass.common_error:.6f} GeV, width {mass.gamma[0]:.5f} GeV")
     registry = registry.with_mass_error(mass.common_error)
     start = from_hits.refit_of(detector, registry, mass)
     edges = np.linspace(-2.3, 2.3, 17)
     before, rows = from_hits.bias_in_bins(made.truth, start, edges)
     refit, applied = start, None
-    for events in (min(n // 8, 100_000), min(n // 4, 300_000), n):
+    for events in (min(n // 8, 75_000), min(n // 4, 225_000), n):
         found = from_hits.corrections(
             replace(made, refit=refit), events, rows, SolveConfig(), applied=applied, kept=folder
         )

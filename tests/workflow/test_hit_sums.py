@@ -1,5 +1,7 @@
 """Sums of hit files: chunk by chunk, taken up again, and the same as in one go."""
 
+import re
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
@@ -8,11 +10,12 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from mucal.detector import barrel, displaced
 from mucal.errors import ConfigError, InputError, Interrupted
-from mucal.globalcor import AccumulateConfig, Chunk, Family, Refit, build_registry
+from mucal.globalcor import AccumulateConfig, Chunk, Family, Refit, accumulate, build_registry
 from mucal.io import HitsInput, open_hits, write_hits
 from mucal.refit import MassReference, PairSelection, RefitConfig
 from mucal.simulation import HitSimulation, MuonGeneration, generate_muons, simulate_hits
-from mucal.workflow.globalcor import REPRODUCED, GlobalcorConfig, derive_reference
+from mucal.workflow.globalcor import GlobalcorConfig
+from mucal.workflow.globalcor_sums import REPRODUCED, derive_reference
 from mucal.workflow.hit_sums import FileBlocks, HitBlocks, accumulate_hits, digest_of, reference_of_hits
 
 COLUMNS = HitsInput(chunk_rows=60)
@@ -99,6 +102,62 @@ def test_whole_files_by_workers_are_the_same_candidates(files, refit):
     assert_array_equal(np.concatenate([part.gradient for part in parts]), whole.gradient)
     assert np.all(np.diff(whole.candidate) > 0)
     assert source.entries > 0
+
+
+def test_what_is_wrong_with_the_whole_input_ends_the_sum(files, refit, tmp_path):
+    # it is said at the end of the stream, after all chunks: as repeated tracks, or too many bad ones
+    again = tmp_path / "again.parquet"
+    write_hits(again, open_hits(files[:1], COLUMNS).read().select(slice(0, 100)))
+    with pytest.raises(InputError, match="twice") as caught:
+        accumulate_hits([*files, again], refit, CONFIG, columns=COLUMNS, checkpoints=tmp_path / "kept")
+    assert caught.value.kind == "input.duplicates"
+    with pytest.raises(InputError, match="twice"):  # not forgotten when it goes on
+        accumulate_hits([*files, again], refit, CONFIG, columns=COLUMNS, checkpoints=tmp_path / "kept")
+
+
+def test_a_stream_that_breaks_makes_no_more_chunks(files, refit):
+    hits = open_hits(files[:1], COLUMNS).read()
+
+    def breaks():
+        yield hits.select(slice(0, 60))
+        raise OSError("a page cannot be read")
+
+    made = HitBlocks(stream=breaks, n_chunks=3, rows=60, refit=refit)
+    sums = accumulate(made, made.chunks(), refit.registry, replace(CONFIG, retries=2))
+    assert sums.failed == ("chunk/1", "chunk/2")
+    assert sums.ledger.read == 30
+    assert "cannot be read" in str(made.broken)
+
+
+def failing_pairs(monkeypatch, event):
+    """Refits raise for chunks that hold this event."""
+    called = Refit.pairs
+
+    def pairs(self, hits, **kwargs):
+        if event in hits.event:
+            raise ArithmeticError("no luck")
+        return called(self, hits, **kwargs)
+
+    monkeypatch.setattr(Refit, "pairs", pairs)
+
+
+@pytest.mark.parametrize("workers", [None, lambda: ThreadPoolExecutor(1)], ids=["here", "workers"])
+def test_what_cannot_be_summed_is_named_by_file_and_entries(files, refit, monkeypatch, workers):
+    second = open_hits(files[1:], COLUMNS).read()
+    failing_pairs(monkeypatch, second.event[70])
+    told = []
+    some = replace(CONFIG, most_failed=0.6)
+    sums = accumulate_hits(files, refit, some, columns=COLUMNS, workers=workers, tell=lambda e: told.append(e.text))
+    named = [text for text in told if "could not be summed" in text]
+    assert len(named) == len(sums.failed) == 1
+    assert str(files[1]) in named[0]
+    assert str(files[0]) not in named[0]
+    assert "ArithmeticError: no luck" in named[0]
+    if workers is None:
+        first, last = map(int, re.search(r"entries (\d+) to (\d+)", named[0]).groups())
+        assert first <= 70 <= last < first + 62
+    with pytest.raises(InputError, match=re.escape(str(files[1])) + ".*no luck"):
+        accumulate_hits(files, refit, CONFIG, columns=COLUMNS, workers=workers)
 
 
 def test_reference_mass_needs_the_truth(files, refit, tmp_path):
