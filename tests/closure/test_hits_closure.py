@@ -153,6 +153,35 @@ def pairs_of(detector, registry, theta):
     )  # fmt: skip
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(("eta_max", "n", "at_20000"), [(0.8, 24_000, 6.5e-5), (2.4, 8_000, 8.5e-5)])
+def test_a_uniform_field_is_known_as_well_as_the_masses_allow(capsys, eta_max, n, at_20000):
+    """Of all that floats only the mass sees a common scale: its error is that of the mean of dm/m."""
+    detector, registry, theta = distorted_layers()
+    field = registry.index("bfield/l1m0c")
+    theta = np.where(np.arange(theta.size) == field, 3.81e-3, 0.0)
+    made = pairs_of(detector, registry, theta)
+    made = replace(made, muons=replace(made.muons, eta_max=eta_max))
+    mass = from_hits.reference_mass(made, n, more=500_000)
+    start = from_hits.refit_of(detector, registry.with_mass_error(mass.common_error), mass)
+    refit, applied = start, None
+    for _ in range(2):
+        found = from_hits.corrections(replace(made, refit=refit), n, None, SolveConfig(), applied=applied)
+        applied, refit = found.theta, replace(start, theta=found.theta)
+    fits, _ = refit.pairs(made.simulated(0, min(n, 8_000)), profile=False)
+    sigma = fits.vertex.sigma_mass[fits.constrained.ok]
+    pair = 1.0 / np.sqrt(np.mean(1.0 / (sigma**2 + mass.gamma[0] ** 2))) / mass.m_ref[0]
+    known = found.error[field] / 3.81
+    statistical = np.sqrt(known**2 - (mass.common_error / mass.m_ref[0]) ** 2)
+    scaled = statistical * np.sqrt(found.n_candidates / 20_000)
+    with capsys.disabled():
+        print(f"\n|eta| < {eta_max}, {found.n_candidates} pairs: dB/B {found.theta[field] / 3.81:.6f} +- {known:.6f}; "
+              f"of the pairs {scaled:.2e} for 20 000, of the mass alone {pair / np.sqrt(20_000):.2e}")  # fmt: skip
+    assert abs(found.theta[field] - theta[field]) < 4.0 * found.error[field]
+    assert scaled < at_20000
+    assert 0.97 < scaled / (pair / np.sqrt(20_000)) < 1.2
+
+
 def kept(folder, name, make):
     """A reference mass of the folder, made if it is not there."""
     if folder is None:
