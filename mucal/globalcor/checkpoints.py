@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final, Self
 
+from mucal import __version__
 from mucal.errors import ConfigError, InputError, VerificationError
 from mucal.globalcor.normal_equations import NormalEquations
 from mucal.store import read_header
@@ -18,7 +19,7 @@ LOCK: Final = "running.pid"
 class Checkpoints:
     """The folder of one accumulation, in use between `with` and its end.
 
-    asked  : what the sum depends on; a folder of another sum is refused
+    asked  : what the sum depends on; a folder of another sum, or of another version of mucal, is refused
     inputs : file -> SHA-256
 
     Raises ConfigError if another process uses the folder.
@@ -84,8 +85,9 @@ class Checkpoints:
         self.next = 1 - self.next
 
     def _refuse_other(self, kept: NormalEquations) -> None:
-        before = {**kept.provenance.configuration, "inputs": dict(kept.provenance.inputs)}
-        now = {**self.asked, "inputs": dict(self.inputs)}
+        made = kept.provenance
+        before = {**made.configuration, "inputs": dict(made.inputs), "mucal": made.mucal}
+        now = {**self.asked, "inputs": dict(self.inputs), "mucal": __version__}
         # sequences come back from a file as lists or tuples
         changed = [k for k in sorted({*before, *now}) if _plain(before.get(k)) != _plain(now.get(k))]
         if changed:
