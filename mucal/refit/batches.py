@@ -111,7 +111,7 @@ def fit_batch(
     most_labels = int(bound.sum())
     free, status = starts.copy(), status.copy()
     report, cov = np.zeros((n, 5)), np.full((n, 5, 5), np.nan)
-    traces = np.full((n, min(LONGEST_TRACE, int(settings[3])) if trace else 0, 3), np.nan)
+    traces = empty_traces(n, settings, trace)
     n_rows, n_labels = np.zeros(n, dtype=np.int64), np.zeros(n, dtype=np.int64)
     label, gradient = np.empty(most_labels, dtype=np.int64), np.empty(most_labels)
     j_ref: npt.NDArray[Any] = np.empty((most_labels, 5), dtype=np.float32)
@@ -127,6 +127,11 @@ def fit_batch(
         label=label[:filled], gradient=gradient[:filled], j_ref=j_ref[:filled],
         factor=factor[: int((n_rows * n_labels).sum())],
     )  # fmt: skip
+
+
+def empty_traces(n: int, settings: FloatArray, trace: bool) -> FloatArray:
+    """(N, T, 3) room for every iteration of N fits; T = 0 unless a trace is wanted."""
+    return np.full((n, min(LONGEST_TRACE, int(settings[3])) if trace else 0, 3), np.nan)
 
 
 def label_bounds(batch: Batch, routes: IntArray, places: IntArray) -> IntArray:

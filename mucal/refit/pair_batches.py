@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mucal.arrays import FloatArray, IntArray
-from mucal.refit.batches import Batch, Outcome, label_bounds
+from mucal.refit.batches import Batch, Outcome, empty_traces, label_bounds
 from mucal.refit.kernels import pair as kernels
 from mucal.refit.kernels import tie
 from mucal.refit.pair_status import PairStatus
@@ -14,7 +14,7 @@ from mucal.refit.pair_status import PairStatus
 
 def fit_pair_batch(
     batch: Batch, routes: IntArray, places: IntArray, starts: FloatArray, cov: FloatArray | None, status: IntArray,
-    constraints: FloatArray, settings: FloatArray,
+    constraints: FloatArray, settings: FloatArray, trace: bool,
 ) -> Outcome:  # fmt: skip
     """Fits the pairs of one piece, in one pass.
 
@@ -42,6 +42,7 @@ def fit_pair_batch(
     most_labels = int(labels.sum())
     free, status = starts.copy(), status.copy()
     report = np.zeros((n, kernels.SUMMARY))
+    traces = empty_traces(n, settings, trace)
     covs = np.full((n, 9, 9), np.nan) if cov is None else cov.copy()
     n_rows, n_labels = np.zeros(n, dtype=np.int64), np.zeros(n, dtype=np.int64)
     label, gradient = np.empty(most_labels, dtype=np.int64), np.empty(most_labels)
@@ -50,12 +51,12 @@ def fit_pair_batch(
     kernels.fit_pairs(
         batch.field, batch.surfaces, batch.media, batch.modules, batch.offsets, batch.ln_loss, routes, places,
         batch.hits, free, settings, constraints, cov is not None, batch.maps, mass_label,
-        int(rows.max(initial=5)), int(bound.max(initial=1)), batch.n_modes, status, covs, report,
+        int(rows.max(initial=5)), int(bound.max(initial=1)), batch.n_modes, status, covs, report, traces,
         batch.want, n_rows, n_labels, label, gradient, j_ref, factor,
     )  # fmt: skip
     filled = int(n_labels.sum())
     return Outcome(
-        free=free, cov=covs, report=report, trace=np.zeros((n, 0, 3)), status=status, n_rows=n_rows, n_labels=n_labels,
+        free=free, cov=covs, report=report, trace=traces, status=status, n_rows=n_rows, n_labels=n_labels,
         label=label[:filled], gradient=gradient[:filled], j_ref=j_ref[:filled],
         factor=factor[: int((n_rows * n_labels).sum())],
     )  # fmt: skip

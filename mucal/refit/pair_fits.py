@@ -27,6 +27,7 @@ class PairPass(Result):
     edm          : (C,)            half the predicted change of chi2 that the last step made
     n_iterations : (C,)
     status       : (C,)            `PairStatus`
+    trace        : (C, T, 3)       chi2, predicted drop and mass of every iteration; T = 0 unless asked for
     """
 
     state: FloatArray
@@ -38,6 +39,7 @@ class PairPass(Result):
     edm: FloatArray
     n_iterations: IntArray
     status: IntArray
+    trace: FloatArray
 
     def __post_init__(self) -> None:
         n = self.status.size

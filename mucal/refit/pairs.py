@@ -229,7 +229,7 @@ def _run(
     def run(part: slice) -> Outcome:
         return fit_pair_batch(
             batch, routes[part], places[part], free[part], None if cov is None else cov[part], status[part],
-            constraints[part], config.settings,
+            constraints[part], config.settings, config.trace,
         )  # fmt: skip
 
     return _in_threads(run, pieces, config.n_threads)
@@ -262,6 +262,7 @@ def _pass_of(outcomes: list[Outcome]) -> PairPass:
         sigma_mass=report[:, kernels.SIGMA_MASS], chi2=report[:, kernels.CHI2],
         ndof=report[:, kernels.NDOF].astype(np.int64), edm=report[:, kernels.EDM],
         n_iterations=report[:, kernels.ITERATIONS].astype(np.int64), status=status,
+        trace=np.concatenate([o.trace for o in outcomes]),
     )  # fmt: skip
     return _masked(fits, status)
 
@@ -280,7 +281,7 @@ def _not_tried(n: int) -> PairPass:
     nan, none = np.full(n, np.nan), np.zeros(n, dtype=np.int64)
     return PairPass(
         state=np.full((n, 9), np.nan), cov=np.full((n, 9, 9), np.nan), mass=nan, sigma_mass=nan, chi2=nan, ndof=none,
-        edm=nan, n_iterations=none, status=np.full(n, int(PairStatus.NOT_TRIED)),
+        edm=nan, n_iterations=none, status=np.full(n, int(PairStatus.NOT_TRIED)), trace=np.zeros((n, 0, 3)),
     )  # fmt: skip
 
 

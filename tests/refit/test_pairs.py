@@ -92,6 +92,20 @@ def test_mass_and_its_error(simulated, fitted):
     assert abs(pull.std() - 1) < 4 / np.sqrt(2 * pull.size)
 
 
+def test_trace_holds_every_iteration_of_both_passes(tracker, simulated):
+    hits, routes = first_pairs(simulated, 50)
+    fits, _ = fit_pairs(tracker, tracker.field, hits, routes, RefitConfig(trace=True), mass=REFERENCE)
+    assert fits.constrained.ok.any()
+    for result in (fits.vertex, fits.constrained):
+        ok = result.ok
+        kept = np.isfinite(result.trace[:, :, 0]).sum(axis=1)
+        assert_array_equal(kept[ok], result.n_iterations[ok])
+        last = result.trace[np.arange(len(fits)), kept - 1][ok]
+        assert_allclose(last[:, 0] - last[:, 1], result.chi2[ok], rtol=1e-12)
+        # the step that ends a fit is far below an error, and so is what it does to the mass
+        assert np.abs((last[:, 2] - result.mass[ok]) / fits.vertex.sigma_mass[ok]).max() < 1e-2
+
+
 def test_both_solvers_agree(tracker, simulated):
     hits, routes = first_pairs(simulated, 300)
     one, _ = fit_pairs(tracker, tracker.field, hits, routes, TIGHT, mass=REFERENCE)

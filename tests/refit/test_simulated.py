@@ -105,6 +105,20 @@ def test_a_seed_that_a_step_would_throw_away_stays(tracker, noiseless):
     assert routes.shape[0] == 4
 
 
+def test_hits_far_off_do_not_keep_a_fit_from_its_end(tracker):
+    # chi2 is 80 to 700 a degree of freedom and grows, with the weights, all the way to where the gradient vanishes:
+    # where steps may not raise it by more than 1 % all six come to the cap
+    muons = fire(MuonGun(pt=(1.0, 20.0), flat_in="k", eta=(-2.2, 2.2), seed=3), 6000)
+    muons = muons.select(np.array([882, 3420, 3554, 3690, 3736, 5440]))
+    hits = simulate_hits(muons, tracker, HitSimulation(seed=3, tail_share=0.03, outlier_share=0.005)).hits
+    better, routes = started(tracker, tracker.field, hits)
+    one, other = (fit_tracks(tracker, tracker.field, h, routes)[0] for h in (better, hits))
+    assert (one.ok & other.ok).all()
+    assert np.all(one.chi2 > 80 * one.ndof)
+    error = np.sqrt(np.einsum("nii->ni", one.cov))
+    assert np.abs((one.state - other.state) / error).max() < 0.02
+
+
 def test_solvers_agree_on_simulated_tracks(tracker, simulated):
     hits, fits = simulated
     few = hits.select(slice(0, 300))

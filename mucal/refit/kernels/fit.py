@@ -1,7 +1,8 @@
 """The compiled fit of one track and the loop over many.
 
 Gauss-Newton with step control: the reference track is propagated from the current start, with mean energy loss and no
-kinks; the linear problem gives the step, and a step that raises chi2 by more than SLACK is halved.
+kinks; the linear problem gives the step, and a step that raises chi2 by more than `rises` allows for the weights, which
+move with the track, is halved.
 """
 
 from math import cos, sin, sqrt
@@ -20,7 +21,7 @@ from mucal.refit.kernels.marginal import back_substitute, covariance_of
  DOUBLE_HIT) = range(11)  # fmt: skip
 
 SLACK = 0.01
-"""Relative rise of chi2 that is no failure of a step: the weights move with the track."""
+"""Relative rise of chi2 that is no failure of a step, beside what `rises` allows for the weights."""
 
 HALVINGS = 5
 LARGEST_TURN = 0.2
@@ -47,6 +48,18 @@ def move_start(y: FloatArray, dx: FloatArray, scale: float) -> None:
     y[4] = cl_new * (s * cos(turn) + c * sin(turn))
     y[5] = sl_new
     y[6] += scale * dx[0]
+
+
+@borrowing
+def rises(chi2: float, before: float, stretch: float) -> bool:
+    """Whether chi2 rose along a step by more than the weights explain.
+
+    Scattering shrinks with q/p, so that chi2 of the same residuals may grow like the square of the momentum: it does
+    where hits lie far off, all the way to the momentum at which the gradient vanishes.
+
+    stretch : momentum after the step over that before it
+    """
+    return not chi2 <= before * (max(1.0, stretch * stretch) + SLACK) + SLACK
 
 
 @njit(cache=True)
@@ -121,7 +134,7 @@ def _descend(
         )
         if found != REDUCED and found != NOT_PROPAGATED:
             return _status_of(found), reached, n
-        if found == NOT_PROPAGATED or not chi2 <= chi2_before + SLACK * (1.0 + chi2_before):
+        if found == NOT_PROPAGATED or rises(chi2, chi2_before, before[6] / y[6]):
             report[PROPAGATED] = propagated
             if iteration == 0:
                 return PROPAGATION, reached, n

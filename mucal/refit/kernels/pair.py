@@ -18,10 +18,10 @@ from mucal.refit.kernels.fit import (
     NOT_POSITIVE,
     OK,
     PROPAGATION,
-    SLACK,
     TOO_FEW_HITS,
     UNCONSTRAINED,
     own_corrections,
+    rises,
     scratch,
 )
 from mucal.refit.kernels.legs import FEW_ROWS, NOT_PROPAGATED, REDUCED, SINGULAR, reduce_leg
@@ -85,6 +85,7 @@ def solve_pair(
     back_substitute(a, SIZE, dx)
     covariance_of(a, SIZE, inverse, cov)
     mass = pair_mass(ys[0], ys[1], slope, curvature, numbers)
+    report[MASS] = mass
     if use_mass:
         here, left, s = constrain_mass(constraints, mass, slope, curvature, cov, dx, gain)
         drop += here - left * left / s
@@ -99,7 +100,7 @@ def fit_pair(
     hits: FloatArray, ys: FloatArray, settings: FloatArray, constraints: FloatArray, use_mass: bool,
     rooms: tuple[tuple[FloatArray, ...], tuple[FloatArray, ...]], work: tuple[FloatArray, ...],
     forms: tuple[tuple[FloatArray, ...], tuple[FloatArray, ...]], integers: IntArray, room: tuple[FloatArray, ...],
-    cov: FloatArray, report: FloatArray, counts: IntArray,
+    cov: FloatArray, report: FloatArray, counts: IntArray, trace: FloatArray,
 ) -> tuple[int, float, float]:  # fmt: skip
     """Both muons ys (2, 7) from their common start to the fit, with or without the mass.
 
@@ -110,6 +111,7 @@ def fit_pair(
     cov         : (9, 9)          filled
     report      : (SUMMARY,)      filled
     counts      : (4,)            rows of both legs, surfaces reached by both; filled
+    trace       : (T, 3)          chi2, predicted drop, mass of each iteration, as many as it holds
     """
     dx, step, before, taken = room[5], room[14], room[13], room[12]
     iteration, halvings, scale, chi2_before = 0, 0, 1.0, 1e300
@@ -121,7 +123,8 @@ def fit_pair(
         )  # fmt: skip
         if status != OK and status != PROPAGATION:
             return status, 0.0, 1.0
-        if status == PROPAGATION or not chi2 <= chi2_before + SLACK * (1.0 + chi2_before):
+        stretch = max(before[0, 6] / ys[0, 6], before[1, 6] / ys[1, 6])
+        if status == PROPAGATION or rises(chi2, chi2_before, stretch):
             if iteration == 0:
                 return PROPAGATION, 0.0, 1.0
             if halvings == HALVINGS:
@@ -131,6 +134,8 @@ def fit_pair(
             keep(before, ys)
             move_pair(ys, taken, scale, step)
             continue
+        if iteration < trace.shape[0]:
+            trace[iteration, 0], trace[iteration, 1], trace[iteration, 2] = chi2, drop, report[MASS]
         iteration += 1
         chi2_before = chi2
         report[CHI2], report[EDM], report[ITERATIONS] = chi2 - drop, 0.5 * drop, iteration
@@ -165,8 +170,8 @@ def fit_pairs(
     field: FloatArray, surfaces: FloatArray, media: FloatArray, modules: FloatArray, offsets: FloatArray,
     ln_loss: FloatArray, routes: IntArray, hit_of: IntArray, hits: FloatArray, free: FloatArray, settings: FloatArray,
     constraints: FloatArray, use_mass: bool, maps: tuple[IntArray, ...], mass_label: int, most_rows: int,
-    most_labels: int, n_modes: int, status: IntArray, covs: FloatArray, reports: FloatArray, want: bool,
-    n_rows: IntArray, n_labels: IntArray, labels: IntArray, gradients: FloatArray, j_refs: FloatArray,
+    most_labels: int, n_modes: int, status: IntArray, covs: FloatArray, reports: FloatArray, traces: FloatArray,
+    want: bool, n_rows: IntArray, n_labels: IntArray, labels: IntArray, gradients: FloatArray, j_refs: FloatArray,
     factors: FloatArray,
 ) -> None:  # fmt: skip
     """`fit_pair` for C pairs whose status is OK before; both muons free (C, 2, 7) become the fitted ones.
@@ -176,6 +181,7 @@ def fit_pairs(
     mass_label     :                    see `profile_pair`
     covs           : (C, 9, 9)          those of the fit without the mass if `use_mass`; filled
     reports        : (C, SUMMARY)
+    traces         : (C, T, 3)
     labels, factors :                   of one pair after the other, with room for all that they may write
     """
     n_pairs, n_legs = routes.shape[0], routes.shape[2]
@@ -200,7 +206,7 @@ def fit_pairs(
             start_at_mass(free[i], constraints[i], room, covs[i])
         status[i], left, s = fit_pair(
             field, surfaces, media, modules, routes[i], hit_of[i], hits, free[i], settings, constraints[i], use_mass,
-            rooms, work, forms, integers, room, covs[i], reports[i], counts,
+            rooms, work, forms, integers, room, covs[i], reports[i], counts, traces[i],
         )  # fmt: skip
         if status[i] == OK and want:
             rows, k = profile_pair(
