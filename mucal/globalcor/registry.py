@@ -78,10 +78,6 @@ class Registry(Result):
         """Blocks of rows of the block-sparse matrix."""
         return int(self.slot[-1]) // BLOCK + 1 if len(self) else 0
 
-    def parameter_map(self) -> ParameterMap:
-        """What the refit needs to label derivatives."""
-        return self.map
-
     def of_kind(self, kind: str) -> BoolArray:
         """(P,) whether a parameter is of this kind"""
         chosen: BoolArray = self.kind == KINDS.index(kind)

@@ -104,7 +104,7 @@ def test_the_digest_is_of_the_map_and_not_of_the_priors(registry, tracker):
     assert registry.with_prior(2.0 * registry.prior).digest == registry.digest
     other = build_registry(tracker, (Family(kind="alignment", by="layer", measured_v=False),))
     assert other.digest != registry.digest
-    assert registry.parameter_map().digest == registry.digest
+    assert registry.map.digest == registry.digest
 
 
 def test_saved_and_loaded(registry, tmp_path):
