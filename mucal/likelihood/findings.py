@@ -100,7 +100,7 @@ def _without_effect(model: Model) -> Iterator[Finding]:
 
 
 def _identical(model: Model) -> Iterator[Finding]:
-    """Parameters with the same effects, bit for bit, as one before."""
+    """Parameters with the same effects, bit for bit, as one before: one finding however many they are."""
     prints: dict[int, list[tuple[int, bytes]]] = {}
     for block in model.effects.blocks():
         for j, column in enumerate(block.columns.tolist()):
@@ -108,11 +108,18 @@ def _identical(model: Model) -> Iterator[Finding]:
             digest = sha256(block.bins.tobytes() + block.kappa[:, j].tobytes() + eta).digest()
             prints.setdefault(column, []).append((block.process, digest))
     first: dict[tuple[tuple[int, bytes], ...], int] = {}
+    pairs = []
     for column in sorted(prints):
-        key = tuple(sorted(prints[column]))
-        if key in first:
-            name, other = model.parameters[column], model.parameters[first[key]]
-            text = f"'{name}' has the same effects as '{other}': only their sum is measured"
-            yield Finding(kind="identical", parameter=name, process="", place={}, n_bins=0, text=text)
-        else:
-            first[key] = column
+        other = first.setdefault(tuple(sorted(prints[column])), column)
+        if other != column:
+            pairs.append((model.parameters[column], model.parameters[other]))
+    if not pairs:
+        return
+    name, other_name = pairs[0]
+    text = f"'{name}' has the same effects as '{other_name}': only their sum is measured"
+    if len(pairs) > 1:
+        text = (
+            f"{len(pairs)} parameters have the same effects as one before them, as '{name}' and '{other_name}': only "
+            "sums are measured"
+        )
+    yield Finding(kind="identical", parameter=name, process="", place={}, n_bins=0, text=text)

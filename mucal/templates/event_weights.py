@@ -25,6 +25,8 @@ N_PREFIRING: Final = 11
 MUON_SYSTEMATIC: Final = 0.11
 """Relative, of the muons' prefiring probability: common to all of |eta|."""
 LARGEST_PROBABILITY: Final = 0.5
+HOT_SPOT: Final = (1.24, 1.60, 2.44346, 2.79253)
+"""Region with a probability of its own: eta low, high, phi low, high."""
 
 
 class WeightEntry(Protocol):
@@ -157,7 +159,7 @@ class Prefiring:
     abs_eta_edges: FloatArray
     probability: FloatArray
     stat: FloatArray
-    hot_spot: tuple[float, float, float, float] = (1.24, 1.60, 2.44346, 2.79253)
+    hot_spot: tuple[float, float, float, float] = HOT_SPOT
     hot_probability: float = 0.0
     hot_stat: float = 0.0
     systematic: float = MUON_SYSTEMATIC

@@ -1,12 +1,13 @@
 """Section ``[weights]``: luminosity, prefiring, pileup and vertex, with defaults, as the registry of event weights."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Final
 
 import numpy as np
 
 from mucal.templates.event_weights import (
+    HOT_SPOT,
     LUMINOSITY,
     MUON_SYSTEMATIC,
     N_PREFIRING,
@@ -35,7 +36,7 @@ class PrefiringTable:
     abs_eta_edges: tuple[float, ...] = tuple(float(x) for x in np.round(np.linspace(0.0, 2.4, N_PREFIRING + 1), 10))
     probability: tuple[float, ...] = tuple(float(x) for x in np.round(np.linspace(0.002, 0.02, N_PREFIRING), 10))
     stat: tuple[float, ...] = (5e-4,) * N_PREFIRING
-    hot_spot: tuple[float, float, float, float] = (1.24, 1.60, 2.44346, 2.79253)
+    hot_spot: tuple[float, float, float, float] = HOT_SPOT
     hot_probability: float = 0.0
     hot_stat: float = 0.0
     systematic: float = MUON_SYSTEMATIC
@@ -49,12 +50,9 @@ class PrefiringTable:
 
     def entry(self) -> Prefiring:
         """As the registry takes it."""
-        return Prefiring(
-            abs_eta_edges=np.array(self.abs_eta_edges), probability=np.array(self.probability),
-            stat=np.array(self.stat), hot_spot=self.hot_spot, hot_probability=self.hot_probability,
-            hot_stat=self.hot_stat, systematic=self.systematic, eta=self.eta, phi=self.phi, ecal=self.ecal,
-            ecal_up=self.ecal_up,
-        )  # fmt: skip
+        given = {each.name: getattr(self, each.name) for each in fields(self)}
+        arrays = {name: np.array(given[name]) for name in ("abs_eta_edges", "probability", "stat")}
+        return Prefiring(**given | arrays)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

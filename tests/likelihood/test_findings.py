@@ -85,6 +85,14 @@ def test_b20_identical_one_sided_and_huge_variations_are_found():
     assert found["one-sided", "kinked"].n_bins == 4
 
 
+def test_b20_many_identical_variations_are_one_sentence_with_their_number():
+    alike = [Variation(name=f"v{i}", up={"plus": {"W": 1.1}}) for i in range(40)]
+    (found,) = look_for_trouble(build(GOOD, alike))
+    assert str(found) == (
+        "39 parameters have the same effects as one before them, as 'v1' and 'v0': only sums are measured"
+    )
+
+
 def test_b20_a_good_model_has_no_findings():
     model = build(GOOD, [Variation(name="v", up={"plus": {"W": 1.1}})], rates={"mu": ["Z"]})
     assert look_for_trouble(model) == ()
