@@ -20,7 +20,8 @@ class GuardConfig:
     chi2_per_ndof : largest chi2/ndof
     gradient      : largest |g|
     hessian       : largest |H|
-    share         : largest share of one candidate in any diagonal element of the sum; checked in the solve
+    share         : share of one candidate in a diagonal element of the sum above which it is named: that is known when
+                    all is summed, and a second sum can leave it out, see `to_exclude`
     """
 
     chi2_per_ndof: float = 3.0

@@ -84,14 +84,17 @@ def accumulate_files(
             reasons[made.chunk.number] = made.attempts[-1]
         tell(Event(stage="accumulate", done=made.chunk.number + 1, total=len(inputs), unit="files"))
 
+    def place(number: int) -> str:
+        return str(paths[number])
+
     files = BlockFiles(tuple(map(str, paths)), registry.digest, len(registry))
     sums = accumulate(
         files, files.chunks(), registry, config, sample=sample, checkpoints=checkpoints, inputs=inputs,
         workers=workers, tell=told,
     )  # fmt: skip
-    tell_failed(sums, lambda number: str(paths[number]), reasons, len(inputs), config, tell)
+    tell_failed(sums, place, reasons, len(inputs), config, tell)
     tell(Event(stage="accumulate", text=sums.ledger.line()))
-    tell_influences(sums, registry, "file", tell)
+    tell_influences(sums, registry, config, place, tell)
     return sums
 
 

@@ -205,7 +205,7 @@ def accumulate_hits(
         tell(Event(stage="accumulate", text=source.ledger.line()))
         tell(Event(stage="accumulate", text=here.ledger.line()))
     tell(Event(stage="accumulate", text=sums.ledger.line()))
-    tell_influences(sums, refit.registry, "chunk" if workers is None else "file", tell)
+    tell_influences(sums, refit.registry, config, place, tell)
     return sums
 
 
@@ -247,14 +247,28 @@ def tell_failed(
         tell(Event(stage="accumulate", text=f"left out, could not be summed: {name}"))
 
 
-def tell_influences(sums: NormalEquations, registry: Registry, of: str, tell: Tell) -> None:
-    """The ten candidates that weigh most, largest first.
+def tell_influences(
+    sums: NormalEquations, registry: Registry, config: AccumulateConfig, place: Callable[[int], str], tell: Tell
+) -> None:
+    """The ten candidates that weigh most, largest first, and what leaves out those beyond the guard.
 
-    of : what the chunks of the sum are
+    place : of a chunk by its number, as people know it
     """
-    for one in influences(sums, registry):
+    top = influences(sums, registry)
+    for one in top:
         tell(Event(stage="influence", text=f"{100 * one.share:.1f} % of {one.parameter}: candidate {one.candidate} of "
-                                           f"{of} {one.chunk}"))  # fmt: skip
+                                           f"chunk {one.chunk}, {place(one.chunk)}"))  # fmt: skip
+    chunks: dict[int, list[int]] = {}
+    for one in top:
+        if one.share > config.guards.share:
+            chunks.setdefault(one.chunk, []).append(one.candidate)
+    if chunks:
+        inside = ", ".join(f"{chunk} = {sorted(chunks[chunk])}" for chunk in sorted(chunks))
+        tell(Event(
+            stage="influence",
+            text=f"beyond globalcor.accumulate.guards.share = {config.guards.share:g}; a sum without them: "
+                 f"globalcor.accumulate.exclude = {{ {inside} }}",
+        ))  # fmt: skip
 
 
 def digest_of(refit: Refit, truth: Positions | None = None) -> str:

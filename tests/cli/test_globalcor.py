@@ -2,6 +2,8 @@
 
 import importlib.util
 import json
+import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +13,7 @@ from numpy.testing import assert_allclose
 from mucal.detector import Detector, barrel
 from mucal.globalcor import BiasMap, GlobalCorrections, Linearity, NormalEquations, Registry, WeakModes
 from mucal.io.mille_text import read_labels
+from mucal.refit import ProfiledBlocks
 
 SPEC = importlib.util.spec_from_file_location("made_up", Path(__file__).parents[1] / "globalcor" / "conftest.py")
 made_up = importlib.util.module_from_spec(SPEC)
@@ -141,6 +144,25 @@ def test_a_file_that_cannot_be_summed_stops_the_sum_unless_a_share_may_fail(muca
     sums = NormalEquations.load(folder / "sums.h5")
     assert sums.failed == ("chunk/2",)
     assert sums.ledger.used == 400
+
+
+def test_a_candidate_that_dominates_is_named_with_what_leaves_it_out(mucal, work):
+    folder, _, _ = work
+    blocks = ProfiledBlocks.load(folder / "blocks0.h5")
+    weight = np.where(blocks.candidate == 37, 1000.0, blocks.weight)
+    replace(blocks, weight=weight).save(folder / "heavy.h5")
+    files = [folder / "heavy.h5", folder / "blocks1.h5"]
+    ended = mucal("globalcor", "accumulate", *files, *common(folder), "-o", folder / "heavy_sums.h5")
+    assert ended.code == 0, ended.err
+    said = ended.out + ended.err
+    assert "candidate 37 of chunk 0" in said
+    assert "heavy.h5" in said
+    asked = re.search(r"(globalcor.accumulate.exclude) = (\{ 0 = .*37.* \})", said)
+    leave = ["--set", f"{asked[1]}={asked[2]}"]
+    ended = mucal("globalcor", "accumulate", *files, *common(folder), *leave, "-o", folder / "light_sums.h5")
+    assert ended.code == 0, ended.err
+    assert NormalEquations.load(folder / "light_sums.h5").ledger.rejected["excluded"] >= 1
+    assert "candidate 37 of chunk 0" not in ended.out + ended.err
 
 
 def test_the_same_file_twice_is_refused(mucal, work):
