@@ -10,22 +10,17 @@ import pytest
 from mucal.errors import InputError
 from mucal.report.comparison_page import comparison_lines
 from mucal.scale import ScaleTable
-from mucal.workflow import load_analysis, run
+from mucal.workflow import run
 from mucal.workflow.comparison import compare_runs, write_comparison
 
-SETTINGS = (
-    "generate.data=40_000", "generate.simulation=40_000", "bins.eta_edges=[-2.4, 0.0, 2.4]",
-    "bins.pt_edges=[4.0, 6.5, 25.0]", "spectra.0.events=2_000", "massfit.min_events=200", "analysis.passes=1",
-    "scale.free=['A', 'M']",
-)  # fmt: skip
+from .conftest import small
 
 
 @pytest.fixture(scope="module")
-def runs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    folder = tmp_path_factory.mktemp("compared")
-    for name, more in (("one", ()), ("other", ("generate.seed=31", "massfit.min_events=250"))):
-        run(load_analysis(settings=(*SETTINGS, *more), preset="dimuons"), folder / name)
-    return folder / "one", folder / "other"
+def runs(small_run: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    other = tmp_path_factory.mktemp("compared") / "other"
+    run(small("generate.seed=31", "massfit.min_events=250"), other)
+    return small_run, other
 
 
 def test_a_run_is_itself(runs: tuple[Path, Path]):
@@ -65,7 +60,7 @@ def test_a_shift_of_one_error_is_a_pull_of_its_size(runs: tuple[Path, Path], tmp
 
 def test_runs_in_other_bins_are_refused_with_both(runs: tuple[Path, Path], tmp_path: Path):
     other = ("bins.eta_edges=[-2.4, -0.6, 0.6, 2.4]", "calibration.pt_definition='other'")
-    run(load_analysis(settings=(*SETTINGS, *other), preset="dimuons"), tmp_path / "other")
+    run(small(*other), tmp_path / "other")
     with pytest.raises(InputError, match="bins of eta, pt_definition") as refused:
         compare_runs(runs[0], tmp_path / "other")
     assert "-0.6" in str(refused.value.where["bins of eta"])

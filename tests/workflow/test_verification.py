@@ -6,25 +6,13 @@ from pathlib import Path
 import pytest
 
 from mucal.errors import InputError, VerificationError
-from mucal.workflow import load_analysis, run, verify, write_report
+from mucal.workflow import verify, write_report
 from mucal.workflow.verification import write_digests
-
-SETTINGS = (
-    "generate.data=120_000", "generate.simulation=120_000", "bins.eta_edges=[-2.4, -0.8, 0.8, 2.4]",
-    "bins.pt_edges=[4.0, 6.5, 25.0]", "spectra.0.events=5_000", "massfit.min_events=200",
-)  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("run") / "out"
-    run(load_analysis(settings=SETTINGS, preset="dimuons"), out)
-    return out
 
 
 @pytest.fixture
-def out(finished: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(finished, tmp_path / "out"))
+def out(small_run: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(small_run, tmp_path / "out"))
 
 
 def test_every_file_of_a_finished_run_is_covered(out: Path):
