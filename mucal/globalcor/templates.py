@@ -22,6 +22,8 @@ RADIUS: Final = 108.0
 LENGTH: Final = 109.0
 STEP: Final = 1e-3
 """cm, of the differences that give the curl; the fields are polynomials in space away from the axis."""
+ROUNDING: Final = 1e-9
+"""cm or rad, of a template of 1 cm: what is left of shifts that cancel and of curls that vanish."""
 
 Cylindrical = Callable[[FloatArray, FloatArray, FloatArray], tuple[FloatArray, FloatArray, FloatArray]]
 """r, phi, z -> displacement along r, along phi, along z."""
@@ -92,6 +94,8 @@ def alignment_template(
     """A displacement field as alignment parameters (P,).
 
     displacement : (N, 3) cm -> (N, 3) cm, smooth
+
+    Where the shifts of the modules of one parameter cancel, it is zero: it cannot follow.
     """
     m = detector.modules
     turn = 0.5 * _curl(displacement, m.centre)
@@ -99,7 +103,8 @@ def alignment_template(
     local = np.concatenate(
         [np.einsum("mij,mj->mi", m.rotation, shift), np.einsum("mij,mj->mi", m.rotation, turn)], axis=1
     )
-    return _mean(registry, registry.map.alignment, local)
+    vector = _mean(registry, registry.map.alignment, local)
+    return np.where(np.abs(vector) > ROUNDING, vector, 0.0)
 
 
 def gauges(registry: Registry, detector: Detector) -> list[Constraint]:

@@ -73,6 +73,17 @@ def test_a_uniform_field_is_a_template_of_legs_and_of_modes(tracker):
     assert vector[both.index("bfield/l1m0c")] == pytest.approx(1.0, rel=1e-9)  # one unit of l = 1 is 1 T everywhere
 
 
+def test_what_cancels_within_a_parameter_is_no_template(tracker):
+    # a layer that closes around the beam follows neither a shift across it nor a rotation about an axis across it
+    registry = build_registry(tracker, (Family(kind="alignment", by="layer"),))
+    found = templates(registry, tracker)
+    assert set(found.names) == {
+        "translation z", "rotation z", "radial", "telescope", "layer rotation", "curl", "twist", "bowing",
+    }  # fmt: skip
+    assert np.linalg.norm(found.vectors, axis=0).min() > 1e-3
+    assert [row.name for row in gauges(registry, tracker)] == ["translation z", "rotation z"]
+
+
 def test_gauges_weigh_rotations_with_the_size_of_a_module(tracker, fine):
     rows = gauges(fine, tracker)
     assert [row.name for row in rows] == [
