@@ -25,20 +25,17 @@ _spec.loader.exec_module(telescope)
 PLANES, SPACING, THICKNESS, TESLA, N = 12, 8.0, 0.1, 3.8, 10_000
 
 
-@pytest.fixture(scope="module", params=[3.0, 10.0], ids=["3 GeV", "10 GeV"])
-def fitted(request, tmp_path_factory):
-    """Fits and true states (N, 5) of muons of one momentum."""
-    if find_spec("geant4_pybind") is None:  # importing it here would ask where its data libraries are
-        pytest.skip("geant4-pybind is not installed")
-    out = tmp_path_factory.mktemp("geant4") / "muons.npz"
-    arguments = [out, PLANES, SPACING, THICKNESS, request.param, TESLA, N, 11]
+def fits_of(momentum, folder):
+    """Fits and true states (N, 5) of muons of one momentum (GeV)."""
+    out = folder / f"muons_{momentum:g}.npz"
+    arguments = [out, PLANES, SPACING, THICKNESS, momentum, TESLA, N, 11]
     subprocess.run(
         [sys.executable, HERE / "geant4_telescope.py", *map(str, arguments)], capture_output=True,
-        stdin=subprocess.DEVNULL, check=True, timeout=300,
+        stdin=subprocess.DEVNULL, check=True, timeout=900,
     )  # fmt: skip
     with np.load(out) as found:
         truth, crossings = found["truth"], found["crossings"]
-    states = np.column_stack([np.full(N, -1.0 / request.param), truth, np.zeros((N, 2))])
+    states = np.column_stack([np.full(N, -1.0 / momentum), truth, np.zeros((N, 2))])
     whole = np.isfinite(crossings).all(axis=(1, 2))
     assert whole.mean() > 0.999
     detector = telescope.telescope(PLANES, SPACING, THICKNESS, TESLA)
@@ -46,6 +43,20 @@ def fitted(request, tmp_path_factory):
     routes = np.tile(np.arange(PLANES), (len(hits), 1))
     fits, _ = fit_tracks(detector, detector.field, hits, routes)
     return fits, states[whole]
+
+
+def pulls_of(fits, truth):
+    """(N, 5) of the tracks that were fitted."""
+    errors = np.sqrt(np.diagonal(fits.cov[fits.ok], axis1=1, axis2=2))
+    return (fits.state[fits.ok] - truth[fits.ok]) / errors
+
+
+@pytest.fixture(scope="module", params=[3.0, 10.0], ids=["3 GeV", "10 GeV"])
+def fitted(request, tmp_path_factory):
+    """`fits_of` muons of one momentum."""
+    if find_spec("geant4_pybind") is None:  # importing it here would ask where its data libraries are
+        pytest.skip("geant4-pybind is not installed")
+    return fits_of(request.param, tmp_path_factory.mktemp("geant4"))
 
 
 def test_momentum_is_unbiased_within_its_statistics(fitted):
@@ -61,8 +72,7 @@ def test_momentum_is_unbiased_within_its_statistics(fitted):
 def test_pulls_have_width_one(fitted):
     fits, truth = fitted
     assert fits.ok.mean() > 0.999
-    errors = np.sqrt(np.diagonal(fits.cov[fits.ok], axis1=1, axis2=2))
-    pulls = (fits.state[fits.ok] - truth[fits.ok]) / errors
+    pulls = pulls_of(fits, truth)
     core = 0.5 * (np.quantile(pulls, 0.8413, axis=0) - np.quantile(pulls, 0.1587, axis=0))
     print("cores", core, "widths", pulls.std(axis=0), "means", pulls.mean(axis=0))
     assert abs(core[QOP] - 1.0) < 0.05

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
-from mucal.propagation import free_states
+from mucal.propagation import free_states, propagate
 from mucal.refit import RefitConfig, fit_tracks
 from mucal.refit.batches import Batch, fit_batch
 from mucal.refit.placed import hit_places
@@ -88,6 +88,35 @@ def test_pulls_are_standard_normal(fitted):
         # pulls of one track are correlated: twice the error of independent ones
         assert abs(z.mean()) < 8 / np.sqrt(z.size)
         assert abs(z.std() - 1) < 8 / np.sqrt(2 * z.size)
+
+
+def test_smoothed_kinks_and_straggling_are_standard_normal(sample, fitted, linear):
+    # sources s of unit variance, two kinks and the straggling of each leg: w = s^T P r given all hits, var w = s^T P s
+    fits, smooth = fitted[0], replace(sample.surfaces, x_over_x0=np.zeros_like(sample.surfaces.x_over_x0))
+    of_track = [[], []]
+    for i in np.flatnonzero(fits.ok)[:250]:
+        start = free_states(fits.state[i], fits.reference[i])
+        legs, surface_of, rows, r, sigma, _ = linear.by_legs(sample, start, i)
+        straggling = propagate(sample.magnet, smooth, start, sample.routes[i]).noise[0]
+        ends = linear.carried(legs.transport[0], surface_of, rows)
+        noise, a = legs.noise[0, : len(ends)], ends[0] @ legs.transport[0, 0]
+        weight = np.linalg.inv(np.diag(sigma**2) + sum(end @ q @ end.T for end, q in zip(ends, noise, strict=True)))
+        p = weight - weight @ a @ np.linalg.solve(a.T @ weight @ a, a.T @ weight)
+        for kind, parts in enumerate((noise - straggling[: len(ends)], straggling[: len(ends)])):
+            values, vectors = np.linalg.eigh(parts)
+            rank = 2 - kind
+            scaled = vectors[:, :, -rank:] * np.sqrt(values[:, None, -rank:].clip(0.0))
+            source = np.concatenate(ends @ scaled, axis=1)
+            variance = np.einsum("nk,nm,mk->k", source, p, source)
+            known = variance > 1e-6
+            of_track[kind].append((source.T @ p @ r)[known] / np.sqrt(variance[known]))
+    for pulls in of_track:
+        seen = [z for z in pulls if z.size]  # a stiff track says nothing of its straggling
+        assert len(seen) > 50
+        # those of one track are correlated, the tracks are not
+        for power, expected in ((1, 0.0), (2, 1.0)):
+            mean = np.array([np.mean(z**power) for z in seen])
+            assert abs(mean.mean() - expected) < 4 * mean.std() / np.sqrt(mean.size)
 
 
 def test_both_residuals_have_one_pull(fitted):
