@@ -49,6 +49,7 @@ FIELDS: Final[dict[str, tuple[int, Callable[[FloatArray, FloatArray], FloatArray
     "field l = 3": (3, lambda r, z: (z**2 - 0.5 * r**2) / LENGTH**2),
 }
 """Degree of the mode, and B_z of one unit."""
+MATERIAL: Final = "material scale"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,7 +83,7 @@ def templates(registry: Registry, detector: Detector) -> Templates:
     for name, (degree, bz) in FIELDS.items():
         found[name] = _field_template(registry, r, z, degree, bz)
     loss = np.where(registry.map.eloss >= 0, 1.0, 0.0)
-    found["material scale"] = _mean(registry, registry.map.eloss, loss)
+    found[MATERIAL] = _mean(registry, registry.map.eloss, loss)
     kept = {name: vector for name, vector in found.items() if np.any(vector != 0)}
     vectors = np.stack(list(kept.values()), axis=1) if kept else np.zeros((len(registry), 0))
     return Templates(digest=registry.map.digest, names=tuple(kept), vectors=vectors)

@@ -7,6 +7,7 @@ import numpy as np
 
 from mucal.globalcor import EVEN, ODD
 from mucal.globalcor.families import KINDS
+from mucal.globalcor.templates import FIELDS, LENGTH, MATERIAL, RADIUS
 from mucal.plot.globalcor import bias_figure, error_figure, probe_figure
 from mucal.report.page import Item, Picture, Section, Table, Text
 from mucal.report.run_results import TrackResults, p_text
@@ -84,15 +85,15 @@ def weak_section(tracks: TrackResults) -> Section:
         for i in range(k)
     ]
     known = [
-        [name, f"{modes.alone[i]:.2g}", f"{modes.error[i]:.2g}", f"{modes.prior_error[i]:.2g}", *cells[k + i]]
+        [*_amplitude(name, modes.alone[i], modes.error[i], modes.prior_error[i]), *cells[k + i]]
         for i, name in enumerate(modes.templates)
     ]
     items: list[Item] = [
         Table(
             head=["Known pattern", "alone", "all floating", "from priors", *ranges], rows=known,
-            caption="Errors of the amplitudes of known weak modes: if nothing else floated, with all parameters "
-            "floating, and before any track. Last columns: largest bias of the curvature that one standard deviation "
-            "gives, in 10⁻⁵, in bins of η and φ.",
+            caption=f"Errors of the amplitudes of known weak modes, {RADIUS:g} cm from the beam or {LENGTH:g} cm along "
+            "it: if nothing else floated, with all parameters floating, and before any track. Last columns: largest "
+            "bias of the curvature that one standard deviation gives, in 10⁻⁵, in bins of η and φ.",
         ),
         Table(
             head=["Mode", "Mostly like", "Eigenvalue", "From priors", *ranges], rows=soft, words=(1,), fold=True,
@@ -121,3 +122,9 @@ def track_lines(tracks: TrackResults) -> list[str]:
             f"({1e5 * mean:+.1f} ± {1e5 * error:.1f})·10⁻⁵ after."
         )
     return lines
+
+
+def _amplitude(name: str, *errors: float) -> list[str]:
+    """Name and unit of a known pattern, and errors of its amplitude in it."""
+    unit, factor = ("10⁻⁴ T", 1e4) if name in FIELDS else ("10⁻²", 1e2) if name == MATERIAL else ("µm", 1e4)
+    return [f"{name} [{unit}]", *(f"{factor * error:.3g}" for error in errors)]
