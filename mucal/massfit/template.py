@@ -1,6 +1,7 @@
 """The mass spectrum before resolution, and the few quadrature nodes that stand for it in the fit."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 import numpy as np
@@ -64,9 +65,13 @@ def resonance_points(name: str, mass_edges: FloatArray, finest: float) -> tuple[
     """
     mass = resonance(name).mass
     low = mass_edges[0] * (1.0 - 0.25)
-    nodes = line(name, float(low), float(mass_edges[-1] * 1.25), 0.5 * finest * mass)
+    nodes = _line(name, float(low), float(mass_edges[-1] * 1.25), float(0.5 * finest * mass))
     order = np.argsort(nodes.mass)
     return nodes.mass[order], nodes.weight[order]
+
+
+_line: Final = lru_cache(maxsize=16)(line)
+"""That of the Z, every mass of which radiates, takes a second: fits in one window share it."""
 
 
 def levels(mass_edges: FloatArray) -> FloatArray:

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from scipy.special import ndtr
 
 from mucal.arrays import FloatArray
 from mucal.errors import ConfigError
-from mucal.massfit import BatchConfig, MassFits, MassHistograms, Status, Template, batch, fit_bins
+from mucal.massfit import BatchConfig, MassFits, MassHistograms, Status, Template, batch, fit_bins, template
 from mucal.theory import resonance
 from mucal.theory.fsr import line
 
@@ -345,3 +346,21 @@ def test_background_alone_never_gives_a_precise_scale():
     assert np.all(np.isnan(fits.values[~fitted & (fits.status != Status.BAD_GOF)]))
     # a fit of a fluctuation says so by its error: ten times that of 2000 real events of the usual width
     assert np.median(fits.error("ln_s")[fitted]) > 10 * 1.23 * 0.012 / math.sqrt(2000)
+
+
+def test_fits_in_one_window_share_the_line_of_the_z(monkeypatch: pytest.MonkeyPatch):
+    steps: list[float] = []
+
+    @lru_cache
+    def counted(name: str, low: float, high: float, step: float):
+        steps.append(step)
+        return line(name, low, high, step)
+
+    monkeypatch.setattr(template, "_line", counted)
+    edges = np.linspace(75.0, 107.0, 33)
+    for finest in (0.01, 0.01, 0.02):
+        mass, weight = template.resonance_points("z", edges, finest)
+        assert np.all(mass > 0)
+        assert weight.sum() == pytest.approx(1.0)
+        mass[:] = 0.0  # what one fit does with its points is no matter of the next one's
+    assert len(steps) == 2
