@@ -7,20 +7,22 @@ import numpy as np
 import pytest
 
 from mucal.detector import barrel
-from mucal.globalcor import Family, Refit, build_registry
+from mucal.globalcor import Family, Refit, accumulate, build_registry, solve
+from mucal.globalcor.workers import divide
 from mucal.massfit import BatchConfig, fill, fit_bins
 from mucal.massfit.kernels.rows import fit_rows
+from mucal.numerics.blocks.kernels import scatter
 from mucal.refit import MassReference
 from mucal.refit.kernels import pair
 from mucal.simulation import DimuonSimulation, MuonGeneration, generate_dimuons, generate_muons, simulate_hits
 from mucal.workflow import compilation
 from mucal.workflow.bins import Bins
-from mucal.workflow.compilation import compile_later_stages, compiling_ahead, straight_pairs
+from mucal.workflow.compilation import compile_later_stages, compiling_ahead, made_up_pairs
 
 
 def test_what_is_compiled_ahead_is_what_a_run_calls():
     compile_later_stages()
-    compiled = {kernel: set(kernel.signatures) for kernel in (fit_rows, pair.fit_pairs)}
+    compiled = {kernel: set(kernel.signatures) for kernel in (fit_rows, pair.fit_pairs, scatter)}
     assert all(compiled.values())
     pairs = generate_dimuons(DimuonSimulation(resonance="jpsi", seed=5), 20_000).dimuons
     fits = fit_bins(fill(pairs, Bins(eta_edges=(-2.4, 0.0, 2.4)).binning()), BatchConfig(min_events=200))
@@ -32,12 +34,14 @@ def test_what_is_compiled_ahead_is_what_a_run_calls():
     found, blocks = refit.pairs(simulate_hits(muons, detector).hits)
     assert found.vertex.ok.any()
     assert blocks is not None
+    sums = accumulate(lambda chunk: blocks, divide(800, 800), registry)
+    assert np.isfinite(solve(sums, registry).theta).all()
     assert {kernel: set(kernel.signatures) for kernel in compiled} == compiled
 
 
 def test_made_up_hits_lie_on_the_modules_in_the_order_of_crossing():
     detector = barrel()
-    hits, routes = straight_pairs(detector)
+    hits, routes = made_up_pairs(detector)
     modules = detector.modules
     assert np.all(hits.n_hits > 5)
     assert np.array_equal(routes[routes >= 0], hits.module_id)
