@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final, Literal
 
 from mucal.errors import ConfigError, nearest
@@ -97,6 +97,13 @@ class BatchConfig:
     def parameters(self) -> tuple[str, ...]:
         """Names of the model's parameters."""
         return PARAMETERS[self.model]
+
+    def with_model(self, model: Literal["template", "dscb", "morphing"]) -> "BatchConfig":
+        """The same with another model; values of parameters that it does not have are left out."""
+        known = PARAMETERS[model]
+        fixed, start = ({k: v for k, v in values.items() if k in known} for values in (self.fixed, self.start))
+        constraints = {k: v for k, v in self.constraints.items() if k in known}
+        return replace(self, model=model, fixed=fixed, constraints=constraints, start=start)
 
     def constraint(self, name: str) -> tuple[float, float] | None:
         """(mean, sigma) of the constraint on one parameter, or None."""

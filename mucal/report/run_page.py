@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from mucal.report.closure_section import front_lines, front_section
+from mucal.report.cross_check_section import cross_check_section
 from mucal.report.fit_sections import fits_section, ledger_section, provenance_section, spectra_section
 from mucal.report.page import Section, Tone, render
 from mucal.report.run_results import RunResults, events_shown, p_text, variable_name
@@ -34,6 +35,7 @@ def run_page(run: RunResults, added: Sequence[Section] = ()) -> str:
         *recovery,
         shift_section(run),
         scale_section(run),
+        cross_check_section(run.table, run.one_step, run.angles),
         spectra_section(run),
         resolution_section(run),
         uncertainty_section(run.uncertainties),

@@ -10,7 +10,7 @@ from mucal.plot.closing import ClosingMass, WShift
 from mucal.plot.masses import MassShifts
 from mucal.refit import MassReference
 from mucal.report.uncertainty_section import UncertaintyModel
-from mucal.scale import ResolutionTable, ScaleResiduals, ScaleTable
+from mucal.scale import AngularBiases, ResolutionTable, ScaleResiduals, ScaleTable
 from mucal.scale.recovery import Recovery
 from mucal.store import Provenance
 from mucal.theory import RESONANCES
@@ -69,6 +69,7 @@ class RunResults:
     spectra               : name -> its fits
     tracks                : of a run from hits
     uncertainties         : of its release, if there is one
+    one_step, angles      : cross-checks, if they were asked for
     provenance            : configuration, seed, inputs, and the ledgers of all stages
     """
 
@@ -88,6 +89,13 @@ class RunResults:
     provenance: Provenance
     tracks: TrackResults | None = None
     uncertainties: UncertaintyModel | None = None
+    one_step: ScaleTable | None = None
+    angles: AngularBiases | None = None
+
+    @property
+    def beside_simulation(self) -> bool:
+        """Whether mass shifts are relative to simulation: subtracted, or the signal of the fits."""
+        return self.simulation is not None or self.fits.model == "morphing"
 
 
 def events_shown(run: RunResults) -> str:
@@ -114,9 +122,9 @@ def resonance_name(name: str) -> str:
 
 def p_text(p: float) -> str:
     """A probability in a sentence."""
-    return "p < 1e-20" if p < 1e-20 else f"p = {p:.2g}"
+    return f"p {probability(p)}" if p < 1e-20 else f"p = {probability(p)}"
 
 
 def probability(p: float) -> str:
     """A probability in two digits; what is not worth telling from zero is a bound."""
-    return "< 1e-20" if p < 1e-20 else f"{p:.2g}"
+    return "< 1e-20" if p < 1e-20 else f"{p:.2f}" if p >= 0.01 else f"{p:.2g}"

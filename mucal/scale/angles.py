@@ -20,7 +20,7 @@ import numpy as np
 from scipy.special import chdtrc
 
 from mucal.arrays import FloatArray, check_shapes
-from mucal.massfit.bins import Binning, MassHistograms, fill, place
+from mucal.massfit.bins import Binning, MassHistograms, fill, matching_rows, place
 from mucal.massfit.fits import MassFits
 from mucal.scale.least_squares import normal_equations, parameter_names, solve_certified
 from mucal.scale.system import ScaleSystem, build_system
@@ -46,6 +46,14 @@ class AngularHistograms:
 
     def __post_init__(self) -> None:
         check_shapes(self, slopes=(self.histograms.n_bins, 2, 4))
+
+    def __add__(self, other: "AngularHistograms") -> "AngularHistograms":
+        """Of both samples together."""
+        total = self.histograms + other.histograms
+        sums = np.zeros((total.n_bins, 2, 4))
+        for part in (self, other):
+            sums[matching_rows(part.histograms, total)] += part.slopes * part.histograms.n_events[:, None, None]
+        return AngularHistograms(histograms=total, slopes=sums / total.n_events[:, None, None])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,7 +141,7 @@ def _filled(pairs: Dimuons, binning: Binning) -> AngularHistograms:
     by_lambda, by_phi = angular_response(pairs.pt, pairs.eta, pairs.phi)
     k = 1.0 / pairs.pt
     terms = np.stack([by_lambda, pairs.charge * k * by_phi, pairs.charge * k**2 * by_phi, by_phi], axis=2)
-    flat = terms[placed.inside].reshape(placed.row.size, -1)
+    flat = terms[placed.inside].reshape(placed.row.size, 8)
     b = placed.index.shape[0]
     sums = np.stack([np.bincount(placed.row, weights=column, minlength=b) for column in flat.T], axis=1)
     events = np.bincount(placed.row, minlength=b)[:, None]

@@ -38,7 +38,7 @@ from mucal.scale.system import NAMES, ScaleSystem, build_system
 from mucal.scale.table import ScaleTable
 from mucal.store import Provenance
 
-MAX_STEPS: Final = 30
+MAX_STEPS: Final = 100
 TOLERANCE: Final = 1e-6
 """On the estimated distance to the minimum, in units of -2 ln L."""
 NUISANCES: Final = (LN_N, VARIANCE, LOGIT_F, SLOPE)

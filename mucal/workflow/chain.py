@@ -11,7 +11,7 @@ from mucal.ledger import Ledger
 from mucal.massfit import MassFits, Merging, fit_spectrum, window_warnings
 from mucal.plot.masses import MassShifts
 from mucal.report import SpectrumFits
-from mucal.scale import ScaleConfig, ScaleResiduals, ScaleTable, derive, residuals
+from mucal.scale import ResolutionTable, ScaleConfig, ScaleResiduals, ScaleTable, derive, residuals
 from mucal.scale.recovery import Recovery, compare
 from mucal.store import Provenance
 from mucal.workflow.config import Analysis
@@ -21,6 +21,7 @@ from mucal.workflow.passes import Pass, Source, collect
 from mucal.workflow.progress import Event, Tell
 from mucal.workflow.shifts import mass_shifts
 from mucal.workflow.simulated_fits import SimulatedFits, fit_simulation, refilled
+from mucal.workflow.simulated_spectra import fit_spectra, require_simulation, simulated_spectra, with_formula
 from mucal.workflow.stages import Folder
 
 
@@ -29,9 +30,14 @@ class Chain:
     """What the stages found.
 
     before, after    : first and last pass over the data
-    fits, simulation : mass fits of the last deriving pass, and of simulation if there is one, as wide as data
-    unsmeared        : fits of simulation as it is
+    fits, simulation : mass fits of the last deriving pass, and of simulation, as wide as data, whose scales are
+                       subtracted; None without simulation, or where its spectra are the signal of the fits of data
+    widths, unsmeared: fits of data that know its widths (`fits`, unless their model is "morphing"), and of simulation
+                       as it is
+    smearing         : what makes simulation as wide as data, if it was smeared
+    merging          : of thin bins, in all passes
     table            : the scale table, all passes together
+    start            : the table with which the momenta of the last deriving pass were corrected; None: not at all
     residuals        : of its linear system, last pass
     shifts           : of events that did not derive the table
     recovery         : against the truth, where it is known
@@ -44,8 +50,12 @@ class Chain:
     after: Pass
     fits: MassFits
     simulation: MassFits | None
+    widths: MassFits
     unsmeared: MassFits | None
+    smearing: ResolutionTable | None
+    merging: Merging
     table: ScaleTable
+    start: ScaleTable | None
     residuals: ScaleResiduals
     shifts: MassShifts
     recovery: Recovery | None
@@ -87,11 +97,23 @@ def ledgers_of(source: Source) -> dict[str, Ledger]:
     return ({"files": files} if isinstance(files, Ledger) else {}) | {"read": source.ledger} | eras
 
 
+def reading_of(analysis: Analysis, folder: Folder) -> dict[str, Any]:
+    """What the filling of histograms depends on, as plain values."""
+    keys = ("analysis", "input", "simulation", "generate", "bins", "spectra")
+    return {**{key: analysis.plain.get(key) for key in keys}, "inputs": dict(folder.base.inputs)}
+
+
 def join(analysis: Analysis, folder: Folder, data: Source, simulation: Source | None, tell: Tell) -> Chain:
-    """Run all stages of an analysis; each is saved in the folder, and taken up from it where that is allowed."""
+    """Run all stages of an analysis; each is saved in the folder, and taken up from it where that is allowed.
+
+    Raises ConfigError where the mass fits need a simulation that the configuration does not name.
+    """
     plain = analysis.plain
-    reading = {key: plain.get(key) for key in ("analysis", "input", "simulation", "generate", "bins", "spectra")}
-    reading["inputs"] = dict(folder.base.inputs)
+    by_spectra = analysis.massfit.model == "morphing"
+    if by_spectra:
+        require_simulation(analysis, simulation, "massfit.model = 'morphing'")
+    formula = with_formula(analysis)
+    reading = reading_of(analysis, folder)
     fitting = {key: plain.get(key) for key in ("massfit", "reference", "scale", "resolution")}
     notes: list[str] = [note for source in (data, simulation) for note in getattr(source, "notes", ())]
 
@@ -100,7 +122,6 @@ def join(analysis: Analysis, folder: Folder, data: Source, simulation: Source | 
     table: ScaleTable | None = None
     table_key = ""
     passes: list[Pass] = []
-    fits: list[MassFits] = []
     of_simulation: SimulatedFits | None = None
     merging: Merging | None = None
     later: list[str] = []
@@ -115,21 +136,28 @@ def join(analysis: Analysis, folder: Folder, data: Source, simulation: Source | 
         if number == analysis.general.passes:
             break
         merging = merging or merging_of(found.derive, simulated, analysis, tell)
-        fits.append(fit_histograms(merging.apply(found.derive), analysis, tell))
-        tell(Event(stage="massfit", text=quality_line(fits[-1])))
+        merged = merging.apply(found.derive)
+        widths = fit_histograms(merged, formula, tell)
+        tell(Event(stage="massfit", text=quality_line(widths)))
         if simulation is not None and simulated is not None:
             later.clear()  # what the last pass has to say counts
             smeared_from = {**reading, "pass": key, "fitting": fitting}
             refill = partial(refilled, analysis, folder, simulation, simulated, number, smeared_from, tell)
-            of_simulation = fit_simulation(analysis, fits[-1], refill, merging, later, tell)
+            of_simulation = fit_simulation(formula, widths, refill, merging, later, tell)
+        fits, fits_mc = widths, None if of_simulation is None else of_simulation.matched
+        if by_spectra and simulation is not None and of_simulation is not None:
+            spectra = simulated_spectra(analysis, folder, simulation, of_simulation.smearing, reading, tell)
+            fits, fits_mc = fit_spectra(analysis, merged, spectra, merging, tell)[0], None
+            tell(Event(stage="massfit", text=quality_line(fits)))
+        start = table
         table, table_key = folder.once(
             f"stages/scale_{number}.h5",
             ScaleTable,
             {**fitting, "pass": key, "simulation": simulation_key},
-            partial(_step, table, fits[-1], None if of_simulation is None else of_simulation.matched, analysis),
+            partial(_step, table, fits, fits_mc, analysis),
         )
         tell(Event(stage="scale", text=f"chi2 = {table.chi2:.1f} for {table.ndf} degrees of freedom"))
-    if table is None:
+    if table is None or merging is None:
         raise AssertionError("at least one pass derives a table")
     before, after = passes[0], passes[-1]
     notes += [*later, *window_warnings(before.derive, analysis.massfit.resonance)]
@@ -137,22 +165,25 @@ def join(analysis: Analysis, folder: Folder, data: Source, simulation: Source | 
         before.validate,
         after.validate,
         table,
-        analysis.massfit,
+        formula.massfit,
         simulated,
         add_background=analysis.general.add_background,
     )
     injected = None if analysis.generate is None or analysis.generate.inject is None else analysis.generate.inject
     # the residuals belong to the last step: what is left after the table so far
-    last = table if len(fits) == 1 else _difference(table, folder, len(fits) - 2)
-    fits_mc = None if of_simulation is None else of_simulation.matched
+    last = table if start is None else difference(table, start)
     return Chain(
         before=before,
         after=after,
-        fits=fits[-1],
+        fits=fits,
         simulation=fits_mc,
+        widths=widths,
         unsmeared=None if of_simulation is None else of_simulation.plain,
+        smearing=None if of_simulation is None else of_simulation.smearing,
+        merging=merging,
         table=table,
-        residuals=residuals(last, fits[-1], fits_mc, analysis.scale),
+        start=start,
+        residuals=residuals(last, fits, fits_mc, analysis.scale),
         shifts=shifts,
         recovery=None if injected is None else compare(table, injected.table()),
         spectra=_spectra(analysis, before, after, simulation_pass, tell),
@@ -225,10 +256,9 @@ def added(table: ScaleTable | None, step: ScaleTable) -> ScaleTable:
     return replace(step, A=table.A + step.A, e=table.e + step.e, M=table.M + step.M)
 
 
-def _difference(table: ScaleTable, folder: Folder, number: int) -> ScaleTable:
-    """The last step alone: a table less the one of an earlier pass."""
-    earlier = ScaleTable.load(folder.path / f"stages/scale_{number}.h5")
-    return replace(table, A=table.A - earlier.A, e=table.e - earlier.e, M=table.M - earlier.M)
+def difference(table: ScaleTable, start: ScaleTable) -> ScaleTable:
+    """The last step alone: a table less the one that it was found on top of."""
+    return replace(table, A=table.A - start.A, e=table.e - start.e, M=table.M - start.M)
 
 
 def _spectra(

@@ -1,9 +1,9 @@
 """One TOML file an analysis: its sections, and how they become the frozen dataclasses of the stages.
 
 Sections: ``[analysis] [input] [simulation] [generate] [tracks] [bins] [reference.NAME] [massfit] [scale] [resolution]
-[calibration] [[spectra]]``.  The keys of a section are the fields of its dataclass; relative file names are relative
-to the file that names them; an unknown key, a wrong type or a reference mass without uncertainty or edition is an
-error with its file and line.
+[cross_checks] [calibration] [[spectra]]``.  The keys of a section are the fields of its dataclass; relative file names
+are relative to the file that names them; an unknown key, a wrong type or a reference mass without uncertainty or
+edition is an error with its file and line.
 """
 
 import json
@@ -120,6 +120,18 @@ class Reference:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CrossChecks:
+    """Section ``[cross_checks]``: what is looked at besides, and changes nothing of the calibration.
+
+    one_step : the table from all mass histograms in one likelihood, beside that of the scales of single bins
+    angles   : whether the masses of corrected pairs ask for biases of the measured directions
+    """
+
+    one_step: bool = False
+    angles: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Label:
     """What ``[[spectra]]`` says besides the model.
 
@@ -163,6 +175,7 @@ class Analysis:
     massfit: BatchConfig = field(default_factory=BatchConfig)
     scale: ScaleConfig = field(default_factory=ScaleConfig)
     resolution: ResolutionConfig | None = None
+    cross_checks: CrossChecks = CrossChecks()
     calibration: CalibrationConfig
     references: Mapping[str, Reference] = field(default_factory=dict)
     spectra: tuple[NamedSpectrum, ...] = ()
@@ -171,7 +184,7 @@ class Analysis:
 
 SECTIONS: Final = (
     "analysis", "input", "simulation", "generate", "tracks", "bins", "reference", "massfit", "scale", "resolution",
-    "calibration", "spectra",
+    "cross_checks", "calibration", "spectra",
 )  # fmt: skip
 
 
@@ -237,6 +250,7 @@ def analysis_of(document: TomlText, files: tuple[Path, ...] = ()) -> Analysis:
         massfit=section(BatchConfig, "massfit"),
         scale=section(ScaleConfig, "scale"),
         resolution=section(ResolutionConfig, "resolution") if "resolution" in values else None,
+        cross_checks=section(CrossChecks, "cross_checks"),
         calibration=build(
             CalibrationConfig, {"pt_definition": "as read", **values.get("calibration", {})}, document, "calibration"
         ),

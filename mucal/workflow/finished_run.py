@@ -17,7 +17,7 @@ from mucal.report.efficiency_section import efficiency_section
 from mucal.report.ingredient_sections import chain_section, nonprompt_section, recoil_section
 from mucal.report.likelihood_sections import impacts_section
 from mucal.report.published_impacts import published_impacts_section
-from mucal.scale import ResolutionTable, ScaleResiduals, ScaleTable
+from mucal.scale import AngularBiases, ResolutionTable, ScaleResiduals, ScaleTable
 from mucal.scale.recovery import Recovery
 from mucal.store import Result, is_result, read_header, replace_file
 from mucal.templates.nonprompt import Nonprompt
@@ -80,6 +80,8 @@ def load_run(out: str | Path) -> RunResults:
         provenance=provenance,
         tracks=_tracks(out),
         uncertainties=_optional(UncertaintyModel, out / UNCERTAINTIES),
+        one_step=_optional(ScaleTable, out / "one_step.h5"),
+        angles=_optional(AngularBiases, out / "angles.h5"),
     )
 
 

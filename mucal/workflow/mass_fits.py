@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from mucal.massfit import MassFits, MassHistograms, Merging, Status, fit_with_retries, merge_thin
+from mucal.massfit import MassFits, MassHistograms, Merging, Status, Template, fit_with_retries, merge_thin
 from mucal.workflow.config import Analysis, Reference
 from mucal.workflow.progress import Event, Tell, silent
 
@@ -18,13 +18,21 @@ def merging_of(data: MassHistograms, simulation: MassHistograms | None, analysis
     return found
 
 
-def fit_histograms(histograms: MassHistograms, analysis: Analysis, tell: Tell = silent) -> MassFits:
-    """Mass fits, those that failed tried again with less freedom, relative to the reference mass of the analysis."""
-    retried = fit_with_retries(histograms, analysis.massfit)
+def fit_histograms(
+    histograms: MassHistograms, analysis: Analysis, tell: Tell = silent, *, template: Template | None = None
+) -> MassFits:
+    """Mass fits, those that failed tried again with less freedom, relative to the reference mass of the analysis.
+
+    template : the signal of each bin, for the model "morphing": its scales are relative to simulation, whatever the
+               reference mass
+    """
+    retried = fit_with_retries(histograms, analysis.massfit, template)
     for line in retried.lines():
         tell(Event(stage="massfit", text=line))
     reference = analysis.references.get(analysis.massfit.resonance)
-    return retried.fits if reference is None else rebased(retried.fits, reference)
+    if reference is None or analysis.massfit.model == "morphing":
+        return retried.fits
+    return rebased(retried.fits, reference)
 
 
 def rebased(fits: MassFits, reference: Reference) -> MassFits:

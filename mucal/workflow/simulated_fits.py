@@ -23,12 +23,14 @@ Refill = Callable[[ResolutionTable | None], MassHistograms]
 class SimulatedFits:
     """Fits of simulation.
 
-    plain   : as it is; its widths are its resolution
-    matched : smeared until it is as wide as data; its shifts are what the scale subtracts
+    plain    : as it is; its widths are its resolution
+    matched  : smeared until it is as wide as data; its shifts are what the scale subtracts
+    smearing : what was added to it; None if nothing was
     """
 
     plain: MassFits
     matched: MassFits
+    smearing: ResolutionTable | None = None
 
 
 def fit_simulation(
@@ -41,7 +43,7 @@ def fit_simulation(
     """
 
     def filled(extra: ResolutionTable | None) -> MassHistograms:
-        return _beside(merging.apply(refill(extra)), data, analysis)
+        return beside(merging.apply(refill(extra)), data, analysis)
 
     plain = fit_histograms(filled(None), analysis)
     if analysis.resolution is None or not analysis.general.match_resolution:
@@ -65,7 +67,7 @@ def fit_simulation(
     tell(Event(stage="resolution", text=f"mass width of data over simulation, smeared step by step: {ratios}"))
     if not found.matched:
         notes.append(f"the mass widths of data and simulation still differ, by a factor of {found.ratios[-1]:.3f}")
-    return SimulatedFits(plain=plain, matched=found.fits)
+    return SimulatedFits(plain=plain, matched=found.fits, smearing=found.extra)
 
 
 def _ladder(free: tuple[str, ...]) -> list[tuple[str, ...]]:
@@ -91,6 +93,6 @@ def refilled(
     return folder.once(name, MassHistograms, {**made_from, "smearing": terms}, make)[0]
 
 
-def _beside(simulation: MassHistograms, data: MassFits, analysis: Analysis) -> MassHistograms:
+def beside(simulation: MassHistograms, data: MassFits, analysis: Analysis) -> MassHistograms:
     """The simulation as it is fitted beside data: with the background of data under its peak."""
     return add_fitted_background(simulation, data) if analysis.general.add_background else simulation

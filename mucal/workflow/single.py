@@ -9,7 +9,7 @@ import numpy as np
 from mucal.errors import ConfigError, InputError
 from mucal.io import check_dimuons, write_dimuons
 from mucal.ledger import Ledger
-from mucal.massfit import MassFits, window_warnings
+from mucal.massfit import MassFits, MassHistograms, window_warnings
 from mucal.scale import Closure, ScaleTable, close
 from mucal.store import Provenance
 from mucal.track import Dimuons
@@ -20,13 +20,17 @@ from mucal.workflow.mass_fits import fit_histograms, quality_line
 from mucal.workflow.outcome import weighted_mean
 from mucal.workflow.passes import Source, collect
 from mucal.workflow.progress import Event, Tell, silent
+from mucal.workflow.simulated_spectra import fine_binning, fit_spectra, require_simulation
 
 
 def fit_masses(analysis: Analysis, *, sample: str = "data", tell: Tell = silent) -> MassFits:
-    """Mass fits of all events of the data or the simulation of an analysis, with their provenance."""
+    """Mass fits of all events of the data or the simulation of an analysis, with their provenance.
+
+    Raises ConfigError for simulation where the model is "morphing": it is the signal of the fits of data.
+    """
     source = _source(analysis, sample)
     found = collect(source, analysis.bins.binning(), tell=tell, stage="massfit")
-    fits = fit_histograms(found.derive, analysis)
+    fits = _fitted(analysis, sample, found.derive, tell)
     ledgers = {**ledgers_of(source), "bins": found.ledger}
     for name, ledger in ledgers.items():
         tell(Event(stage=name, text=ledger.line()))
@@ -42,13 +46,27 @@ def fit_masses(analysis: Analysis, *, sample: str = "data", tell: Tell = silent)
     )
 
 
+def _fitted(analysis: Analysis, sample: str, histograms: MassHistograms, tell: Tell) -> MassFits:
+    if analysis.massfit.model != "morphing":
+        return fit_histograms(histograms, analysis)
+    if sample == "simulation":
+        raise ConfigError(
+            "simulation has no fits of its own with massfit.model = 'morphing'",
+            kind="config.massfit",
+            do="fit the data: their scales are relative to simulation, and `mucal scale` needs nothing else",
+        )
+    simulation = require_simulation(analysis, sources(analysis)[1], "massfit.model = 'morphing'")
+    spectra = collect(simulation, fine_binning(analysis.bins), tell=tell, stage="spectra").derive
+    return fit_spectra(analysis, histograms, spectra, None, tell)[0]
+
+
 def fit_summary(fits: MassFits) -> str:
     """How the fits ended, and the mean of their mass shifts ln(m / m_reference), weighted with 1 / error^2."""
     at = fits.parameters.index("ln_s")
     mean, error = weighted_mean(fits.values[fits.good, at], np.sqrt(fits.cov[fits.good, at, at]))
     return (
         f"{quality_line(fits)}; mean shift of the mass {1e3 * mean:+.3f} +- {1e3 * error:.3f} (1e-3), relative to "
-        f"{fits.reference_mass:.6g} GeV"
+        + ("simulation" if fits.model == "morphing" else f"{fits.reference_mass:.6g} GeV")
     )
 
 
@@ -76,7 +94,16 @@ def derive_closure(data: str | Path, simulation: str | Path | None, analysis: An
 
 
 def _fits(data: str | Path, simulation: str | Path | None) -> tuple[MassFits, MassFits | None]:
-    return MassFits.load(data), None if simulation is None else MassFits.load(simulation)
+    """Raises ConfigError for a simulation beside fits whose signal it was."""
+    fits, reference = MassFits.load(data), None if simulation is None else MassFits.load(simulation)
+    if reference is not None and "morphing" in (fits.model, reference.model):
+        raise ConfigError(
+            "fits of the model 'morphing' are relative to simulation already",
+            kind="config.massfit",
+            where={"data": f"{data}, {fits.model}", "simulation": f"{simulation}, {reference.model}"},
+            do="leave --simulation out",
+        )
+    return fits, reference
 
 
 def _solved(own: Provenance, fits: MassFits, reference: MassFits | None) -> Provenance:

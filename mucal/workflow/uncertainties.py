@@ -17,6 +17,7 @@ from mucal.workflow.closing_pairs import ClosingPairs
 from mucal.workflow.config import Analysis
 from mucal.workflow.refitted_pairs import RefittedPairs
 from mucal.workflow.resolutions import resolution_of
+from mucal.workflow.simulated_spectra import with_formula
 from mucal.workflow.tracks_config import Tracked
 
 
@@ -72,12 +73,13 @@ def resolutions_of(
         return None, None
     bins = analysis.bins
     edges = np.array(bins.resolution_eta_edges or bins.eta_edges)
-    data: list[tuple[MassFits, BatchConfig]] = [(chain.fits, analysis.massfit)]
+    own = with_formula(analysis).massfit
+    data: list[tuple[MassFits, BatchConfig]] = [(chain.widths, own)]
     data += [(one.data, one.sample.fits) for one in closed]
     found = resolution_of(data, edges, analysis.resolution, "data", notes)
     if chain.unsmeared is None:
         return found, None
-    simulation = [(chain.unsmeared, analysis.massfit), *((one.simulation, one.sample.fits) for one in closed)]
+    simulation = [(chain.unsmeared, own), *((one.simulation, one.sample.fits) for one in closed)]
     return found, resolution_of(simulation, edges, analysis.resolution, "simulation", notes)
 
 
