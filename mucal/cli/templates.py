@@ -15,6 +15,10 @@ from mucal.cli.console import finish
     type=click.Choice(["w", "wlike", "dilepton", "kinematics", "boson_w", "boson_z"]),
     help="What is measured; default: w.",
 )
+@click.option(
+    "--generator", type=click.Choice(["built-in", "pythia8"]),
+    help="Of the events; default: built-in. Pythia (pip install pythia8mc) makes some 1e3 a second.",
+)  # fmt: skip
 @click.option("-n", "--events", type=click.IntRange(min=1), help="Generated for each sample; best a power of 2.")
 @click.option("--calibration", metavar="BUNDLE", help="Add the nuisances of this calibration, or 'ansatz'.")
 @click.option(
@@ -60,10 +64,10 @@ from mucal.cli.console import finish
 @options.as_json
 @options.output("Result file, as templates.h5.")
 def command(
-    channel: str | None, events: int | None, calibration: str | None, efficiencies: tuple[str, ...],
-    nonprompt: str | None, recoil: str | None, weights: str | None, pdf: str | None, taus: bool | None,
-    processes: tuple[str, ...], tree: str | None, helicity: bool | None, model: str | None, flat: float,
-    size: float | None, config: str | None, settings: tuple[str, ...], seed: int | None, jobs: int | None,
+    channel: str | None, generator: str | None, events: int | None, calibration: str | None,
+    efficiencies: tuple[str, ...], nonprompt: str | None, recoil: str | None, weights: str | None, pdf: str | None,
+    taus: bool | None, processes: tuple[str, ...], tree: str | None, helicity: bool | None, model: str | None,
+    flat: float, size: float | None, config: str | None, settings: tuple[str, ...], seed: int | None, jobs: int | None,
     scheduler: str | None, as_json: bool, out: str, overwrite: bool,
 ) -> None:  # fmt: skip
     """Fill histograms of W or Z events with all variations: eta, pT (GeV) and charge, or the pair's mass (GeV).
@@ -75,7 +79,7 @@ def command(
     """
     stage = import_module("mucal.workflow.templates")
     asked = stage.load_templates(
-        config, settings, channel=channel, events=events, seed=seed, taus=taus, helicity=helicity
+        config, settings, channel=channel, generator=generator, events=events, seed=seed, taus=taus, helicity=helicity
     )  # fmt: skip
     files = stage.IngredientFiles(
         calibration=calibration, efficiencies=efficiencies, nonprompt=nonprompt, recoil=recoil,
@@ -83,7 +87,7 @@ def command(
     )  # fmt: skip
     tell = partial(click.echo, err=True)
     if processes:
-        if any((channel, events, seed is not None, pdf, helicity, taus, scheduler)):
+        if any((channel, generator, events, seed is not None, pdf, helicity, taus, scheduler)):
             raise click.UsageError("own events (--process) know no generator; [table] says what they are")
         own = import_module("mucal.workflow.user_templates")
         table, named = own.load_table(config, settings), own.processes_of(processes)

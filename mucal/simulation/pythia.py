@@ -6,17 +6,18 @@ from typing import Any, Final
 import numpy as np
 
 from mucal.arrays import FloatArray
-from mucal.errors import ConfigError
 from mucal.numerics import normal, uniform
 from mucal.simulation.generators import MuonGeneration, to_rows
 from mucal.simulation.muons import GeneratedMuons
 from mucal.simulation.production import PARENT_IDS, QUARKONIA
 from mucal.theory import resonance
-from mucal.theory.partons import COLLISION_ENERGY
+from mucal.theory.pythia import boson_settings, started
 from mucal.track import LAM, PHI, QOP
 
 MUON: Final = 13
 Z_RANGE: Final = (50.0, 150.0)
+W_RANGE: Final = (20.0, 400.0)
+"""GeV."""
 MOST_TRIES: Final = 20
 """Of a decay that Pythia gives up, per event."""
 
@@ -55,35 +56,15 @@ def generate_with_pythia(config: MuonGeneration, n: int, *, first_event: int = 0
 
 def _pythia(config: MuonGeneration, first_event: int) -> Any:
     """Pythia, set up for one process."""
-    try:
-        import pythia8mc
-    except ImportError as error:
-        raise ConfigError(
-            "generate_with_pythia needs pythia8mc", kind="config.missing_package", do="pip install pythia8mc"
-        ) from error
-    seed = 1 + int(899_999_999 * uniform(config.seed, "pythia/seed", first_event)[0])
-    lines = ["Print:quiet = on", "Random:setSeed = on", f"Random:seed = {seed}"]
     number = abs(config.parent_id)
-    lines += [f"{number}:onMode = off", f"{number}:onIfAny = {MUON}"]
-    shower = "on" if config.radiation else "off"
+    lines = [f"{number}:onMode = off", f"{number}:onIfAny = {MUON}"]
     if config.process in QUARKONIA:
-        lines += ["ProcessLevel:all = off", f"HadronLevel:QED = {shower}"]
+        lines += ["ProcessLevel:all = off", f"HadronLevel:QED = {'on' if config.radiation else 'off'}"]
     else:
-        state = resonance("z" if config.process == "z" else "w")
-        lines += [
-            f"Beams:eCM = {COLLISION_ENERGY}", "PartonLevel:MPI = off", "HadronLevel:all = off",
-            f"PartonLevel:FSR = {shower}", f"{number}:m0 = {state.mass}", f"{number}:mWidth = {state.width}",
-        ]  # fmt: skip
-        if config.process == "z":
-            lines += ["WeakSingleBoson:ffbar2gmZ = on"]
-            lines += [f"PhaseSpace:mHatMin = {Z_RANGE[0]}", f"PhaseSpace:mHatMax = {Z_RANGE[1]}"]
-        else:
-            lines += ["WeakSingleBoson:ffbar2W = on"]
-    pythia = pythia8mc.Pythia("", False)
-    refused = [line for line in lines if not pythia.readString(line)]
-    if refused or not pythia.init():
-        raise ConfigError(f"Pythia does not accept {refused or 'its settings'}", kind="config.pythia")
-    return pythia
+        is_w = config.process != "z"
+        state = resonance("w" if is_w else "z")
+        lines += boson_settings(is_w, state.mass, state.width, W_RANGE if is_w else Z_RANGE, config.radiation)
+    return started(lines, config.seed, "pythia/seed", first_event)
 
 
 def _parents(config: MuonGeneration, event: np.ndarray) -> FloatArray:

@@ -32,6 +32,7 @@ from mucal.theory import reweighting
 from mucal.theory.generator import BosonEvents, generate
 from mucal.theory.pdf_grid import PdfSet
 from mucal.theory.production import Production, production
+from mucal.theory.pythia import generate_with_pythia
 from mucal.theory.tau import through_tau
 from mucal.theory.variation import Variation
 
@@ -66,9 +67,12 @@ def chunks_of(recipe: Recipe, sample: str, first: int) -> list[Chunk]:
     """The chunk of some events, once for every muon that may be the one measured."""
     config = recipe.config
     made = recipe.production(sample)
-    events = generate(
-        made, first, config.chunk, seed=config.seed, reuse=config.reuse, radiation=config.radiation
-    )  # fmt: skip
+    if config.generator == "pythia8":
+        events = generate_with_pythia(made, first, config.chunk, seed=config.seed, radiation=config.radiation)
+    else:
+        events = generate(
+            made, first, config.chunk, seed=config.seed, reuse=config.reuse, radiation=config.radiation
+        )  # fmt: skip
     if config.channel in GENERATED:
         return [_boson_chunk(recipe, events)]
     if sample != parent(sample):

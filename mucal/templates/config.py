@@ -13,6 +13,7 @@ BOSON_Y: Final = 2.4
 PAIRS: Final = ("dilepton", "kinematics")
 """Channels of pairs, which count both muons at once."""
 Pairing = Literal["both", "even", "odd"]
+Generator = Literal["built-in", "pythia8"]
 
 PROCESSES: Final[Mapping[str, Mapping[str, tuple[str, ...]]]] = {
     "w": {"Wmunu": ("w_plus", "w_minus"), "Zmumu": ("z",)},
@@ -38,6 +39,7 @@ HELICITY_Y: Final = (0.0, 0.4, 0.8, 1.2, 1.6, 2.0, 2.4, 3.0)
 class TemplatesConfig:
     """What is filled.
 
+    generator  : of the events, "built-in" or "pythia8" (`pythia8mc`, which is an optional package)
     channel    : "w", "wlike", "dilepton" (mass), or "kinematics": pairs beside a measurement of the W, m_Z a nuisance;
                  "boson_w", "boson_z": generated bosons, into whose pT a fit of muons is carried
     events     : generated for each sample; sums are most even for powers of 2
@@ -55,6 +57,7 @@ class TemplatesConfig:
                  the mass in each bin of eta; not for "kinematics"
     """
 
+    generator: Generator = "built-in"
     channel: ChannelName = "w"
     events: int = 1 << 20
     seed: int = 1
@@ -73,6 +76,14 @@ class TemplatesConfig:
             raise ConfigError(
                 f"channel '{self.channel}' with pairing '{self.pairing}' is none of the known ones",
                 kind="config.templates",
+            )
+        if self.generator not in get_args(Generator):
+            raise ConfigError(
+                f"generator '{self.generator}', expected {' or '.join(get_args(Generator))}", kind="config.templates"
+            )
+        if self.generator == "pythia8" and self.reuse != 1:
+            raise ConfigError(
+                f"reuse = {self.reuse}: Pythia decays every boson once; reuse = 1", kind="config.templates"
             )
         if self.events < self.chunk or self.events % self.chunk or self.chunk % self.reuse:
             raise ConfigError(

@@ -16,6 +16,7 @@ from mucal.calibration import Calibration
 from mucal.calibration.response import moments
 from mucal.errors import ConfigError, InputError, nearest
 from mucal.templates.binning import CHANNELS, Binning
+from mucal.templates.config import PAIRS
 from mucal.templates.efficiency_effects import efficiency_columns, efficiency_kappas
 from mucal.templates.filling import Chunk, Sums, accumulate
 from mucal.templates.ingredients import Ingredients
@@ -38,7 +39,9 @@ from mucal.theory.weight_columns import WeightFamily
 
 Rows = Mapping[str, np.ndarray]
 
-WANTED: Final = ("charge", "eta", "pt", "weight")
+MUONS: Final = ("charge", "eta", "pt")
+PAIR_BINS: Final[Mapping[str, tuple[str, ...]]] = {"dilepton": ("mass", "max_eta"), "kinematics": ("pair_pt", "pair_y")}
+"""GeV: mass and the larger |eta| of the two muons, with its sign; transverse momentum and rapidity."""
 OPTIONAL: Final = ("phi", "pt_gen", "met", "met_phi", "boson_pt", "boson_phi", "ut")
 """GeV and rad: phi, met and boson for recoil; pt_gen for a calibration; ut for efficiencies that depend on it."""
 
@@ -61,16 +64,17 @@ class MassWeight:
 class TableConfig:
     """Section ``[table]``: what the columns of own events mean.
 
-    channel : bins, "w" or "wlike"
-    columns : what ("charge", "eta", "pt", "weight", "phi", "pt_gen", "met", "met_phi", "boson_pt", "boson_phi", "ut")
-              -> column; what is not named has its own name
+    channel : bins: "w" or "wlike", one row a muon; "dilepton" or "kinematics", one row a pair
+    columns : what -> column; what is not named has its own name.  Of muons "charge", "eta", "pt" and "weight", and
+              where they are asked for "phi", "pt_gen", "met", "met_phi", "boson_pt", "boson_phi", "ut"; of pairs
+              "weight" with "mass" and "max_eta", or with "pair_pt" and "pair_y"
     weights : ``[[table.weights]]``, families of variations
     mass    : ``[[table.mass]]``, weights of other masses; -0.1 and +0.1 GeV among them
     measured : processes whose boson's mass is measured; they carry the columns of `mass`
     scale   : process -> factor that normalises its weights to events; 1 without
     """
 
-    channel: Literal["w", "wlike"] = "w"
+    channel: Literal["w", "wlike", "dilepton", "kinematics"] = "w"
     columns: Mapping[str, str] = field(default_factory=dict)
     weights: tuple[WeightFamily, ...] = ()
     mass: tuple[MassWeight, ...] = ()
@@ -78,11 +82,12 @@ class TableConfig:
     scale: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        known = (*WANTED, *OPTIONAL)
+        known = tuple(self.names)
         for name in self.columns:
             if name not in known:
                 raise ConfigError(
-                    f"table.columns.{name} is not known; expected {', '.join(nearest(name, known))}",
+                    f"table.columns.{name} is not known in the channel '{self.channel}'; expected "
+                    f"{', '.join(nearest(name, known) or known)}",
                     kind="config.unknown_choice",
                 )
         shifts = [one.shift for one in self.mass]
@@ -95,7 +100,32 @@ class TableConfig:
     @property
     def names(self) -> dict[str, str]:
         """What -> column, of everything that a row may hold."""
-        return {name: self.columns.get(name, name) for name in (*WANTED, *OPTIONAL)}
+        return {name: self.columns.get(name, name) for name in (*self.needed, *self.optional)}
+
+    @property
+    def needed(self) -> tuple[str, ...]:
+        """What every row holds."""
+        return (*PAIR_BINS.get(self.channel, MUONS), "weight")
+
+    @property
+    def optional(self) -> tuple[str, ...]:
+        """What corrections of muons ask for besides."""
+        return () if self.channel in PAIRS else OPTIONAL
+
+    @property
+    def boson(self) -> Literal["w", "z"]:
+        """Whose mass is measured."""
+        return "z" if self.channel in ("wlike", "dilepton") else "w"
+
+    def check(self, calibration: Calibration | None, given: Ingredients) -> None:
+        """Raises ConfigError for what cannot act on rows of the channel."""
+        given.check(self.channel)
+        if calibration is not None and self.channel in PAIRS:
+            raise ConfigError(
+                f"rows of channel '{self.channel}' hold no muons, on which a calibration acts",
+                kind="config.ingredients", where={"channel": self.channel},
+                do="put its variations into weights of the rows (table.weights), or leave the calibration out",
+            )  # fmt: skip
 
 
 def fill_process(
@@ -119,6 +149,7 @@ def user_templates(
 ) -> Templates:  # fmt: skip
     """Templates of processes from their sums; a nuisance that a process does not have leaves it as it is."""
     binning, given = CHANNELS[config.channel], ingredients or Ingredients()
+    config.check(calibration, given)
     found = {name: _effects(name, one, config, calibration, given, binning) for name, one in sums.items()}
     groups: dict[str, str] = {}
     for one in found.values():
@@ -131,7 +162,7 @@ def user_templates(
     return Templates(
         channel=config.channel, axes=binning.axes, edges=binning.edges, processes=tuple(sums),
         nominal=np.array([one.nominal for one in sums.values()]), sumw2=np.array([one.sumw2 for one in sums.values()]),
-        nuisances=names, groups=tuple(groups.values()), kappa=kappa, boson="w" if config.channel == "w" else "z",
+        nuisances=names, groups=tuple(groups.values()), kappa=kappa, boson=config.boson,
         mass_shifts=shifts, shifted=np.array([[_at_mass(one, s) for one in sums.values()] for s in shifts]),
         helicity=np.zeros((len(sums), 0, 9, binning.n_bins)),
     )  # fmt: skip
@@ -275,16 +306,15 @@ def _effects(
     binning: Binning,
 ) -> Effects:  # fmt: skip
     parts: list[tuple[Sequence[str], Sequence[str], FloatArray]] = []
-    _, n_eta, n_pt = binning.shape
     own = user_effects(sums, _families(process, config))
     parts.append((own.names, own.groups, own.kappa))
     if calibration is not None:
-        smooth = polynomials(n_eta, n_pt, ETA_DEGREE, PT_DEGREE)
+        smooth = polynomials(*binning.shape[1:], ETA_DEGREE, PT_DEGREE)
         kappa = response_effects([sums], bin_shifts(calibration, binning), smooth)
         parts.append((calibration.names, calibration.groups, kappa))
     if given.recoil is not None:
         names = given.recoil.nuisances()
-        smooth = polynomials(n_eta, n_pt, *RECOIL_DEGREES)
+        smooth = polynomials(*binning.shape[1:], *RECOIL_DEGREES)
         kappa = smooth_rows(column_effects([sums], names), sums.nominal, smooth)
         parts.append((names, [RECOIL_GROUP] * len(names), kappa))
     if given.efficiencies is not None:

@@ -14,7 +14,7 @@ from mucal.store import Provenance, sha256
 from mucal.templates import Templates
 from mucal.templates.additions import with_efficiencies, with_nonprompt
 from mucal.templates.event_weights import EventWeights
-from mucal.templates.user_templates import OPTIONAL, TableConfig, fill_process, user_templates
+from mucal.templates.user_templates import TableConfig, fill_process, user_templates
 from mucal.workflow.ingredients import IngredientFiles, load_ingredients
 from mucal.workflow.toml_text import overlay, parse_toml, read_toml
 from mucal.workflow.validate import build
@@ -64,7 +64,7 @@ def fill_user_templates(
             )  # fmt: skip
     found = load_ingredients(files)
     given = found.ingredients
-    given.check(config.channel)
+    config.check(found.calibration, given)
     sums, ledgers = {}, {}
     for process, paths in events.files.items():
         rows = _rows(paths, config, process, given.weights, events.tree)
@@ -92,7 +92,7 @@ def _rows(
     vectors = [f.column for f in config.weights if not f.processes or process in f.processes] + mass
     names = config.names | {name: config.columns.get(name, name) for name in read} | {name: name for name in vectors}
     streamed = stream_columns(
-        paths, names, optional=OPTIONAL, tree=tree, asked=f"{SECTION}.columns", vectors=vectors, rows=ROWS
+        paths, names, optional=config.optional, tree=tree, asked=f"{SECTION}.columns", vectors=vectors, rows=ROWS
     )
     for columns, _ in streamed:
         yield columns

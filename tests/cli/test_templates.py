@@ -1,6 +1,7 @@
 """`mucal templates`: filled, reproducible, and fitted by `mucal fit`."""
 
 import json
+from importlib.util import find_spec
 
 import numpy as np
 import pytest
@@ -42,6 +43,22 @@ def test_same_seed_same_bytes(folder, capsys):
         assert main([*arguments, "--jobs", jobs, "-o", str(path)]) == 0
     assert paths[0].read_bytes() == paths[1].read_bytes()
     assert main([*arguments, "-o", str(paths[0])]) == 2  # it exists
+
+
+def test_events_of_pythia_take_the_place_of_the_built_in_ones(folder, capsys):
+    arguments = ["templates", "-n", "256", "--generator", "pythia8", "--set", "templates.theory=false", "--json"]
+    if find_spec("pythia8mc") is None:
+        assert main([*arguments, "-o", str(folder / "pythia.h5")]) == 2
+        assert "pip install pythia8mc" in capsys.readouterr().out
+        return
+    assert main([*arguments, "-o", str(folder / "pythia.h5")]) == 0
+    found = json.loads(capsys.readouterr().out)["events"]
+    assert main([*arguments[:3], *arguments[5:], "-o", str(folder / "own.h5")]) == 0
+    own = json.loads(capsys.readouterr().out)["events"]
+    # 1 of 4 W and 1 of 10 muons of Z are selected: 130 and 50 of these, so that 4 errors are 50 and 80 %
+    for process, events in own.items():
+        assert abs(found[process] / events - 1) < (0.5 if process == "Wmunu" else 0.8)
+    assert main([*arguments, "--set", "templates.reuse=2", "-o", str(folder / "reused.h5")]) == 2
 
 
 def test_unknown_key_names_its_neighbour(folder, capsys):

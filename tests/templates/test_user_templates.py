@@ -128,6 +128,43 @@ def test_what_is_missing_or_wrong_is_named():
         fill_process("W", [], CONFIG, None, Ingredients())
 
 
+def pairs(channel: str, seed: int = 3) -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    bins = {"mass": rng.normal(91.2, 3.0, N), "max_eta": rng.uniform(-2.4, 2.4, N)}
+    if channel == "kinematics":
+        bins = {"pair_pt": rng.gamma(2.0, 6.0, N), "pair_y": rng.uniform(-2.4, 2.4, N)}
+    return {**bins, "weight": rng.uniform(0.5, 1.5, N), "mass_weights": rng.uniform(0.98, 1.02, (N, 2)),
+            "shower": rng.uniform(0.9, 1.1, N)}  # fmt: skip
+
+
+@pytest.mark.parametrize(("channel", "boson"), [("dilepton", "z"), ("kinematics", "w")])
+def test_rows_of_pairs_by_hand(channel, boson):
+    measured = ("Z",) if boson == "z" else ()
+    config = TableConfig(channel=channel, weights=CONFIG.weights[:1], mass=MASS if measured else (), measured=measured)
+    rows_of = pairs(channel)
+    sums = fill_process("Z", [rows_of], config, None, Ingredients())
+    found = user_templates({"Z": sums}, config)
+    assert found.boson == boson
+    at = found.binning.index([rows_of[axis] for axis in found.axes])
+    expected = np.bincount(at[at >= 0], rows_of["weight"][at >= 0], minlength=found.binning.n_bins)
+    assert_allclose(found.nominal[0], expected, rtol=1e-12)
+    shifted = rows_of["weight"] * (rows_of["mass_weights"][:, 1] if measured else 1.0)
+    assert_allclose(found.at_mass(0.1)[0].sum(), shifted[at >= 0].sum(), rtol=1e-12)
+    b = expected.argmax()
+    up = np.average(rows_of["shower"][at == b], weights=rows_of["weight"][at == b])
+    assert_allclose(found.kappa[0, 0, b], np.log(up), rtol=1e-9)
+
+
+def test_what_acts_on_muons_is_refused_for_rows_of_pairs(calibration):
+    config = TableConfig(channel="dilepton")
+    with pytest.raises(ConfigError, match="hold no muons"):
+        config.check(calibration, Ingredients())
+    with pytest.raises(ConfigError, match="efficiencies cannot be used"):
+        config.check(None, Ingredients(efficiencies=published_efficiencies()))
+    with pytest.raises(ConfigError, match=r"table\.columns\.pt is not known in the channel 'dilepton'"):
+        TableConfig(channel="dilepton", columns={"pt": "Muon_pt"})
+
+
 def test_own_files_from_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     for seed, name in enumerate(("w", "z")):
         columns = rows(seed)
