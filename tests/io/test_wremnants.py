@@ -64,8 +64,8 @@ def test_every_nuisance_of_the_cms_model_has_a_label_of_its_own(folder: Path, cm
 
 
 def test_errors_that_are_not_those_of_the_matrix_are_refused(cms_like: Calibration, tmp_path: Path, monkeypatch):
-    curve = root_tables._curve
-    monkeypatch.setattr(root_tables, "_curve", lambda name, x, y, variance: curve(name, x, y, 1.1 * variance))
+    curve = root_tables.curve
+    monkeypatch.setattr(root_tables, "curve", lambda name, x, y, variance: curve(name, x, y, 1.1 * variance))
     (tmp_path / "calibration.root").write_bytes(table_bytes(cms_like.scale))
     with pytest.raises(InputError, match="errors of the histograms are not those of 'covariance_matrix'"):
         read_variations(tmp_path / "calibration.root")
