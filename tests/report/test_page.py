@@ -74,7 +74,15 @@ def test_pictures_have_words_for_those_who_cannot_see_them():
     assert 'alt="A line."' in page()
 
 
-@pytest.mark.parametrize(("p", "sentence", "cell"), [(0.25, "p = 0.25", "0.25"), (0.0, "p < 1e-20", "< 1e-20")])
+@pytest.mark.parametrize(
+    ("p", "sentence", "cell"),
+    [
+        (0.25, "p = 0.25", "0.25"),
+        (0.0, "p < 1e-20", "< 1e-20"),
+        (0.0042, "p = 0.0042", "0.0042"),
+        (1.0, "p = 1.00", "1.00"),
+    ],
+)
 def test_probabilities_are_told_in_two_digits_or_as_a_bound(p: float, sentence: str, cell: str):
     assert p_text(p) == sentence
     assert probability(p) == cell
