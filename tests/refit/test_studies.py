@@ -205,8 +205,11 @@ def test_bias_of_momentum_in_every_bin_of_a_million_tracks(world):
     chi2 = np.sum((mean / error) ** 2)
     print(f"chi2 over 24 bins {chi2:.1f}, p = {chi2_law.sf(chi2, 24):.3f}")
     assert chi2_law.sf(chi2, 24) > 1e-3
+    overall, spread = {}, {}
     for name, part in (("all", slice(None)), ("mu-", slice(0, None, 2)), ("mu+", slice(1, None, 2))):
         weight = 1 / error[part] ** 2
-        overall = np.sum(weight * mean[part]) / weight.sum()
-        print(f"{name} {overall:+.2e} +- {1 / np.sqrt(weight.sum()):.1e}")
-        assert abs(overall) < 3e-5
+        overall[name], spread[name] = np.sum(weight * mean[part]) / weight.sum(), 1 / np.sqrt(weight.sum())
+        print(f"{name} {overall[name]:+.2e} +- {spread[name]:.1e}")
+    assert abs(overall["all"]) < 3e-5
+    # half a million tracks have errors of 1.6e-5: of two unbiased charges one lies beyond 3e-5 in a tenth of all runs
+    assert all(abs(overall[name]) < 3 * spread[name] for name in overall)
