@@ -61,6 +61,17 @@ def test_speed_of_hits(process):
 
 
 @pytest.mark.benchmark
+def test_hits_on_a_second_core(second_core):
+    detector = cms_like()
+    ground = terrain(detector)
+    muons = generate_muons(MuonGeneration(process="jpsi"), 80_000).select(slice(N))
+    one, two = (simulate_hits(muons, detector, ground=ground, n_threads=n).hits for n in (1, 2))
+    assert np.array_equal(one.u, two.u)
+    gain, limit = second_core(lambda n: simulate_hits(muons, detector, ground=ground, n_threads=n))
+    print(f"\nhits of {N} muons: two threads are {gain:.2f} times as fast as one; numpy's exp {limit:.2f} times")
+
+
+@pytest.mark.benchmark
 def test_fatras_beside_it():
     acts = pytest.importorskip("acts", reason="pyacts is not installed: no Fatras to compare with")
     examples = pytest.importorskip("acts.examples.simulation", reason="this pyacts has no simulation")

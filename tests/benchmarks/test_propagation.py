@@ -143,6 +143,18 @@ def test_tracks_through_18_planes_and_a_field_map(capsys: pytest.CaptureFixture[
             report(name, tracks, 5e4, dgemm)
 
 
+def test_propagation_on_a_second_core(second_core, capsys: pytest.CaptureFixture[str]) -> None:
+    y, magnet, surfaces = np.tile(muons(), (10, 1)), harmonic_field(), cylinders(RADII, x_over_x0=0.03, xi=4e-5)
+
+    def work(n: int) -> np.ndarray:
+        return propagate(magnet, surfaces, y, np.arange(18), config=StepConfig(n_threads=n)).transport
+
+    assert np.array_equal(work(1), work(2))
+    gain, limit = second_core(work)
+    with capsys.disabled():
+        print(f"\n18 cylinders, {len(y)} tracks: two threads are {gain:.2f} times as fast as one; exp {limit:.2f}")
+
+
 def test_18_layers_with_jacobians_against_one_plain_acts_propagation(capsys: pytest.CaptureFixture[str]) -> None:
     acts = acts_seconds()
     y, route = muons(), np.arange(18)

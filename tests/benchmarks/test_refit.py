@@ -95,3 +95,19 @@ def test_tracks_per_second(capsys):
         print(f"  fit, state form          {n / states:9.0f}")
         print(f"  {work / 1e3:.0f} 10^3 operations a track: {100 * share:.1f} % of the rate of dgemm")
         print(f"  {each:.2f} us a measured surface and iteration")
+
+
+def test_fits_on_a_second_core(second_core, capsys):
+    detector = cms_like()
+    muons = generate_muons(MuonGeneration(process="jpsi", seed=5), 16_000)
+    hits = simulate_hits(muons, detector, HitSimulation(seed=2, straggling="gaussian")).hits
+    surfaces, routes = surfaces_of(detector), routes_of_hits(detector, detector.field, hits)
+
+    def work(n):
+        config = RefitConfig(n_threads=n)
+        return fit_tracks(detector, detector.field, hits, routes, config, surfaces=surfaces)[0].chi2
+
+    np.testing.assert_array_equal(work(1), work(2))
+    gain, limit = second_core(work)
+    with capsys.disabled():
+        print(f"\nfits of {len(hits)} tracks: two threads are {gain:.2f} times as fast as one; exp {limit:.2f}")
