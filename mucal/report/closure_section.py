@@ -7,9 +7,9 @@ import numpy as np
 
 from mucal.arrays import FloatArray
 from mucal.globalcor import recovery_of_kind
-from mucal.plot.closing import STAGES, closure_figure
+from mucal.plot.closing import STAGES, ClosingMass, closure_figure
 from mucal.plot.globalcor import bias_profiles
-from mucal.report.page import Item, Picture, Section, Table
+from mucal.report.page import Item, Picture, Section, Table, Text
 from mucal.report.run_results import TrackResults, probability, resonance_name
 from mucal.scale import ScaleTable
 from mucal.scale.recovery import Recovery
@@ -73,13 +73,18 @@ def _row(
     p_value: float | None,
 ) -> list[str]:  # fmt: skip
     def rms(values: FloatArray) -> str:
-        return f"{factor * float(np.sqrt(np.mean(values**2))):.3g}"
+        return _three_digits(factor * float(np.sqrt(np.mean(values**2))))
 
     use = error > 0
     return [
-        name, rms(injected), rms(difference), f"{factor * float(np.median(error[use])):.3g}",
+        name, rms(injected), rms(difference), _three_digits(factor * float(np.median(error[use]))),
         f"{np.max(np.abs(difference[use] / error[use])):.1f}", chi2, "" if p_value is None else probability(p_value),
     ]  # fmt: skip
+
+
+def _three_digits(value: float) -> str:
+    """Three digits, zeros at the end as well: columns of errors stay comparable."""
+    return "0" if value == 0.0 else f"{value:#.3g}".rstrip(".")
 
 
 def mass_rows(tracks: TrackResults) -> list[list[str]]:
@@ -102,6 +107,25 @@ def mass_rows(tracks: TrackResults) -> list[list[str]]:
     return rows
 
 
+def split_lines(tracks: TrackResults) -> list[str]:
+    """Calibrated masses with their error split: what the samples' statistics and what the calibration leave open."""
+    found = [
+        (f"{resonance_name(one.resonance)} mass − input", *(1e3 * one.mass * part[-1] for part in _parts(one)))
+        for one in tracks.closing
+    ]
+    if tracks.w is not None:
+        w = tracks.w
+        found.append(("W mass − input", w.shift[0, -1], w.error[0, -1], w.calibration_error[0, -1]))
+    return [
+        f"{name}, calibrated: {shift:+.1f} ± {statistics:.1f} (statistics) ± {calibration:.1f} (calibration) MeV"
+        for name, shift, statistics, calibration in found
+    ]
+
+
+def _parts(one: ClosingMass) -> tuple[FloatArray, FloatArray, FloatArray]:
+    return one.shift, one.error, one.calibration_error
+
+
 def front_section(tracks: TrackResults, recovery: Recovery | None, table: ScaleTable) -> Section:
     """Injected against recovered, the bias of momenta, and the closure of other resonances."""
     items: list[Item] = [
@@ -115,6 +139,7 @@ def front_section(tracks: TrackResults, recovery: Recovery | None, table: ScaleT
     ]
     if rows := mass_rows(tracks):
         items.append(Table(head=MASS_HEAD, rows=rows, caption=MASS_TEXT + (W_TEXT if tracks.w is not None else "")))
+        items.append(Text(text=". ".join(split_lines(tracks)) + "."))
     if tracks.closing:
         items += [
             Picture(
@@ -155,7 +180,7 @@ def plain_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]
     """Rows in columns for a terminal, in letters that any of them has."""
     if not rows:
         return []
-    cells = [[_plain(cell) for cell in row] for row in (head, *rows)]
+    cells = [[plain_text(cell) for cell in row] for row in (head, *rows)]
     wide = [max(len(row[i]) for row in cells) for i in range(len(head))]
     return [
         "  ".join(cell.ljust(w) if i == 0 else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, wide, strict=True)))
@@ -169,7 +194,8 @@ LETTERS: Final = {
 }  # fmt: skip
 
 
-def _plain(text: str) -> str:
+def plain_text(text: str) -> str:
+    """The text in letters that any terminal has."""
     for letter, plain in LETTERS.items():
         text = text.replace(letter, plain)
     return text

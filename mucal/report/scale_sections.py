@@ -4,6 +4,7 @@ from itertools import pairwise
 from typing import Final
 
 import numpy as np
+from scipy.special import chdtrc
 
 from mucal.arrays import FloatArray
 from mucal.plot.masses import shift_figure
@@ -18,7 +19,7 @@ from mucal.report.run_results import (
     resonance_name,
     variable_name,
 )
-from mucal.scale import ScaleTable, coherent_shift
+from mucal.scale import ResolutionTable, ScaleTable, coherent_shift
 from mucal.scale.recovery import Recovery
 from mucal.theory import RESONANCES
 
@@ -133,7 +134,7 @@ def shift_section(run: RunResults) -> Section:
             Picture(
                 figure=shift_figure(run.shifts, note=f"{label}, {events_shown(run)}"),
                 caption="Relative shift of the fitted mass"
-                + (", less that of simulation" if run.simulation is not None else " from its reference")
+                + (", less that of simulation" if run.beside_simulation else " from its reference")
                 + f", in {events_shown(run)}. Bars: errors of these fits; band: errors of the table.",
             ),
             Table(
@@ -199,6 +200,24 @@ def scale_section(run: RunResults) -> Section:
     )
 
 
+POOR: Final = 1e-3
+"""Probability below which the form of the resolution is said not to describe the widths."""
+
+
+def _width_line(name: str, table: ResolutionTable) -> str:
+    """How well the form describes the mass widths, and what is missing where it does not."""
+    p_value = float(chdtrc(max(table.ndf, 1), table.chi2))
+    line = f"{name[:1].upper()}{name[1:]}: χ² = {table.chi2:.1f} for {table.ndf} degrees of freedom, {p_text(p_value)}."
+    if p_value >= POOR or table.ndf < 1:
+        return line
+    return (
+        f"{line} The widths scatter more than their errors, as they do where the resolution varies within a bin of η "
+        "(narrower bins, `bins.resolution_eta_edges`, tell) or a term that is not free is missing. Errors larger by a "
+        f"factor of {np.sqrt(table.chi2 / table.ndf):.1f} would cover it; nuisances of the release have the errors "
+        "times the factor of resolution_stat."
+    )
+
+
 def resolution_section(run: RunResults) -> Section:
     """The resolution of data and of simulation."""
     if run.resolution is None:
@@ -216,12 +235,6 @@ def resolution_section(run: RunResults) -> Section:
                 caption="Relative resolution of the curvature, from the widths of the mass peaks"
                 + ("; below, data over simulation." if len(tables) > 1 else "."),
             ),
-            Text(
-                text=". ".join(
-                    f"{name[:1].upper()}{name[1:]}: χ² = {t.chi2:.1f} for {t.ndf} degrees of freedom"
-                    for name, t in tables.items()
-                )
-                + "."
-            ),
+            Text(text=" ".join(_width_line(name, table) for name, table in tables.items())),
         ),
     )

@@ -5,23 +5,28 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mucal.calibration import Calibration, CalibrationConfig, assemble, certify
+from mucal.calibration.response_map import ResponseMap
 from mucal.detector import BUILT_IN
 from mucal.errors import ConfigError, NotCertified
 from mucal.io import write_bundle
+from mucal.io.response_npz import RESPONSE, response_bytes
 from mucal.plot.closing import ClosingMasses
 from mucal.report import TrackResults, UncertaintyModel
+from mucal.report.cross_check_section import cross_check_lines
 from mucal.scale import Closure, PixelMultiplicity, ResolutionTable
 from mucal.scale.recovery import compare
 from mucal.store import Provenance, Result, sha256
 from mucal.workflow.chain import Chain, inputs_of, join, sources
 from mucal.workflow.closing import ClosedResonance, close_masses
 from mucal.workflow.config import Analysis
+from mucal.workflow.cross_checks import CrossChecked, cross_check
 from mucal.workflow.finished_run import write_page
 from mucal.workflow.globalcor import detector_of
 from mucal.workflow.outcome import Outcome, failed, headline, objections, summary
 from mucal.workflow.probes import left_over
 from mucal.workflow.progress import Event, Tell, silent
 from mucal.workflow.refitted_pairs import RefittedSource
+from mucal.workflow.response import response_of
 from mucal.workflow.stages import (
     BUNDLE,
     DIGESTS,
@@ -84,10 +89,11 @@ def _run(analysis: Analysis, out: Path, folder: Folder, tell: Tell) -> Outcome:
         data, simulation = RefittedSource(tracked.after), RefittedSource(tracked.simulation)
     folder.base = replace(folder.base, inputs={**folder.base.inputs, **inputs_of(data), **inputs_of(simulation)})
     chain = join(analysis, folder, data, simulation, tell)
+    checked = cross_check(analysis, folder, chain, data, simulation, tell)
     found = evidence_of(analysis, tracked, chain, tell)
     if tracked is not None:
         chain = replace(chain, recovery=compare(chain.table, left_over(tracked.probes, chain.table)))
-    chain = replace(chain, notes=(*chain.notes, *found.notes))
+    chain = replace(chain, notes=(*chain.notes, *checked.notes, *found.notes))
     for note in chain.notes:
         tell(Event(stage="warning", text=note))
     calibration, reasons = certified(analysis, chain, found, folder.base, tell)
@@ -96,14 +102,14 @@ def _run(analysis: Analysis, out: Path, folder: Folder, tell: Tell) -> Outcome:
         slope = None if tracked is None or tracked.w is None else scale_slope(tracked.w, chain.table)
         model = model_of(calibration, slope)
         tell(Event(stage="calibration", text=model.line))
-    files = [*save(chain, found, model, folder), *save_tracks(found.tracks, folder)]
+    files = [*save(chain, checked, found, model, folder), *save_tracks(found.tracks, folder)]
     if reasons and (out / BUNDLE / "manifest.json").is_file():
         shutil.rmtree(out / BUNDLE)  # of an earlier run that went on here
     outcome = Outcome(
         status="not_certified" if reasons else "ok",
         reason="; ".join(reasons),
         headline=headline(chain, found.tracks, model),
-        lines=tuple(summary(chain, found.tracks, model)),
+        lines=(*summary(chain, found.tracks, model), *cross_check_lines(chain.table, checked.one_step, checked.angles)),
         notes=chain.notes,
         files=(*files, *([] if reasons else [BUNDLE]), REPORT, RESULT, DIGESTS),
     )
@@ -111,7 +117,10 @@ def _run(analysis: Analysis, out: Path, folder: Folder, tell: Tell) -> Outcome:
     tell(Event(stage="report", done=0, total=1, unit="page"))
     report = write_page(out)
     if calibration is not None:
-        write_bundle(calibration, out / BUNDLE, attachments={REPORT: report.read_bytes()}, overwrite=True)
+        attached = {REPORT: report.read_bytes()}
+        if found.response is not None:
+            attached[RESPONSE] = response_bytes(found.response)
+        write_bundle(calibration, out / BUNDLE, attachments=attached, overwrite=True)
     write_digests(out, (*files, REPORT, RESULT))
     return outcome
 
@@ -134,6 +143,7 @@ class Evidence:
     closures   : of other resonances, for the uncertainty model
     pixels     : muons with and without pixel hits; None where they were not counted
     resolution, resolution_mc : None where none could be derived
+    response   : of simulated muons whose truth is known, if they are enough
     notes      : what a reader should know
     """
 
@@ -142,6 +152,7 @@ class Evidence:
     pixels: PixelMultiplicity | None
     resolution: ResolutionTable | None
     resolution_mc: ResolutionTable | None
+    response: ResponseMap | None
     notes: tuple[str, ...]
 
 
@@ -149,7 +160,7 @@ def evidence_of(analysis: Analysis, tracked: TrackedChain | None, chain: Chain, 
     """Masses of other resonances and of W with the calibration, and what they give the uncertainty model."""
     notes: list[str] = []
     closed: tuple[ClosedResonance, ...] = ()
-    tracks, pixels = None, None
+    tracks, pixels, response = None, None, None
     if tracked is not None and analysis.tracks is not None:
         config = analysis.tracks
         closed = tuple(
@@ -157,6 +168,10 @@ def evidence_of(analysis: Analysis, tracked: TrackedChain | None, chain: Chain, 
             for sample, pairs in zip(config.closing, tracked.closing, strict=True)
         )
         pixels = pixels_of(config, tracked.closing, analysis.bins, notes)
+        response = response_of(
+            [tracked.simulation, *(pairs.simulation for pairs in tracked.closing)],
+            [analysis.bins, *(sample.bins for sample in config.closing)], notes,
+        )  # fmt: skip
         modes, bias = tracked.modes or (None, None)
         tracks = TrackResults(
             corrections=tracked.corrections, probes=tracked.probes, reference=tracked.reference,
@@ -168,7 +183,7 @@ def evidence_of(analysis: Analysis, tracked: TrackedChain | None, chain: Chain, 
     resolution, resolution_mc = resolutions_of(analysis, chain, closed, notes)
     return Evidence(
         tracks=tracks, closures=closures, pixels=pixels, resolution=resolution, resolution_mc=resolution_mc,
-        notes=tuple(notes),
+        response=response, notes=tuple(notes),
     )  # fmt: skip
 
 
@@ -190,7 +205,9 @@ def save_tracks(found: TrackResults | None, folder: Folder) -> list[str]:
     return [name for name, result in results.items() if result is not None]
 
 
-def save(chain: Chain, found: Evidence, model: UncertaintyModel | None, folder: Folder) -> list[str]:
+def save(
+    chain: Chain, checked: CrossChecked, found: Evidence, model: UncertaintyModel | None, folder: Folder
+) -> list[str]:
     """Write the results of the chain as files people look for, take away those of an earlier run; returns names."""
     results: dict[str, Result | None] = {
         "massfit.h5": chain.fits,
@@ -201,6 +218,8 @@ def save(chain: Chain, found: Evidence, model: UncertaintyModel | None, folder: 
         "resolution.h5": found.resolution,
         "resolution_simulation.h5": found.resolution_mc,
         "recovery.h5": chain.recovery,
+        "one_step.h5": checked.one_step,
+        "angles.h5": checked.angles,
         UNCERTAINTIES: model,
     }
     for i, spectrum in enumerate(chain.spectra.values()):

@@ -13,7 +13,15 @@ from mucal.errors import MucalError
 from mucal.globalcor import recovery_of_kind
 from mucal.massfit import Status as Fit
 from mucal.report import TrackResults, UncertaintyModel, p_text
-from mucal.report.closure_section import HEAD, MASS_HEAD, mass_rows, parameter_rows, plain_table
+from mucal.report.closure_section import (
+    HEAD,
+    MASS_HEAD,
+    mass_rows,
+    parameter_rows,
+    plain_table,
+    plain_text,
+    split_lines,
+)
 from mucal.report.closure_section import KINDS as CLOSURE_KINDS
 from mucal.scale import ScaleTable
 from mucal.workflow.chain import Chain
@@ -163,7 +171,8 @@ def summary(chain: Chain, closure: TrackResults | None = None, model: Uncertaint
     released = [] if model is None else ["", model.line]
     if closure is not None:
         lines += [*plain_table(HEAD, parameter_rows(closure, chain.recovery)), ""]
-        return [*lines, *plain_table(MASS_HEAD, mass_rows(closure)), *released]
+        split = [plain_text(line) for line in split_lines(closure)]
+        return [*lines, *plain_table(MASS_HEAD, mass_rows(closure)), "", *split, *released]
     if chain.recovery is not None:
         lines += recovery_lines(chain)
     for points in chain.shifts.series:

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from mucal.arrays import FloatArray
 from mucal.errors import ConfigError
 from mucal.massfit import Binning, MassFits, MassHistograms, Merging, simulated_template
 from mucal.scale import ResolutionTable
@@ -55,8 +56,8 @@ def fine_binning(bins: Bins) -> Binning:
     step = (high - low) / (bins.mass_bins * FINER)
     beyond = round(WIDER * bins.mass_bins * FINER)
     below = min(beyond, int(0.5 * low / step))  # masses are positive
-    steps = np.arange(-below, bins.mass_bins * FINER + beyond + 1)
-    return replace(bins.binning(), mass_edges=low + step * steps)
+    edges: FloatArray = low + step * np.arange(-below, bins.mass_bins * FINER + beyond + 1, dtype=np.float64)
+    return replace(bins.binning(), mass_edges=edges)
 
 
 def simulated_spectra(

@@ -9,6 +9,7 @@ import pytest
 from mucal.detector import barrel
 from mucal.errors import ConfigError, InputError, Interrupted
 from mucal.globalcor import EVEN, GlobalCorrections, InjectedParameters, ProbeBias, recovery_of_kind
+from mucal.io.response_npz import RESPONSE, read_response
 from mucal.refit import MassReference
 from mucal.store import Provenance
 from mucal.workflow import load_analysis, load_run, recorded_pairs, run, tracked
@@ -108,6 +109,17 @@ def test_the_page_begins_with_what_was_injected_and_recovered(finished):
         assert line in page
     assert any(line.startswith("field: 6 modes [1e-4 T]") for line in outcome.lines)
     assert any(line.startswith("W mass - input [MeV]") for line in outcome.lines)
+
+
+def test_the_release_has_the_response_of_the_simulated_muons(finished):
+    _, out, _ = finished
+    found = read_response(out / "calibration" / RESPONSE)
+    assert found.pt_edges.tolist() == [3.5, 25.0, 60.0]
+    simulated = RefittedPairs.load(out / "stages/simulation_pairs.h5")
+    assert found.n_muons.sum() > 1.9 * simulated.run.size
+    # the width of the core beside that of the muons themselves, in the one cell that the J/psi fill
+    narrow = np.diff(np.percentile(1.0 / (simulated.pt * simulated.k_gen), [15.87, 84.13]))[0] / 2
+    np.testing.assert_allclose(found.coefficients[:, 0, 0, 1], narrow, rtol=0.1)
 
 
 def test_every_family_is_recovered_within_its_covariance(finished):
