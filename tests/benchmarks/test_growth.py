@@ -223,7 +223,10 @@ def test_likelihood(table, make_row):
     for n in (250, 500, 1_000):
         model = other.dense_model(720, 9, n)
         function = objective(model, observe(model, model.nominal.sum(axis=1)), "gamma")
-        x = 0.3 * np.random.default_rng(1).normal(size=n)
+        rng = np.random.default_rng(1)
+        x, along = 0.3 * rng.normal(size=n), rng.normal(size=n) / n
+        up, down = (function.value_and_gradient(x + step * along)[0] for step in (1e-4, -1e-4))
+        np.testing.assert_allclose(function.value_and_gradient(x)[1] @ along, (up - down) / 2e-4, rtol=1e-5)
         kappa = model.effects.kappa
         cases[n] = (lambda f=function, x=x: f.value_and_gradient(x), lambda k=kappa: other.read(k))
     timed(table, make_row, "likelihood and gradient", "nuisances", "reading the effects once (limit)", 1.0, cases)
