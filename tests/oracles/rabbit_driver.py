@@ -2,15 +2,19 @@
 
     python rabbit_driver.py model.npz answers.npz
 
+A process of its own (answers.npz being a folder) writes the tensor, so that the memory reported is that of the fit.
+
 model.npz: nominal, sumw2 (B, P); kappa, eta (B, P, S); counts (B,); points (N, S), where -ln L is wanted; symmetric,
 mode ("lite" or "full"), kind; member (S,), the group of each parameter.  Parameter 0 is free and of interest.
 """
 
 import argparse
 import resource
+import subprocess
 import sys
 import tempfile
 import time
+from pathlib import Path
 
 import hist
 import numpy as np
@@ -19,7 +23,7 @@ from rabbit import fitter, inputdata, tensorwriter
 
 
 def write(model, folder):
-    """The tensor, through rabbit's own writer."""
+    """The tensor, through rabbit's own writer, as model.hdf5 in a folder."""
     n_bins, n_processes, n_parameters = model["kappa"].shape
     axis = hist.axis.Regular(n_bins, 0, n_bins, name="bin", underflow=False, overflow=False)
 
@@ -48,7 +52,6 @@ def write(model, folder):
             else:
                 writer.add_systematic([up, down], name, f"proc{p}", "ch0", symmetrize=None, **options)
     writer.write(outfolder=folder, outfilename="model.hdf5")
-    return f"{folder}/model.hdf5"
 
 
 def options(model):
@@ -61,9 +64,13 @@ def options(model):
 
 
 def main(source, target):
-    model = dict(np.load(source))
+    if Path(target).is_dir():
+        write(dict(np.load(source)), target)
+        return
+    model = np.load(source)
     with tempfile.TemporaryDirectory() as folder:
-        data = inputdata.FitInputData(write(model, folder))
+        subprocess.run([sys.executable, __file__, source, folder], check=True)
+        data = inputdata.FitInputData(f"{folder}/model.hdf5")
     fit = fitter.Fitter(data, options(model))
     fit.defaultassign()
     fit.set_nobs(data.data_obs)
