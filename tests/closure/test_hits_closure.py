@@ -196,7 +196,7 @@ def test_closure_of_the_whole_tracker(capsys):
 
     MUCAL_CLOSURE_EVENTS : generated, about four for a pair; 3 900 000 give a million pairs
     MUCAL_CLOSURE_FOLDER : keeps sums, so that a run that was stopped can go on, or end with fewer events
-    MUCAL_FIGURES        : for the bias of curvature before and after
+    MUCAL_FIGURES        : folder for the bias of curvature in three stages
     """
     detector, registry, theta = distorted_layers()
     n = int(os.environ.get("MUCAL_CLOSURE_EVENTS", "400_000"))
@@ -243,7 +243,7 @@ def test_closure_of_the_whole_tracker(capsys):
 
 @pytest.mark.slow
 def test_corrections_of_one_half_flatten_the_mass_of_the_other(capsys):
-    """In bins of eta of either charge and of the softer pT; with the bias of curvature of a simple fit beside."""
+    """In bins of eta of either charge and of the softer pT."""
     detector, registry, theta = distorted_layers()
     n = int(os.environ.get("MUCAL_CLOSURE_EVENTS", "60_000"))
     made = pairs_of(detector, registry, theta)
@@ -266,8 +266,6 @@ def test_corrections_of_one_half_flatten_the_mass_of_the_other(capsys):
                   f"{1e5 * after.errors.min():.0f} to {1e5 * after.errors.max():.0f} e-5")  # fmt: skip
             assert stats.chi2.sf(before.chi2, before.values.size) < 1e-4
             assert stats.chi2.sf(after.chi2, after.values.size) > 0.01
-    if "MUCAL_FIGURES" in os.environ:
-        from_hits.draw_curves(made.truth, start, refit, Path(os.environ["MUCAL_FIGURES"]) / "curvature_bias.png")
 
 
 COARSE = [Family(kind="modes", by="mode", min_entries=1), Family(kind="eloss", by="group", min_entries=1)]
