@@ -309,12 +309,12 @@ def _effects(
     own = user_effects(sums, _families(process, config))
     parts.append((own.names, own.groups, own.kappa))
     if calibration is not None:
-        smooth = polynomials(*binning.shape[1:], ETA_DEGREE, PT_DEGREE)
+        smooth = polynomials(binning.shape[1], binning.shape[2], ETA_DEGREE, PT_DEGREE)
         kappa = response_effects([sums], bin_shifts(calibration, binning), smooth)
         parts.append((calibration.names, calibration.groups, kappa))
     if given.recoil is not None:
         names = given.recoil.nuisances()
-        smooth = polynomials(*binning.shape[1:], *RECOIL_DEGREES)
+        smooth = polynomials(binning.shape[1], binning.shape[2], *RECOIL_DEGREES)
         kappa = smooth_rows(column_effects([sums], names), sums.nominal, smooth)
         parts.append((names, [RECOIL_GROUP] * len(names), kappa))
     if given.efficiencies is not None:

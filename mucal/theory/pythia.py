@@ -104,9 +104,10 @@ def _decays(pythia: Any, charge: int, tries: int) -> Iterator[list[list[float]]]
         if parent is None:
             continue
         parent = event[parent.iBotCopyId()]
-        bare = [next((event[i] for i in parent.daughterList() if event[i].id() == n), None) for n in leptons]
-        if None in bare:
+        daughters = {event[i].id(): event[i] for i in parent.daughterList()}
+        if not daughters.keys() >= set(leptons):
             continue
+        bare = [daughters[number] for number in leptons]
         final = [event[one.iBotCopyId()] for one in bare]
         yield [[p.px(), p.py(), p.pz(), p.e()] for p in (parent, *bare, *final)]
 
