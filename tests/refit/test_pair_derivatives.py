@@ -45,12 +45,12 @@ def bare(detector, *, loss=False):
 
 
 def reference_of(mass, softer_pt, shift):
-    """A table with a bin for each pair: its mass plus a shift in units of the width, which is 1 %."""
+    """A table with a bin for each pair: its mass plus a shift in units of the width, which is 1e-5: narrow."""
     order = np.argsort(softer_pt)
     middle = (softer_pt[order][1:] + softer_pt[order][:-1]) / 2
     mass = mass[order]
     return MassReference(
-        pt_edges=np.concatenate([[0.0], middle, [1e3]]), m_ref=mass * (1 + 0.01 * shift), gamma=0.01 * mass,
+        pt_edges=np.concatenate([[0.0], middle, [1e3]]), m_ref=mass * (1 + 1e-5 * shift), gamma=1e-5 * mass,
         n_pairs=np.ones(mass.size, dtype=np.int64), error=np.zeros(mass.size),
     )  # fmt: skip
 
@@ -58,7 +58,7 @@ def reference_of(mass, softer_pt, shift):
 @pytest.mark.parametrize("kind", ["alignment", "bfield", "eloss", "modes"])
 @pytest.mark.parametrize("name", ["random", "exact"])
 def test_derivatives_of_chi2_state_and_mass_against_refits(tracker, magnet, make_sample, kind, name):
-    # As for single tracks: gradients at random hits and a mass one width off, Hessian and J_ref where residuals vanish.
+    # As for single tracks: gradients at random hits and a mass 0.1 % off, Hessian and J_ref where residuals vanish.
     loss = kind == "eloss"
     thin = make_sample(
         tracker, magnet, 12, eta=2.0, pt=(3.0, 12.0), noise=False, surfaces=bare(tracker, loss=loss), alpha=FEW,
@@ -67,7 +67,7 @@ def test_derivatives_of_chi2_state_and_mass_against_refits(tracker, magnet, make
     first, _ = fit_pairs(tracker, magnet, thin.hits, thin.routes, CONFIG, surfaces=thin.surfaces)
     soft = first.vertex.pt.min(axis=1)
     ok = first.vertex.ok
-    mass = reference_of(first.vertex.mass[ok], soft[ok], 1.0 if name == "random" else 0.0)
+    mass = reference_of(first.vertex.mass[ok], soft[ok], 100.0 if name == "random" else 0.0)
     parameters = everything(tracker, magnet)
     m, e = tracker.n_modules, tracker.n_elements
 
@@ -146,12 +146,15 @@ NONE, CONSTRAINED, UNCONSTRAINED = 0, 1, 2
 
 
 @njit
-def fitted_scale(n, sigma, gamma, covariance, iterated, seed):
-    """Common scale of curvatures that the mass rows of 2 n toy pairs ask for; every pair's noise is also mirrored.
+def fitted_scale(n, sigma, gamma, covariance, iterated, seed, spread, stiff):
+    """Common scale of curvatures that the mass rows of 4 n toy pairs ask for; noise and spread are mirrored, too.
 
-    Two muons of 10 GeV at 0.31 rad, their q/p measured with the relative error sigma; all pairs have the same mass.
+    Two muons of 10 GeV at 0.31 rad, their q/p measured with the relative error sigma.
+    gamma      : GeV  the width that is assumed
     covariance : which one bends the mass: none, that of the constrained fit (as the kernel has it), or that without
     iterated   : whether the row is linearised at the constrained solution, or once where the momenta were measured
+    spread     : relative, of the true masses, by the momentum of either muon or of both
+    stiff      : whether the error of q/p, not its share of q/p, is taken for constant by the fit
     """
     np.random.seed(seed)  # noqa: NPY002 - numba's own generator
     true = np.array([0.1, -0.1])
@@ -163,21 +166,37 @@ def fitted_scale(n, sigma, gamma, covariance, iterated, seed):
     constraints = np.zeros(CONSTRAINTS)
     constraints[GAMMA] = gamma
     cov, dx, gain, flat = np.zeros((9, 9)), np.zeros(9), np.empty(9), np.zeros((6, 6))
-    g, h, noise = 0.0, 0.0, np.zeros(2)
-    for i in range(2 * n):
-        noise = np.random.normal(0.0, sigma, 2) if i % 2 == 0 else -noise  # noqa: NPY002
-        y[0, 6], y[1, 6] = true * (1 + noise)
+    g, h, noise, shift, radiates = 0.0, 0.0, np.zeros(2), 0.0, np.zeros(2)
+    for i in range(4 * n):
+        if i % 4 == 0:
+            noise = np.random.normal(0.0, sigma, 2)  # noqa: NPY002
+            shift, muon = spread * np.random.normal(), np.random.randint(3)  # noqa: NPY002
+            radiates[0], radiates[1] = muon != 1, muon != 0
+        else:
+            shift = -shift
+            if i % 4 == 2:
+                noise = -noise
+        y[0, 6], y[1, 6] = true
+        for _ in range(6 if spread > 0 else 0):
+            mass = pair_mass(y[0], y[1], slope, curvature, out)
+            change = m_true * (1 + shift) - mass
+            change /= slope[0] * y[0, 6] * radiates[0] + slope[3] * y[1, 6] * radiates[1]
+            y[0, 6] *= 1 + radiates[0] * change
+            y[1, 6] *= 1 + radiates[1] * change
+        measured = y[:, 6] * (1 + noise)
+        y[:, 6] = measured
         left, s = 0.0, 1.0
-        for _ in range(6 if iterated else 1):
+        for _ in range(8 if iterated else 1):
             mass = pair_mass(y[0], y[1], slope, curvature, out)
             cov[:] = 0.0
-            cov[0, 0], cov[3, 3] = (sigma * true[0]) ** 2, (sigma * true[1]) ** 2
+            of = true if stiff else (y[:, 6] if spread > 0 else true)
+            cov[0, 0], cov[3, 3] = (sigma * of[0]) ** 2, (sigma * of[1]) ** 2
             bias = 0.5 * (curvature[0, 0] * cov[0, 0] + curvature[3, 3] * cov[3, 3])
             constraints[M_REF] = m_true + (bias if covariance == UNCONSTRAINED else 0.0)
             dx[:] = 0.0
-            dx[0], dx[3] = true[0] * (1 + noise[0]) - y[0, 6], true[1] * (1 + noise[1]) - y[1, 6]
+            dx[0], dx[3] = measured[0] - y[0, 6], measured[1] - y[1, 6]
             bent = curvature if covariance == CONSTRAINED else flat
-            _, left, s = constrain_mass(constraints, mass, slope, bent, cov, dx, gain)
+            _, left, s, _ = constrain_mass(constraints, mass, slope, bent, cov, dx, gain)
             y[0, 6] += dx[0]
             y[1, 6] += dx[3]
         # weights at measured momenta would bias the single step by another -1/2 s^2: they are taken at the truth there
@@ -204,9 +223,18 @@ def test_bias_of_the_mass_constraint(iterated, covariance, expected):
     # latter: without correction 1/4 s^2 at the constrained solution and 3/4 s^2 before; s = 1.5 % gives the published
     # +5.7e-5, -1.1e-4 and +1.7e-4
     s = 0.015
-    bias = fitted_scale(100_000, s, 1e-3, covariance, iterated, 11)
+    bias = fitted_scale(50_000, s, 1e-3, covariance, iterated, 11, 0.0, True)
     # mirrored noise leaves s^2 / sqrt(n) of statistical error
     assert abs(bias - expected * s**2) < 4 * s**2 / np.sqrt(100_000)
+
+
+@pytest.mark.parametrize("stiff", [False, True])
+@pytest.mark.parametrize("sigma", [0.0075, 0.0125])
+def test_no_bias_where_the_true_masses_have_a_width(sigma, stiff):
+    # radiation spreads the masses by 20 MeV: with weights at the fit of that width, which remembers 30 % of the noise of
+    # the mass, the scale is off by up to -7e-5 (docs/physics/pairs.md); a hundredth of it is left on the tight surface
+    bias = fitted_scale(50_000, sigma, 0.0066 * 3.09, CONSTRAINED, True, 3, 0.0066, stiff)
+    assert abs(bias) < 2e-6
 
 
 def test_reference_mass_of_the_sample_gives_its_scale(pairs_of_jpsi):

@@ -51,14 +51,15 @@ def solve_pair(
     rooms: tuple[tuple[FloatArray, ...], tuple[FloatArray, ...]], work: tuple[FloatArray, ...],
     forms: tuple[tuple[FloatArray, ...], tuple[FloatArray, ...]], integers: IntArray, room: tuple[FloatArray, ...],
     cov: FloatArray, report: FloatArray, counts: IntArray,
-) -> tuple[int, float, float, float, float]:  # fmt: skip
+) -> tuple[int, float, float, float, float, float]:  # fmt: skip
     """The linear problem about ys (2, 7): the step in the room, cov, counts and the degrees of freedom of the report.
 
-    Arguments as in `fit_pair`.  Returns status, chi2 here, its predicted drop, residual of the mass row, its variance.
+    Arguments as in `fit_pair`.  Returns status, chi2 here, its predicted drop on the way to the surface of the mass, and
+    of the mass row the residual, its variance s, and t (see `mass_row`).
     """
     a, r, columns, inverse, dx, gain = room[0], room[1], room[2], room[3], room[5], room[6]
     slope, curvature, numbers, moving = room[7], room[8], room[9], room[10]
-    chi2, drop, left, s = 0.0, 0.0, 0.0, 1.0
+    chi2, drop, left, s, t = 0.0, 0.0, 0.0, 1.0, 1.0
     for k in range(2):
         state, propagated, reached, n, part = reduce_leg(
             field, surfaces, media, modules, routes[k], hit_of[k], hits, ys[k], settings, rooms[k], work, forms[k],
@@ -66,19 +67,19 @@ def solve_pair(
         )  # fmt: skip
         if state == NOT_PROPAGATED:
             report[PROPAGATED] = propagated
-            return PROPAGATION, 0.0, 0.0, 0.0, 1.0
+            return PROPAGATION, 0.0, 0.0, 0.0, 1.0, 1.0
         if state == FEW_ROWS:
-            return TOO_FEW_HITS, 0.0, 0.0, 0.0, 1.0
+            return TOO_FEW_HITS, 0.0, 0.0, 0.0, 1.0, 1.0
         if state == SINGULAR:
-            return NOT_POSITIVE, 0.0, 0.0, 0.0, 1.0
+            return NOT_POSITIVE, 0.0, 0.0, 0.0, 1.0, 1.0
         if state != REDUCED:
-            return UNCONSTRAINED, 0.0, 0.0, 0.0, 1.0
+            return UNCONSTRAINED, 0.0, 0.0, 0.0, 1.0, 1.0
         counts[k], counts[2 + k] = n, reached
         chi2 += part
     n_rows, part = tie(field, ys, rooms, (forms[0][7], forms[1][7]), constraints, room, work[3])
     chi2 += part
     if not triangularise(a, n_rows, SIZE, r, columns, 0):
-        return UNCONSTRAINED, 0.0, 0.0, 0.0, 1.0
+        return UNCONSTRAINED, 0.0, 0.0, 0.0, 1.0, 1.0
     for i in range(SIZE):
         drop += r[i] * r[i]
         dx[i] = r[i]
@@ -87,11 +88,11 @@ def solve_pair(
     mass = pair_mass(ys[0], ys[1], slope, curvature, numbers)
     report[MASS] = mass
     if use_mass:
-        here, left, s = constrain_mass(constraints, mass, slope, curvature, cov, dx, gain)
-        drop += here - left * left / s
+        here, left, s, t = constrain_mass(constraints, mass, slope, curvature, cov, dx, gain)
+        drop += here - left * left / t
         chi2 += here
     report[NDOF] = counts[0] + counts[1] + n_rows - 10 - SIZE + (1 if use_mass else 0)
-    return OK, chi2, drop, left, s
+    return OK, chi2, drop, left, s, t
 
 
 @borrowing
@@ -113,11 +114,11 @@ def fit_pair(
     counts      : (4,)            rows of both legs, surfaces reached by both; filled
     trace       : (T, 3)          chi2, predicted drop, mass of each iteration, as many as it holds
     """
-    dx, step, before, taken = room[5], room[14], room[13], room[12]
+    dx, gain, step, before, taken = room[5], room[6], room[14], room[13], room[12]
     iteration, halvings, scale, chi2_before = 0, 0, 1.0, 1e300
     keep(ys, before)
     while True:
-        status, chi2, drop, left, s = solve_pair(
+        status, chi2, drop, left, s, t = solve_pair(
             field, surfaces, media, modules, routes, hit_of, hits, ys, settings, constraints, use_mass, rooms, work,
             forms, integers, room, cov, report, counts,
         )  # fmt: skip
@@ -134,12 +135,16 @@ def fit_pair(
             keep(before, ys)
             move_pair(ys, taken, scale, step)
             continue
+        back = left * left * (1.0 / s - 1.0 / t)
         if iteration < trace.shape[0]:
-            trace[iteration, 0], trace[iteration, 1], trace[iteration, 2] = chi2, drop, report[MASS]
+            trace[iteration, 0], trace[iteration, 1], trace[iteration, 2] = chi2 + back, drop, report[MASS]
         iteration += 1
         chi2_before = chi2
-        report[CHI2], report[EDM], report[ITERATIONS] = chi2 - drop, 0.5 * drop, iteration
+        report[CHI2], report[EDM], report[ITERATIONS] = chi2 + back - drop, 0.5 * drop, iteration
         if drop < settings[4]:
+            if use_mass:  # from the surface of the mass to the fit
+                for j in range(SIZE):
+                    dx[j] += gain[j] * left * (1.0 / s - 1.0 / t)
             return OK, left, s
         if iteration >= settings[3]:
             return ITERATION_CAP, 0.0, 1.0
