@@ -118,7 +118,7 @@ def track(config: Tracked, folder: Folder, detector: Detector, plain: Mapping[st
         "stages/probes.h5", ProbeBias, {**made_from, "last": key, "probes": [config.momenta, config.probes]},
         lambda: probe_bias(
             true, replace(refit, theta=start.theta), corrections, momenta=config.momenta, n=config.probes,
-            eta_max=config.eta_max - 0.1,
+            eta_max=config.eta_max,
         ),
     )  # fmt: skip
     closing = tuple(

@@ -231,8 +231,8 @@ def test_bias_of_the_mass_constraint(iterated, covariance, expected):
 @pytest.mark.parametrize("stiff", [False, True])
 @pytest.mark.parametrize("sigma", [0.0075, 0.0125])
 def test_no_bias_where_the_true_masses_have_a_width(sigma, stiff):
-    # radiation spreads the masses by 20 MeV: with weights at the fit of that width, which remembers 30 % of the noise of
-    # the mass, the scale is off by up to -7e-5 (docs/physics/pairs.md); a hundredth of it is left on the tight surface
+    # radiation spreads the masses by 20 MeV: with weights at the fit of that width, which remembers 30 % of the noise
+    # of the mass, the scale is off by up to -7e-5 (docs/physics/pairs.md); a hundredth is left on the tight surface
     bias = fitted_scale(50_000, sigma, 0.0066 * 3.09, CONSTRAINED, True, 3, 0.0066, stiff)
     assert abs(bias) < 2e-6
 

@@ -105,7 +105,7 @@ def test_trace_holds_every_iteration_of_both_passes(tracker, simulated):
         # the step that ends a fit is far below an error, and so is what it does to the mass
         if result is fits.vertex:
             assert np.abs((last[:, 2] - result.mass[ok]) / result.sigma_mass[ok]).max() < 1e-2
-        # with the mass the end is its surface, from which a tenth of the width and the bend of the mass are the distance
+        # with the mass the end is its surface, but for a tenth of the width and the bend of the mass
         else:
             off = np.abs(fits.vertex.mass - fits.m_ref)[ok]
             assert np.all(np.abs(last[:, 2] - fits.m_ref[ok]) < 0.02 * off + 3e-4 * fits.m_ref[ok])
@@ -247,7 +247,7 @@ def test_a_pair_is_the_vertex_fit_of_its_two_tracks(tracker, simulated):
 
 
 def test_constrained_fit_by_brute_force(tracker, simulated):
-    # the surface of the mass, to a tenth of its width, where weights and derivatives are taken; from there one step back
+    # the surface of the mass, to a tenth of its width, where weights and derivatives are taken; from there a step back
     hits, routes = first_pairs(simulated, 4)
     fits, _ = fit_pairs(tracker, tracker.field, hits, routes, TIGHT, mass=REFERENCE)
     m_ref, gamma = 3.0924, 0.0203

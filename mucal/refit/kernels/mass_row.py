@@ -4,9 +4,9 @@ With C the covariance of that solution, a = dm/dx, H = d2m/dx2 and Gamma the spr
 
     s = a^T C a + Gamma^2,   t = a^T C a + (TIGHT Gamma)^2,   e = m_ref + b - m - a.dx,   dx <- dx + C a e / t,
 
-so that the vertex fit and the constrained fit come of one decomposition.  The fit walks to the surface m = m_ref, as t says,
-and e^2 / s is what the row counts for: about that surface the weights do not know of e.  The true masses spread along it by
-Gamma, the measured ones by s, and
+so that the vertex fit and the constrained fit come of one decomposition.  The fit walks to the surface m = m_ref, as t
+says, and e^2 / s is what the row counts for: about that surface the weights do not know of e.  The true masses spread
+across it by Gamma, the measured ones by sqrt(s), and
 
     b = 1/2 (Tr(H C) - s/t^2 a^T C H C a)
 
@@ -19,7 +19,6 @@ from mucal.arrays import FloatArray
 from mucal.numerics.borrowing import borrowing
 from mucal.refit.kernels.mass import pair_mass
 from mucal.refit.kernels.tie import GAMMA, M_REF, SIZE, move_pair, shortened
-
 
 TIGHT: Final = 0.1
 """Of Gamma, the width of the surface on which pairs are linearised: what is left of their bias is its square."""

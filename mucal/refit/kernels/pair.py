@@ -54,8 +54,8 @@ def solve_pair(
 ) -> tuple[int, float, float, float, float, float]:  # fmt: skip
     """The linear problem about ys (2, 7): the step in the room, cov, counts and the degrees of freedom of the report.
 
-    Arguments as in `fit_pair`.  Returns status, chi2 here, its predicted drop on the way to the surface of the mass, and
-    of the mass row the residual, its variance s, and t (see `mass_row`).
+    Arguments as in `fit_pair`.  Returns status, chi2 here, its predicted drop on the way to the surface of the mass,
+    and of the mass row the residual, its variance s, and t (see `mass_row`).
     """
     a, r, columns, inverse, dx, gain = room[0], room[1], room[2], room[3], room[5], room[6]
     slope, curvature, numbers, moving = room[7], room[8], room[9], room[10]
