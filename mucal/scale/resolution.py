@@ -1,8 +1,8 @@
 """a, b and c of the curvature resolution from the mass widths of many bins."""
 
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
@@ -29,17 +29,25 @@ class ResolutionConfig:
 
     free       : which of "a", "b", "c" are solved for; the others are 0.  J/psi alone cannot tell b from c
                  (correlation -0.97): leave b out unless Z are added
+    prior      : name -> width of a Gaussian prior about 0 (a and b are squares of relative errors, c has 1/GeV^2);
+                 names left out have none
     d          : GeV^2, fixed: where the cross term b saturates
     min_events : events below which a bin is left out (and counted)
     """
 
     free: tuple[str, ...] = ("a", "c")
+    prior: Mapping[str, float] = field(default_factory=dict)
     d: float = 370.0
     min_events: float = 0.0
 
     def __post_init__(self) -> None:
         if not self.free or len(set(self.free)) != len(self.free) or not set(self.free) <= set(TERMS):
             raise ValueError(f"free = {self.free}; expected one or more of {', '.join(TERMS)}, each once")
+        for name, width in self.prior.items():
+            if name not in TERMS:
+                raise ValueError(f"prior names {name}; expected {', '.join(TERMS)}")
+            if not width > 0:
+                raise ValueError(f"the prior of {name} has width {width}, expected a positive number")
         if not self.d > 0:
             raise ValueError(f"d = {self.d} GeV^2, expected a positive number")
 
@@ -97,7 +105,8 @@ def derive_resolution(fits: Sequence[MassFits], config: ResolutionConfig | None 
     parts = [_equations(part, config) for part in fits]
     z, kappa, x, columns = (np.concatenate([getattr(part, name) for part in parts]) for name in _Equations.ARRAYS)
     free = np.repeat(np.isin(TERMS, config.free), n_eta)
-    parameters, cov, chi2 = _reweighted(z, kappa, x, columns, free, parameter_names(TERMS, edges))
+    prior = np.repeat([config.prior.get(name, np.inf) for name in TERMS], n_eta) ** -2.0
+    parameters, cov, chi2 = _reweighted(z, kappa, x, columns, free, prior, parameter_names(TERMS, edges))
     low = min(float(part.histograms.pt_edges[0]) for part in fits)
     high = max(float(part.histograms.pt_edges[-1]) for part in fits)
     if abs_eta:
@@ -105,9 +114,11 @@ def derive_resolution(fits: Sequence[MassFits], config: ResolutionConfig | None 
     a, b, c = parameters.reshape(3, -1)
     table = ResolutionTable(
         eta_edges=edges, a=a, b=b, c=c, d=np.full(a.size, config.d), cov=cov, chi2=chi2,
-        ndf=z.size - int(free.sum()), pt_range=(low, high),
+        ndf=z.size + int(np.count_nonzero(prior[free])) - int(free.sum()), pt_range=(low, high),
         provenance=Provenance(
-            configuration={"free": tuple(config.free), "d": config.d, "min_events": config.min_events},
+            configuration={
+                "free": tuple(config.free), "prior": dict(config.prior), "d": config.d, "min_events": config.min_events,
+            },
             ledgers={f"resolution/{i}": part.ledger for i, part in enumerate(parts)},
         ),
     )  # fmt: skip
@@ -147,15 +158,17 @@ def _equations(fits: MassFits, config: ResolutionConfig) -> _Equations:
 
 
 def _reweighted(
-    z: FloatArray, kappa: FloatArray, x: FloatArray, columns: IntArray, free: BoolArray, names: list[str]
-) -> tuple[FloatArray, FloatArray, float]:
-    """Least squares whose weights come from its own prediction, until they stand still."""
+    z: FloatArray, kappa: FloatArray, x: FloatArray, columns: IntArray, free: BoolArray, prior: FloatArray,
+    names: list[str],
+) -> tuple[FloatArray, FloatArray, float]:  # fmt: skip
+    """Least squares whose weights come from its own prediction, until they stand still; prior (P,) inverse squares."""
     labels = [name for name, is_free in zip(names, free, strict=True) if is_free]
     predicted = np.full(z.size, np.median(z) if z.size else 0.0)
     parameters, cov = np.zeros(free.size), np.zeros((free.size, free.size))
     for _ in range(STEPS):
         weight = 1.0 / (4.0 * kappa * predicted**2)
         matrix, moment = normal_equations(x, columns, weight, z, free.size)
+        matrix += np.diag(prior)
         solution, inverse = solve_certified(matrix[np.ix_(free, free)], moment[free], labels)
         parameters[free], cov[np.ix_(free, free)] = solution, inverse
         found = (x * parameters[columns]).sum(axis=1)
@@ -167,7 +180,8 @@ def _reweighted(
             )
         change, predicted = np.max(np.abs(found / predicted - 1.0)), found
         if change < TOLERANCE:
-            return parameters, cov, float(np.sum((z - predicted) ** 2 / (4.0 * kappa * predicted**2)))
+            pulls = (z - predicted) ** 2 / (4.0 * kappa * predicted**2)
+            return parameters, cov, float(np.sum(pulls) + np.sum(prior * parameters**2))
     raise NotCertified(
         f"the resolution fit still moves by {change:.1g} after {STEPS} steps, allowed {TOLERANCE:g}",
         kind="scale.not_converged",

@@ -59,6 +59,21 @@ def test_jpsi_and_z_together_give_back_a_b_and_c(jpsi_histograms, z_histograms, 
     assert np.all(both[12:] < 0.3 * only[12:])
 
 
+def test_a_prior_is_a_measurement_of_zero(jpsi_histograms, z_histograms, make_fits):
+    free, prior = ("a", "b", "c"), {"b": 1e-5}
+    for terms in (TRUE | {"b": np.zeros(12)}, TRUE):
+        fits = [with_width(jpsi_histograms, make_fits, **terms), with_width(z_histograms, make_fits, "z", **terms)]
+        plain = derive_resolution(fits, ResolutionConfig(free=free))
+        held = derive_resolution(fits, ResolutionConfig(free=free, prior=prior))
+        assert held.ndf == plain.ndf + 12
+        if not terms["b"].any():  # nothing moves, and with it no weight
+            information = np.diag(np.linalg.inv(held.cov) - np.linalg.inv(plain.cov))
+            assert_allclose(information[12:24], 1e10, rtol=1e-4)
+        else:
+            assert np.all(np.abs(held.b) < np.abs(plain.b))
+            assert held.chi2 > np.sum((held.b / 1e-5) ** 2)
+
+
 def test_pulls_of_toys_are_standard_normal(jpsi_histograms, make_fits):
     terms = TRUE | {"b": np.zeros(12)}
     true = np.concatenate([terms["a"], terms["c"]])
@@ -122,7 +137,12 @@ def test_samples_with_different_bins_are_refused(jpsi_histograms, jpsi_histogram
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
-    [({"free": ("a", "d")}, "expected one or more of a, b, c"), ({"d": 0.0}, r"d = 0\.0 GeV\^2")],
+    [
+        ({"free": ("a", "d")}, "expected one or more of a, b, c"),
+        ({"d": 0.0}, r"d = 0\.0 GeV\^2"),
+        ({"prior": {"d": 1.0}}, "prior names d"),
+        ({"prior": {"b": 0.0}}, "prior of b has width 0"),
+    ],
 )
 def test_wrong_configurations_are_refused(arguments, message):
     with pytest.raises(ValueError, match=message):
