@@ -50,5 +50,5 @@ def test_a_polarised_state_is_refused():
 
 def test_without_pythia_the_error_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "pythia8mc", None)
-    with pytest.raises(ConfigError, match="needs pythia8mc"):
+    with pytest.raises(ConfigError, match="need pythia8mc"):
         generate_with_pythia(MuonGeneration(), 1)

@@ -28,7 +28,7 @@ def test_what_is_compiled_ahead_is_what_a_run_calls():
     fits = fit_bins(fill(pairs, Bins(eta_edges=(-2.4, 0.0, 2.4)).binning()), BatchConfig(min_events=200))
     assert fits.good.any()
     detector = barrel()
-    registry = build_registry(detector, (Family(kind="eloss", by="group"),))
+    registry = build_registry(detector, (Family(kind="eloss", by="group", min_entries=1),))
     refit = Refit(detector=detector, registry=registry, mass=MassReference.constant(3.09, 0.02))
     muons = generate_muons(MuonGeneration(process="jpsi", eta_max=0.8), 400)
     found, blocks = refit.pairs(simulate_hits(muons, detector).hits)
