@@ -194,8 +194,8 @@ def moments_of_bias(world, n, seed):
 
 
 def test_bias_of_momentum_in_every_bin_of_four_million_tracks(world):
-    # half a million tracks of one charge have an error of 1.6e-5, and of two unbiased charges one beyond 3e-5 in a tenth
-    # of all samples: four times as many
+    # half a million tracks of one charge have an error of 1.6e-5, and of two unbiased charges one is beyond 3e-5 in a
+    # tenth of all samples: four times as many
     moments = sum(moments_of_bias(world, 20_000, 1000 + i) for i in range(200))
     n, mean = moments[0], moments[1] / moments[0]
     variance = moments[2] / n - mean**2
