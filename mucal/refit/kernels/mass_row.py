@@ -21,7 +21,7 @@ from mucal.refit.kernels.mass import pair_mass
 from mucal.refit.kernels.tie import GAMMA, M_REF, SIZE, move_pair, shortened
 
 TIGHT: Final = 0.1
-"""Of Gamma, the width of the surface on which pairs are linearised: what is left of their bias is its square."""
+"""Of Gamma, the width of the surface on which pairs are linearised; what is left of their bias goes with its square."""
 
 
 @borrowing
