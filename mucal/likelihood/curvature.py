@@ -1,20 +1,15 @@
 """The exact second derivatives of -ln L, as products of weighted rows on half the matrix."""
 
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
-from scipy.linalg import blas
 
 from mucal.arrays import BoolArray, FloatArray, IntArray
 from mucal.likelihood.interpolation import bent_curvature, bent_slope
 from mucal.likelihood.objective import Expansion, Objective
+from mucal.likelihood.products import add_product
 
 STRIPE: Final = 256
-LARGE: Final = 1e9
-FAINT: Final = 0.02
-"""Products of more multiplications than LARGE that add less than FAINT to each diagonal element are made in float32,
-twice as fast: what rounds is some 1e-9 of it.  The second derivatives of the expected events are so faint where a bin
-has many, for its pull t is about n^-1/2."""
 
 
 class Rows(NamedTuple):
@@ -47,7 +42,8 @@ def hessian(
     model, profile = function.model, at.profile
     keep = np.ones(x.size, dtype=bool) if keep is None else keep
     place = np.where(keep, np.cumsum(keep) - 1, -1)
-    h = np.asfortranarray(np.diag(model.precision[keep]))
+    h = np.zeros((keep.sum(), keep.sum()), order="F")
+    h[np.diag_indices_from(h)] = model.precision[keep]
     for term in model.external:
         index = model.index(term.parameters)
         inside = keep[index]
@@ -76,42 +72,6 @@ def mirror(matrix: FloatArray) -> None:
         corner = matrix[stripe, stripe]
         matrix[stripe, stripe] = np.tril(corner) + np.tril(corner, -1).T
         matrix[stripe, i + STRIPE :] = matrix[i + STRIPE :, stripe].T
-
-
-def add_product(h: FloatArray, columns: IntArray, rows: FloatArray, weight: FloatArray) -> None:
-    """Add rows^T weight rows (C, C) to the lower triangle of h (Fortran order) at increasing columns.
-
-    rows   : (R, C)
-    weight : (R,)    of either sign
-    """
-    single = _is_faint(h, columns, rows, weight)
-    in_place = columns.size == h.shape[0] and not single
-    kind, syrk = (np.float32, blas.ssyrk) if single else (np.float64, blas.dsyrk)
-    out = h if in_place else np.zeros((columns.size, columns.size), dtype=kind, order="F")
-    for sign in (1.0, -1.0):
-        chosen = np.flatnonzero(sign * weight > 0)
-        if chosen.size:
-            part = rows if chosen.size == weight.size else rows[chosen]
-            half = np.multiply(np.sqrt(np.abs(weight[chosen]))[:, None], part, dtype=kind, casting="same_kind")
-            syrk(sign, half.T, beta=1.0, c=out, lower=1, overwrite_c=1)
-    if not in_place and columns.size:
-        h[_square(columns)] += out
-
-
-def _is_faint(h: FloatArray, columns: IntArray, rows: FloatArray, weight: FloatArray) -> bool:
-    """A large product that adds little to the diagonal as it is."""
-    if rows.shape[0] * columns.size**2 < LARGE:
-        return False
-    added = np.einsum("b,bc,bc->c", np.abs(weight), rows, rows)
-    return bool(np.all(added <= FAINT * np.diagonal(h)[columns]))
-
-
-def _square(columns: IntArray) -> tuple[Any, ...]:
-    """Index of a square part of a matrix, by slices where it is contiguous."""
-    first, last = int(columns[0]), int(columns[-1])
-    if last - first + 1 == columns.size:
-        return slice(first, last + 1), slice(first, last + 1)
-    return np.ix_(columns, columns)
 
 
 def _add_rows(

@@ -6,6 +6,7 @@ import numpy as np
 from scipy.linalg import blas, cho_factor, cho_solve, solve_triangular
 
 from mucal.arrays import BoolArray, FloatArray, IntArray
+from mucal.likelihood.products import gram
 
 
 class Prior(NamedTuple):
@@ -122,7 +123,7 @@ def _in_bins(w: FloatArray, prior: Prior, damping: float, corner: FloatArray) ->
     if place.size:
         z[:, place] = solve_triangular(corner, z[:, place].T, lower=True).T
     wu = w[:, ~held]
-    matrix = blas.dsyrk(1.0, z.T, trans=1, lower=1)
+    matrix = gram(z)
     matrix[np.diag_indices_from(matrix)] += 1.0
     bins = cho_factor(matrix, lower=True, overwrite_a=True)
     solved = cho_solve(bins, wu) if wu.shape[1] else wu

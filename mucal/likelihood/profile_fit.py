@@ -29,7 +29,7 @@ class FitConfig:
     mc_stat   : constraint of the finite simulation: "gamma", "normal" or "none"
     per       : its factors: one for each "bin", or one for each "process" in a bin
     frozen    : parameters held at their start, beside those of the model
-    start     : parameter -> where the search begins; the centres otherwise
+    start     : parameter -> where the search begins; the centres otherwise, measured or of the model
     tolerance : EDM below which a fit has converged
     max_steps : Gauss-Newton steps
     n_threads : of the compiled passes; the result does not depend on it
@@ -162,7 +162,7 @@ def fit(model: Model, data: Observation | FloatArray, config: FitConfig | None =
     function = objective(model, data, config.mc_stat, config.n_threads, config.per, config.backend)
     free = model.is_free
     free[model.index(config.frozen)] = False
-    start = function.observation.centre.copy()
+    start = _start(function)
     start[model.index(config.start)] = list(config.start.values())
     minimum = minimise(function, start, free, config.max_steps, config.tolerance)
     good = minimum.status == Status.OK
@@ -186,6 +186,14 @@ def fit(model: Model, data: Observation | FloatArray, config: FitConfig | None =
         per=config.per,
         external=sum(least(term) for term in model.external),
     )
+
+
+def _start(function: Objective) -> FloatArray:
+    """(S,) the measured centres, or the model's where they fit better: a toy's counts know nothing of its centres."""
+    measured, expected = function.observation.centre, function.model.centre
+    if np.array_equal(measured, expected):
+        return measured.copy()
+    return min((measured, expected), key=lambda x: function.value_and_gradient(x)[0]).copy()
 
 
 def _covariance(minimum: Minimum, free: BoolArray) -> FloatArray:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
-from mucal.likelihood import curvature, from_arrays, kernels, observe
+from mucal.likelihood import from_arrays, kernels, observe, products
 from mucal.likelihood.curvature import hessian
 from mucal.likelihood.interpolation import bent, bent_curvature, bent_slope
 from mucal.likelihood.objective import objective
@@ -126,9 +126,9 @@ def test_second_derivatives_that_are_faint_are_single_and_move_no_error(events, 
                         sumw2=0.4 * nominal, free=("n0",))  # fmt: skip
     function, x = objective(model, observe(model, rng.poisson(nominal.sum(axis=1))), "gamma"), rng.normal(size=100)
     double = hessian(function, x, function.expand(x))
-    monkeypatch.setattr(curvature, "LARGE", 0.0)
+    monkeypatch.setattr(products, "LARGE", 0.0)
     single = hessian(function, x, function.expand(x))
     assert np.array_equal(double, single) != faint
     one, other = (np.sqrt(np.diag(np.linalg.inv(h))) for h in (double, single))
-    rounding = curvature.FAINT * np.finfo(np.float32).eps  # 2.4e-9 of a diagonal element
+    rounding = products.FAINT * np.finfo(np.float32).eps  # 2.4e-9 of a diagonal element
     assert_allclose(other, one, rtol=4 * rounding)
