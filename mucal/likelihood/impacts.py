@@ -141,32 +141,21 @@ def response_to_simulation(function: Objective, x: FloatArray, at: Expansion, ro
     return response
 
 
-def response_matrices(
-    function: Objective, x: FloatArray, at: Expansion, rows: FloatArray
-) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """How M estimates answer to counts (M, B), to centres of betas (M, betas) and to centres of constraints (M, S).
-
-    rows : (M, S)  covariance of the estimates with the parameters
+def scores(function: Objective, x: FloatArray, at: Expansion) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """By how much the gradient falls when a count (B, S), the centre of a beta (betas, S) or that of the constraint of
+    the same parameter (S,) goes up by 1; estimates answer with the covariance times that.
     """
     p, bins = at.profile, function.bins
     own = bin_of_beta(bins)
-    once = at.jacobian @ rows.T
-
-    def product(weight: FloatArray) -> FloatArray:
-        alike = function.alike(weight)
-        return function.rows(x, at, weight) @ rows.T if alike is None else alike[:, None] * once
-
-    moved = product(function.moving(at))
+    moved = function.rows(x, at, function.moving(at))
     soft = function.of_bins(p.nu**2 * p.give)
     by_counts = moved / (p.events + (1 - p.pull) * soft)[:, None]
-    direct = np.zeros((bins.k.size, rows.shape[0]))
+    by_factors = (p.nu * p.stiffness[own])[:, None] * moved[own]
     for cells in _one_beta_a_bin(function):
         here = function.of_betas(cells) > 0
-        direct[here] = product(cells)[own[here]]
-    weight = bins.k * p.give / (p.beta if bins.kind == GAMMA else 1.0)
-    pulled = (p.nu * p.stiffness[own])[:, None] * moved[own]
-    by_factors = -weight[:, None] * (p.pull[own][:, None] * direct + pulled)
-    return by_counts.T, by_factors.T, rows * function.model.precision
+        by_factors[here] += p.pull[own[here], None] * function.rows(x, at, cells)[own[here]]
+    by_factors *= -(bins.k * p.give / (p.beta if bins.kind == GAMMA else 1.0))[:, None]
+    return by_counts, by_factors, function.model.precision
 
 
 def _one_beta_a_bin(function: Objective) -> Iterator[FloatArray]:

@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 
 from mucal.arrays import FloatArray, check_shapes
-from mucal.likelihood.impacts import response_matrices
+from mucal.likelihood.impacts import scores
 from mucal.likelihood.kernels import Bins
 from mucal.likelihood.model import Model
 from mucal.likelihood.objective import McStat, McStatPer, Objective, objective
@@ -118,7 +118,7 @@ def linear_toys(
     names = result.parameters if parameters is None else tuple(parameters)
     at = function.expand(result.values)
     index = model.index(names)
-    by_counts, by_factors, by_centres = response_matrices(function, result.values, at, result.cov[index])
+    by_counts, by_factors, by_centres = scores(function, result.values, at)
     width = np.divide(1.0, np.sqrt(model.precision), out=np.zeros(model.centre.size), where=model.precision > 0)
     values = np.empty((n, len(names)))
     for first in range(0, n, BATCH):
@@ -126,8 +126,8 @@ def linear_toys(
         counts = rng.poisson(at.profile.events, (size, model.n_bins)) - at.profile.events
         centres = width * rng.normal(size=(size, width.size))
         factors = np.array([_draw_factors(function.bins, at.profile.beta, rng) for _ in range(size)]) - at.profile.beta
-        moved = counts @ by_counts.T + centres @ by_centres.T + factors @ by_factors.T
-        values[first : first + size] = result.values[index] + moved
+        score = counts @ by_counts + factors @ by_factors + centres * by_centres
+        values[first : first + size] = result.values[index] + score @ result.cov[:, index]
     return LinearToys(parameters=names, values=values, errors=np.sqrt(np.diag(result.cov))[index])
 
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from mucal.arrays import FloatArray, IntArray
 from mucal.likelihood import FitResult, Model, Observation
-from mucal.likelihood.impacts import response_matrices
+from mucal.likelihood.impacts import scores
 from mucal.likelihood.profile_fit import function_of
 
 
@@ -23,9 +23,9 @@ def responses(model: Model, data: Observation | FloatArray, result: FitResult, p
     data : what `result` was fitted to
     """
     function = function_of(model, data, result)
-    row = result.cov[model.index([parameter])]
-    by_counts, _, _ = response_matrices(function, result.values, function.expand(result.values), row)
-    return np.asarray(by_counts[0], dtype=np.float64)
+    by_counts, _, _ = scores(function, result.values, function.expand(result.values))
+    response: FloatArray = by_counts @ result.cov[result.place(parameter)]
+    return response
 
 
 def shared_covariance(

@@ -16,7 +16,7 @@ from mucal.likelihood import (
     prior_toy,
     toy,
 )
-from mucal.likelihood.impacts import response_matrices
+from mucal.likelihood.impacts import scores
 from mucal.likelihood.profile_fit import function_of
 
 from .models import rich_model, small_model
@@ -90,7 +90,7 @@ def test_responses_agree_with_fits_to_moved_measurements(mc_stat, per):
     result = fit(model, data, config)
     function = function_of(model, data, result)
     at = function.expand(result.values)
-    matrices = response_matrices(function, result.values, at, result.cov)
+    of_counts, of_beta, of_centre = scores(function, result.values, at)
     mixed = np.random.default_rng(8)
     by_counts, by_beta, by_centre = mixed.normal(size=12), mixed.normal(size=shape), mixed.normal(size=7)
     packed = by_beta[(model.sumw2 > 0) & (model.nominal > 0)] if per == "process" else by_beta[model.sumw2.any(axis=1)]
@@ -102,7 +102,8 @@ def test_responses_agree_with_fits_to_moved_measurements(mc_stat, per):
         return fit(model, observe(model, counts, centre=centre, beta=beta), config).values
 
     h, errors = 1e-2, np.sqrt(np.diag(result.cov))
-    for what, expected in enumerate((matrices[0] @ by_counts, matrices[1] @ (1e-2 * packed), matrices[2] @ by_centre)):
+    for what, score in enumerate((by_counts @ of_counts, 1e-2 * packed @ of_beta, by_centre * of_centre)):
+        expected = result.cov @ score
         slope = (8 * (moved(h, what) - moved(-h, what)) - moved(2 * h, what) + moved(-2 * h, what)) / (12 * h)
         assert_allclose(expected / errors, slope / errors, atol=1e-5)
 
