@@ -19,6 +19,8 @@ import numpy as np
 import pytest
 from numba import njit
 
+from mucal.io.fit_input import FitInput
+from mucal.io.rabbit_writer import write_rabbit
 from mucal.likelihood import (
     Channel,
     FitConfig,
@@ -240,18 +242,14 @@ def ours(n_parameters: int, answers: str) -> None:
 def test_against_rabbit(n_parameters, tmp_path):
     python, answers, here = rabbit_python(), str(tmp_path / "ours.npz"), Path(__file__).parent
     model, data = rabbit_model(n_parameters)
-    kappa = np.stack([block.kappa for block in model.effects.blocks()], axis=1)
-    np.savez(
-        tmp_path / "model.npz", nominal=model.nominal, sumw2=model.sumw2, kappa=kappa, eta=np.zeros((1, 1, 1)),
-        counts=data.counts, points=np.zeros((1, n_parameters)), symmetric=True, mode="lite", kind="gamma",
-        member=np.array(["all"] * n_parameters),
-    )  # fmt: skip
-    del model, kappa
+    tensor = str(write_rabbit(tmp_path / "model.hdf5", FitInput(model=model, observation=data), layout="symmetric"))
+    np.savez(tmp_path / "model.npz", points=np.zeros((1, n_parameters)), mode="lite", kind="gamma")
+    del model
     script = OURS.format(folder=str(here), n_parameters=n_parameters, answers=answers)
     found = {}
     for name, command in (
         ("mucal", [sys.executable, "-c", script]),
-        ("rabbit", [python, str(DRIVER), str(tmp_path / "model.npz"), str(tmp_path / "theirs.npz")]),
+        ("rabbit", [python, str(DRIVER), str(tmp_path / "model.npz"), str(tmp_path / "theirs.npz"), tensor]),
         ("mucal again", [sys.executable, "-c", script]),
     ):
         subprocess.run(command, check=True)

@@ -1,11 +1,14 @@
 """Drives rabbit (PyPI: rabbit-fit) on a tensor from an .npz file; run by the Python that has it, apart from mucal.
 
-    python rabbit_driver.py model.npz answers.npz
+    python rabbit_driver.py model.npz answers.npz [tensor.hdf5]
 
-A process of its own (answers.npz being a folder) writes the tensor, so that the memory reported is that of the fit.
+Without a tensor one is made from the arrays by rabbit's own writer, in a process of its own (answers.npz being a
+folder), so that the memory reported is that of the fit.  To a tensor of the symmetric layout the notes are added by
+which rabbit knows that layout.
 
-model.npz: nominal, sumw2 (B, P); kappa, eta (B, P, S); counts (B,); points (N, S), where -ln L is wanted; symmetric,
-mode ("lite" or "full"), kind; member (S,), the group of each parameter.  Parameter 0 is free and of interest.
+model.npz: points (N, S), where -ln L is wanted; mode ("lite" or "full"), kind; and without a tensor nominal, sumw2
+(B, P); kappa, eta (B, P, S); counts (B,); symmetric; member (S,), the group of each parameter.  Parameter 0 is free
+and of interest.
 """
 
 import argparse
@@ -16,10 +19,12 @@ import tempfile
 import time
 from pathlib import Path
 
+import h5py
 import hist
 import numpy as np
 import tensorflow as tf
 from rabbit import fitter, inputdata, tensorwriter
+from wums.ioutils import pickle_dump_h5py
 
 
 def write(model, folder):
@@ -54,6 +59,29 @@ def write(model, folder):
     writer.write(outfolder=folder, outfilename="model.hdf5")
 
 
+def add_notes(tensor):
+    """What rabbit's own writer says of one channel of log-normal effects, where the layout is symmetric."""
+    with h5py.File(tensor, "a") as file:
+        name = "hlogk" if "hlogk" in file else "hlogk_sparse"
+        shape = file[name].attrs.get("dense_shape", getattr(file[name], "shape", ()))
+        n_columns = shape[-1] * (shape[-2] if len(shape) == 4 else 1)
+        if n_columns == file["hsysts"].size and "meta" not in file:
+            axis = hist.axis.Integer(0, file["hdata_obs"].size, underflow=False, overflow=False, name="obs")
+            channels = {"ch0": {"axes": [axis]}}
+            notes = {"channel_info": channels, "symmetric_tensor": True, "systematic_type": "log_normal"}
+            pickle_dump_h5py("meta", notes, file)
+
+
+def read(source, tensor):
+    """The input of rabbit's fitter."""
+    if tensor:
+        add_notes(tensor)
+        return inputdata.FitInputData(tensor)
+    with tempfile.TemporaryDirectory() as folder:
+        subprocess.run([sys.executable, __file__, source, folder], check=True)
+        return inputdata.FitInputData(f"{folder}/model.hdf5")
+
+
 def options(model):
     return argparse.Namespace(
         POIMode="none", allowNegativePOI=True, binByBinStatMode=str(model["mode"]), binByBinStatType=str(model["kind"]),
@@ -63,14 +91,12 @@ def options(model):
     )  # fmt: skip
 
 
-def main(source, target):
+def main(source, target, tensor=""):
     if Path(target).is_dir():
         write(dict(np.load(source)), target)
         return
     model = np.load(source)
-    with tempfile.TemporaryDirectory() as folder:
-        subprocess.run([sys.executable, __file__, source, folder], check=True)
-        data = inputdata.FitInputData(f"{folder}/model.hdf5")
+    data = read(source, tensor)
     fit = fitter.Fitter(data, options(model))
     fit.defaultassign()
     fit.set_nobs(data.data_obs)

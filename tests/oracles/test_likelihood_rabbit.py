@@ -15,7 +15,8 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
-from mucal.likelihood import FitConfig, fit, from_arrays, global_impacts, nominal_impacts, observe
+from mucal.io import FitInput, write_rabbit
+from mucal.likelihood import FitConfig, Model, fit, from_arrays, global_impacts, nominal_impacts, observe
 from mucal.likelihood.objective import objective
 
 pytestmark = pytest.mark.oracle
@@ -57,6 +58,16 @@ def arrays(symmetric, mode, kind, seed=1):
     }  # fmt: skip
 
 
+def model_of(a) -> Model:
+    """Our model of the same arrays."""
+    names = tuple(f"p{j:05d}" for j in range(12))
+    groups = {g: tuple(n for n, m in zip(names, a["member"], strict=True) if m == g) for g in ("first", "second")}
+    return from_arrays(
+        a["nominal"], a["kappa"], eta=a["eta"], sumw2=a["sumw2"], parameters=names, processes=("a", "b", "c"),
+        free=names[:1], pois=names[:1], groups=groups,
+    )  # fmt: skip
+
+
 @pytest.fixture(scope="module", params=CASES)
 def both(request, tmp_path_factory):
     """What mucal and rabbit make of the same tensor."""
@@ -65,12 +76,7 @@ def both(request, tmp_path_factory):
     a = arrays(symmetric, mode, kind)
     np.savez(folder / "model.npz", **a)
     subprocess.run([python, str(DRIVER), str(folder / "model.npz"), str(folder / "answers.npz")], check=True)
-    names = tuple(f"p{j:05d}" for j in range(12))
-    groups = {g: tuple(n for n, m in zip(names, a["member"], strict=True) if m == g) for g in ("first", "second")}
-    model = from_arrays(
-        a["nominal"], a["kappa"], eta=a["eta"], sumw2=a["sumw2"], parameters=names, processes=("a", "b", "c"),
-        free=names[:1], pois=names[:1], groups=groups,
-    )  # fmt: skip
+    model = model_of(a)
     config = FitConfig(mc_stat=mc_stat, per=per)
     result = fit(model, a["counts"], config)
     return a, model, config, result, dict(np.load(folder / "answers.npz"))
@@ -113,3 +119,26 @@ def test_h11_nominal_impacts(both):
     assert_allclose([found.data_stat, found.mc_stat], [data, simulation], atol=1e-6 * found.total)
     for name, impact in found.groups.items():
         assert_allclose(impact, groups[name], atol=1e-6 * found.total)
+
+
+@pytest.mark.parametrize(
+    ("symmetric", "layout", "sparse"),
+    [(False, "asymmetric", False), (False, "asymmetric", True), (True, "symmetric", False), (True, "symmetric", True)],
+)
+def test_h11_rabbit_reads_every_layout_of_tensor_written_here(symmetric, layout, sparse, tmp_path):
+    a = arrays(symmetric, "lite", "gamma")
+    model, data = model_of(a), a["counts"]
+    np.savez(tmp_path / "model.npz", points=a["points"], mode="lite", kind="gamma")
+    given = FitInput(model=model, observation=observe(model, data))
+    tensor = write_rabbit(tmp_path / "tensor.hdf5", given, layout=layout, sparse=sparse)
+    files = [str(tmp_path / "model.npz"), str(tmp_path / "answers.npz"), str(tensor)]
+    subprocess.run([rabbit_python(), str(DRIVER), *files], check=True)
+    rabbit, result = dict(np.load(tmp_path / "answers.npz")), fit(model, data)
+    function = objective(model, observe(model, data), "gamma")
+    ours = np.array([function.value_and_gradient(x)[0] for x in a["points"]])
+    assert_allclose(2 * ours, 2 * rabbit["nll_at_points"], rtol=1e-10, atol=1e-8)
+    errors = np.sqrt(np.diag(result.cov))
+    assert_allclose(result.values / errors, rabbit["values"] / errors, atol=1e-6)
+    assert_allclose(errors, rabbit["errors"], rtol=1e-6)
+    total = global_impacts(model, data, result, "p00000")
+    assert_allclose(total.single, rabbit["global_single"], atol=1e-6 * total.total)
