@@ -77,7 +77,8 @@ def reference(
     found.save(out, overwrite=overwrite)
     plain = {"output": out, "pt_edges": found.pt_edges.tolist(), "m_ref": found.m_ref.tolist(),
              "gamma": found.gamma.tolist(), "error": found.error.tolist(),
-             "n_pairs": found.n_pairs.tolist()}  # fmt: skip
+             "n_pairs": found.n_pairs.tolist(), "window": found.window.tolist(), "sigma": found.sigma.tolist(),
+             "shift": found.shift.tolist()}  # fmt: skip
     lines = [
         f"{n} pairs, softer muon {a:g} to {b:g} GeV: mean {m:.5f} +- {e:.5f} GeV, width {1e3 * w:.2f} MeV"
         for a, b, m, e, w, n in zip(

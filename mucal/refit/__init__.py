@@ -10,11 +10,12 @@ out, and the state form, in which the states are eliminated from the last surfac
 are those of chi2, factors of 2 included: covariance = 2 H^-1.  Derived in docs/physics/refit.md.
 
 Pairs minimise the sum of both tracks' chi2 over (q/p, lambda, phi) of both muons and their common vertex; then, once
-more, with ((m_ref + b - m) / Gamma)^2 added, where b makes up for the curvature of the mass m.  docs/physics/pairs.md.
+more, with ((m_ref + b - m) / Gamma)^2 added, where b makes up for the curvature of the mass m, and m_ref for what
+radiation and the window of the selection make of its mean.  docs/physics/pairs.md.
 """
 
 from mucal.refit.local_update import LocalUpdate, update_locally
-from mucal.refit.mass_reference import MassReference, derive_mass_reference
+from mucal.refit.mass_reference import MassReference, derive_mass_reference, window_shift
 from mucal.refit.pair_fits import PairFits, PairPass
 from mucal.refit.pair_status import PairStatus
 from mucal.refit.pairs import BeamLine, fit_pairs
@@ -32,4 +33,5 @@ __all__ = [
     "PairStatus", "ParameterMap", "ProfiledBlocks", "RefitConfig", "RobustConfig", "RobustFits", "RobustPairs",
     "TrackFits", "derive_mass_reference", "fit_pairs", "fit_pairs_robustly", "fit_robustly", "fit_tracks",
     "hit_residuals", "judged_hits", "scaled_hits", "scaled_scattering", "started", "update_locally", "variance_blocks",
+    "window_shift",
 ]  # fmt: skip

@@ -106,6 +106,11 @@ def fit_pairs(
         raise ValueError(f"routes has shape {routes.shape}, expected ({len(hits)}, L)")
     if parameters is not None:
         check_map(parameters, detector, magnet)
+    if mass is not None and not mass.holds_for(selection.window):
+        raise ValueError(
+            f"the reference mass was derived for pairs of {mass.window[0]:g} to {mass.window[1]:g} GeV, the selection "
+            f"takes {selection.window[0]:g} to {selection.window[1]:g} GeV; derive it with this selection"
+        )
     number, tracks, status = pairs_of(hits)
     own, places = placed_status(detector, hits, routes)
     status = _pair_status(hits, own, tracks, status)
@@ -122,7 +127,7 @@ def fit_pairs(
     m_ref = gamma = np.full(number.size, np.nan)
     constrained = _not_tried(number.size)
     if mass is not None:
-        m_ref, gamma = mass.at(vertex.pt.min(axis=1))
+        m_ref, gamma = mass.at(vertex.pt.min(axis=1), vertex.sigma_mass)
         constraints[:, tie.M_REF], constraints[:, tie.GAMMA] = m_ref, gamma
         chosen = selection.by_vertex(vertex, _weaker_counts(detector, hits, legs))
         chosen = np.where(vertex.ok & (chosen == PairStatus.OK) & ~np.isfinite(m_ref), PairStatus.OUTSIDE_TABLE, chosen)

@@ -37,9 +37,9 @@ PURPOSES = (
 
 # What may happen: straggling (0 none, 1 Gaussian, 2 Landau), fraction of collisions in mean and variance, whether
 # larger transfers are left out of Landau's, scattering on or off, share and width of its tails, scale of the
-# resolution, efficiency, share and half width (cm) of outliers.
+# resolution, efficiency, share and half width (cm) of outliers, sign of all Gaussian numbers.
 (STRAGGLES, ALPHA, TRUNCATED, SCATTERS, TAIL_SHARE, TAIL_WIDTH, RESOLUTION, EFFICIENT, OUTLIER_SHARE,
- OUTLIER_RANGE, SETTINGS) = range(11)  # fmt: skip
+ OUTLIER_RANGE, SIGN, SETTINGS) = range(12)  # fmt: skip
 NONE, GAUSSIAN, LANDAU = 0.0, 1.0, 2.0
 
 # Columns of what modules measure: resolution in u and v (cm, v NaN on strips), strip angle, focus.
@@ -99,7 +99,7 @@ def after_loss(q: float, xi: float, medium: FloatArray, settings: FloatArray, wo
     if settings[STRAGGLES] != LANDAU:
         q_out, _, _, _, variance = thin_loss(q, xi, 1.0, settings[ALPHA], medium)
         if settings[STRAGGLES] == GAUSSIAN and q_out != 0.0:
-            q_out += sqrt(variance) * to_normal(absorb(words[STRAGGLING], element))
+            q_out += settings[SIGN] * sqrt(variance) * to_normal(absorb(words[STRAGGLING], element))
         return q_out if q_out * q > 0.0 else 0.0
     p = 1.0 / abs(q)
     energy = sqrt(p * p + MUON_MASS * MUON_MASS)
@@ -123,6 +123,7 @@ def scatter(w: FloatArray, width: float, settings: FloatArray, words: WordArray,
     if settings[TAIL_SHARE] > 0.0 and to_uniform(absorb(words[WIDTH], element)) < settings[TAIL_SHARE]:
         width *= settings[TAIL_WIDTH]
     a, b = two_normals(absorb(words[KICK], element))
+    width *= settings[SIGN]
     a, b = width * a, width * b
     x, y, z = w[Y + 3], w[Y + 4], w[Y + 5]
     cl = sqrt(x * x + y * y)
@@ -151,13 +152,10 @@ def measure(
     hits[row, U_MEAS] = measured(u, v, sensors[element, ANGLE], sensors[element, FOCUS])[0]
     hits[row, V_MEAS] = v if sensors[element, SIGMA_V] > 0.0 else np.nan
     hits[row, U_GEN], hits[row, V_GEN] = u, v
-    hits[row, U_MEAS] += (
-        settings[RESOLUTION] * sensors[element, SIGMA_U] * to_normal(absorb(words[MEASURED_U], element))
-    )
+    scale = settings[SIGN] * settings[RESOLUTION]
+    hits[row, U_MEAS] += scale * sensors[element, SIGMA_U] * to_normal(absorb(words[MEASURED_U], element))
     if sensors[element, SIGMA_V] > 0.0:
-        hits[row, V_MEAS] += (
-            settings[RESOLUTION] * sensors[element, SIGMA_V] * to_normal(absorb(words[MEASURED_V], element))
-        )
+        hits[row, V_MEAS] += scale * sensors[element, SIGMA_V] * to_normal(absorb(words[MEASURED_V], element))
     if settings[OUTLIER_SHARE] > 0.0 and to_uniform(absorb(words[OUTLIER], element)) < settings[OUTLIER_SHARE]:
         reach = settings[OUTLIER_RANGE]
         hits[row, U_MEAS] += reach * (2.0 * to_uniform(absorb(words[OUTLIER_U], element)) - 1.0)

@@ -41,6 +41,8 @@ class HitSimulation:
     outlier_share    : share of hits that are something else's, evenly within
     outlier_range    : cm  of the muon
     seed_errors      : of the seed: relative of q/p, rad of lambda and phi, cm of dxy and dsz
+    mirrored         : every Gaussian number with the opposite sign: of a muon and its mirror image, the sum shows
+                           what noise does in the second order, without the noise; not for "landau"
     least_hits       : muons with fewer are rejected
     slack            : cm  by which modules are widened for the helix that finds candidates
     reach            :     and by this many standard deviations of what scattering may do until there, if all that it
@@ -59,6 +61,7 @@ class HitSimulation:
     outlier_share: float = 0.0
     outlier_range: float = 0.2
     seed_errors: tuple[float, float, float] = (0.01, 1e-3, 0.01)
+    mirrored: bool = False
     least_hits: int = 3
     slack: float = 0.1
     reach: float = 6.0
@@ -74,17 +77,24 @@ class HitSimulation:
         for name in ("tail_width", "resolution_scale", "outlier_range", "slack", "reach"):
             if not 0 <= getattr(self, name) < np.inf:
                 raise ValueError(f"{name} = {getattr(self, name)}, expected a number of at least 0")
+        if self.mirrored and self.straggling == "landau":
+            raise ValueError('mirrored with straggling "landau", expected "gaussian" or "none": it is not symmetric')
         if self.least_hits < 1 or min(self.seed_errors) < 0:
             raise ValueError(
                 f"least_hits = {self.least_hits}, seed_errors = {self.seed_errors}; expected >= 1 and >= 0"
             )
 
     @property
+    def sign(self) -> float:
+        """Of all Gaussian numbers."""
+        return -1.0 if self.mirrored else 1.0
+
+    @property
     def settings(self) -> FloatArray:
         """(SETTINGS,) what the kernels read"""
         return np.array([
             STRAGGLING[self.straggling], self.alpha, self.truncated, self.scattering, self.tail_share, self.tail_width,
-            self.resolution_scale, self.efficiency, self.outlier_share, self.outlier_range,
+            self.resolution_scale, self.efficiency, self.outlier_share, self.outlier_range, self.sign,
         ], dtype=np.float64)  # fmt: skip
 
 
@@ -250,7 +260,7 @@ def _seeds(muons: GeneratedMuons, config: HitSimulation) -> FloatArray:
     relative, angle, length = config.seed_errors
     width = np.array([0.0, angle, angle, length, length]) + np.abs(muons.state[:, :1]) * relative * np.eye(5)[0]
     words = np.array([start_word(config.seed, f"hits/seed {j}") for j in range(5)])
-    seed: FloatArray = muons.state + width * kernels.normals(words, _keys(muons))
+    seed: FloatArray = muons.state + config.sign * width * kernels.normals(words, _keys(muons))
     return seed
 
 

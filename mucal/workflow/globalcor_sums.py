@@ -125,6 +125,13 @@ def refit_of(
         mass = (
             None if config.mass is None or config.width is None else MassReference.constant(config.mass, config.width)
         )
+    if mass is not None and not mass.holds_for(config.selection.window):
+        raise ConfigError(
+            f"the reference mass was derived for pairs of {mass.window[0]:g} to {mass.window[1]:g} GeV, and "
+            f"globalcor.selection.window is {list(config.selection.window)}",
+            kind="config.reference_window",
+            do="derive it with this window: mucal globalcor reference",
+        )
     before = None if applied is None else GlobalCorrections.load(applied)
     if before is not None and before.digest != registry.map.digest:
         raise InputError(f"{applied} is of another registry", kind="input.different_maps", where={"file": applied})

@@ -280,7 +280,8 @@ def digest_of(refit: Refit, truth: Positions | None = None) -> str:
     modules = refit.model.modules
     numbers: list[np.ndarray] = [refit.surfaces.packed, refit.surfaces.media, refit.magnet.packed]
     numbers += [modules.strip_angle, modules.focus, modules.n_meas]
-    numbers += [] if refit.mass is None else [refit.mass.pt_edges, refit.mass.m_ref, refit.mass.gamma]
+    if refit.mass is not None:
+        numbers += [refit.mass.pt_edges, refit.mass.m_ref, refit.mass.gamma, refit.mass.sigma, refit.mass.shift]
     numbers += [] if refit.beam is None else [refit.beam.centre, refit.beam.cov]
     for array in numbers:
         h.update(np.ascontiguousarray(array).tobytes())
@@ -304,15 +305,18 @@ def reference_of_hits(
             "the reference mass is that of generated muons, and these files do not say what was generated",
             kind="input.no_truth",
         )
-    masses, soft, kept = [], [], []
+    masses, soft, errors, kept = [], [], [], []
     for hits in source:
         fits, _ = refit.pairs(hits, profile=False)
         masses.append(generated_mass(hits, fits))
         soft.append(fits.vertex.pt.min(axis=1))
+        errors.append(fits.vertex.sigma_mass)
         kept.append(fits.constrained.ok)
         tell(Event(stage="reference", text=fits.ledger(constrained=True).line()))
-    edges = np.array(pt_edges) if pt_edges else None
-    return derive_mass_reference(np.concatenate(masses), np.concatenate(soft), np.concatenate(kept), edges)
+    return derive_mass_reference(
+        np.concatenate(masses), np.concatenate(soft), np.concatenate(errors), np.concatenate(kept),
+        window=refit.selection.window, pt_edges=np.array(pt_edges) if pt_edges else None,
+    )  # fmt: skip
 
 
 def generated_mass(hits: Hits, fits: PairFits) -> np.ndarray:

@@ -25,7 +25,7 @@ from mucal.globalcor import (
     templates,
     weak_modes,
 )
-from mucal.refit import MassReference, derive_mass_reference
+from mucal.refit import MassReference, derive_mass_reference, window_shift
 from mucal.simulation import MuonGeneration, stream_muons
 from mucal.store import verify
 from mucal.workflow.closing_pairs import ClosingPairs, closing_pairs
@@ -45,6 +45,8 @@ SHOWING: Final = ("closing", "w_muons", "momenta", "probes", "weak_modes", "trig
 """Keys of the section that change nothing of the corrections."""
 FOR_MODES: Final = 1_500
 """Muons at each momentum that show what the soft modes do."""
+FAR: Final = 8.0
+"""Standard deviations beyond the window, from which noise brings no pair in."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -236,39 +238,39 @@ def reference_of(config: Tracked, pairs: RefittedPairs, *, more: int = 10) -> Ma
     """The reference mass of the simulated pairs, with the help of `more` times as many that are only generated."""
     muons = replace(config.sample(of_data=False).muons, seed=config.seed + 2)
     return reference_with_generated(
-        pairs.mass_gen, pairs.pt.min(axis=1), pairs.selected == 1, config.selection.window, muons,
+        pairs.mass_gen, pairs.pt.min(axis=1), pairs.sigma_mass, pairs.selected == 1, config.selection.window, muons,
         more * config.simulation,
     )  # fmt: skip
 
 
 def reference_with_generated(
-    x: FloatArray, softer_pt: FloatArray, selected: BoolArray, window: tuple[float, float], muons: MuonGeneration,
-    n: int,
+    x: FloatArray, softer_pt: FloatArray, sigma_mass: FloatArray, selected: BoolArray, window: tuple[float, float],
+    muons: MuonGeneration, n: int,
 ) -> MassReference:  # fmt: skip
     """Mean and width of the generated mass of the selected pairs, with the help of many that are only generated.
 
-    x         : (N,) GeV, generated mass of the simulated pairs
-    softer_pt : (N,) GeV
-    selected  : (N,)
-    window    : GeV, of the selection
-    muons     : of the n accepted pairs without hits
+    x, softer_pt, sigma_mass, selected, window : of the simulated pairs, as in `refit.derive_mass_reference`
+    muons                                      : of the n accepted pairs without hits
 
     The mean over the selected pairs of a sample fluctuates with its generated masses.  What selection and fit do to it
     is the difference to the mean of the same pairs' generated masses inside the window; the latter comes of the pairs
     without hits.  The error is that of the latter and of the difference, whose two means share most pairs: with s and w
     selected and inside, its variance is the sum of (s (x - <x>_s) / n_s - w (x - <x>_w) / n_w)^2 over the pairs.
-    Derived in docs/physics/pairs.md.
+    The shift by the window is that of the pairs without hits.  Derived in docs/physics/pairs.md.
     """
+    found = derive_mass_reference(x, softer_pt, sigma_mass, selected, window=window)
     low, high = window
     inside = (x > low) & (x < high)
     mean = x[inside].mean()
     count, total, squares = 0, 0.0, 0.0
+    entries, edges = np.histogram([], 4096, (low - FAR * found.sigma[-1], high + FAR * found.sigma[-1]))
     for part in stream_muons(muons, n, chunk=2**17):
         mass = pair_masses(part.state.reshape(-1, 2, 5))
+        entries += np.histogram(mass, edges)[0]
         mass = mass[(mass > low) & (mass < high)]
         count, total = count + mass.size, total + float(mass.sum())
         squares += float(((mass - mean) ** 2).sum())
-    found = derive_mass_reference(x, softer_pt, selected)
     apart = selected * (x - found.m_ref) / selected.sum() - inside * (x - mean) / inside.sum()
     error = np.sqrt(squares / count**2 + np.nansum(apart**2))
-    return replace(found, m_ref=found.m_ref + total / count - mean, error=np.array([error]))
+    shift = window_shift(0.5 * (edges[1:] + edges[:-1]), entries, window, found.sigma, sigma_mass[selected])
+    return replace(found, m_ref=found.m_ref + total / count - mean, error=np.array([error]), shift=shift[None])

@@ -1,5 +1,6 @@
 """A closure from hits: a detector with known distortions, J/psi pairs refitted and solved, and a look with probes."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import reduce
 from itertools import pairwise
@@ -17,6 +18,7 @@ from mucal.globalcor import (
     Chunk,
     Family,
     GlobalCorrections,
+    NormalEquations,
     Refit,
     Registry,
     SolveConfig,
@@ -30,9 +32,9 @@ from mucal.globalcor.corrections import corrected, values_at
 from mucal.globalcor.normal_equations import REFIT
 from mucal.plot.globalcor import curvature_curves
 from mucal.plot.style import save
-from mucal.refit import MassReference, PairSelection, RefitConfig, TrackFits, derive_mass_reference
+from mucal.refit import MassReference, PairFits, PairSelection, RefitConfig, TrackFits, derive_mass_reference
 from mucal.simulation import HitSimulation, MuonGeneration, MuonGun, fire, generate_muons, simulate_hits
-from mucal.track import LAM, QOP
+from mucal.track import LAM, QOP, Hits
 from mucal.workflow.hit_sums import digest_of, generated_mass
 from mucal.workflow.tracked import reference_with_generated
 
@@ -56,19 +58,33 @@ def true_detector(detector: Detector, registry: Registry, theta: FloatArray) -> 
 
 @dataclass(kw_only=True)
 class SimulatedBlocks:
-    """Blocks of generated events, by their numbers."""
+    """Blocks of generated events, by their numbers.
+
+    seen : what `derive_mass_reference` wants of the pairs of each chunk that is asked for, if it is wanted
+    """
 
     truth: Detector
     muons: MuonGeneration
     hits: HitSimulation
     refit: Refit
+    seen: list[FloatArray] | None = None
 
     def simulated(self, start: int, stop: int):
         muons = generate_muons(self.muons, stop - start, first_event=start)
         return simulate_hits(muons, self.truth, self.hits, n_threads=self.refit.config.n_threads).hits
 
     def __call__(self, chunk: Chunk):
-        return self.refit.pairs(self.simulated(chunk.start, chunk.stop))[1]
+        hits = self.simulated(chunk.start, chunk.stop)
+        fits, blocks = self.refit.pairs(hits)
+        if self.seen is not None:
+            self.seen.append(columns_of(hits, fits))
+        return blocks
+
+
+def columns_of(hits: Hits, fits: PairFits) -> FloatArray:
+    """(4, C) generated mass, softer pT, error of the mass and whether it was selected."""
+    v = fits.vertex
+    return np.array([generated_mass(hits, fits), v.pt.min(axis=1), v.sigma_mass, fits.constrained.ok])
 
 
 def reference_mass(made: SimulatedBlocks, n: int, *, more: int = 0) -> MassReference:
@@ -77,18 +93,28 @@ def reference_mass(made: SimulatedBlocks, n: int, *, more: int = 0) -> MassRefer
     more : accepted pairs that are only generated and help with the mean, as those of `mucal run` do
     """
     other = replace(made, truth=made.refit.detector, muons=replace(made.muons, seed=made.muons.seed + 1000))
-    mass, soft, ok = [], [], []
+    parts = []
     for start in range(0, n, 10_000):
         hits = other.simulated(start, min(start + 10_000, n))
         fits, _ = made.refit.pairs(hits, profile=False)
-        mass.append(generated_mass(hits, fits))
-        soft.append(fits.vertex.pt.min(axis=1))
-        ok.append(fits.constrained.ok)
-    columns = tuple(map(np.concatenate, (mass, soft, ok)))
+        parts.append(columns_of(hits, fits))
+    mass, soft, sigma, ok = np.concatenate(parts, axis=1)
+    columns = (mass, soft, sigma, ok == 1)
+    window = made.refit.selection.window
     if not more:
-        return derive_mass_reference(*columns)
+        return derive_mass_reference(*columns, window=window)
     generated = replace(made.muons, seed=made.muons.seed + 2000)
-    return reference_with_generated(*columns, made.refit.selection.window, generated, more)
+    return reference_with_generated(*columns, window, generated, more)
+
+
+def own_mean(made: SimulatedBlocks, seen: list[FloatArray]) -> float:
+    """GeV, by how much the mean mass of pairs that were seen lies above the one that is assumed."""
+    mass, soft, sigma, ok = np.concatenate(seen, axis=1)
+    chosen, assumed = ok == 1, made.refit.mass
+    own = derive_mass_reference(mass, soft, sigma, chosen, window=made.refit.selection.window)
+    soft, sigma = soft[chosen], sigma[chosen]
+    weight = 1.0 / (sigma**2 + assumed.gamma[0] ** 2)
+    return float(np.average(own.at(soft, sigma)[0] - assumed.at(soft, sigma)[0], weights=weight))
 
 
 def probe_bias(truth: Detector, refit: Refit, pt: float, n: int, *, seed: int = 77, eta_max: float = 2.3):
@@ -243,15 +269,24 @@ def corrections(
 
     kept : folder of checkpoints: who asks for these events again, or for fewer, takes the finished pieces up
     """
-    registry, chunks = made.refit.registry, divide(n_events, chunk)
+    sums = sums_of(made, n_events, chunk=chunk, tell=tell, kept=kept)
+    return solve(reduce(add, sums), made.refit.registry, config, probes=probes, applied=applied)
+
+
+def sums_of(
+    made: SimulatedBlocks, n_events: int, *, chunk: int = 8_000, tell=lambda made: None, kept: Path | None = None,
+    sample: str = "",
+) -> Iterator[NormalEquations]:  # fmt: skip
+    """The sums of the pairs among n generated events, piece by piece; `kept` as in `corrections`."""
+    chunks = divide(n_events, chunk)
     how = AccumulateConfig(n_threads=made.refit.config.n_threads, chunks_per_leaf=PIECE, every=5)
     inputs = {REFIT: digest_of(made.refit)}
-    sums = []
     for at in range(0, len(chunks), PIECE):
         piece = chunks[at : at + PIECE]
         place = None if kept is None else kept / f"{inputs[REFIT][:12]}_{at}_{piece[-1].stop}"
-        sums.append(accumulate(made, piece, registry, how, tell=tell, checkpoints=place, inputs=inputs))
-    return solve(reduce(add, sums), registry, config, probes=probes, applied=applied)
+        yield accumulate(
+            made, piece, made.refit.registry, how, tell=tell, checkpoints=place, inputs=inputs, sample=sample
+        )
 
 
 def refit_of(detector: Detector, registry: Registry, mass: MassReference, selection=SELECTION, **kwargs) -> Refit:

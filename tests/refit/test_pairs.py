@@ -9,7 +9,16 @@ from numpy.testing import assert_allclose, assert_array_equal
 from mucal.detector import predict
 from mucal.detector.field import evaluate
 from mucal.propagation import free_states, propagate, surfaces_of
-from mucal.refit import BeamLine, MassReference, PairStatus, RefitConfig, derive_mass_reference, fit_pairs, fit_tracks
+from mucal.refit import (
+    BeamLine,
+    MassReference,
+    PairSelection,
+    PairStatus,
+    RefitConfig,
+    derive_mass_reference,
+    fit_pairs,
+    fit_tracks,
+)
 from mucal.refit.pairs import pairs_of, vertex_seeds
 from mucal.refit.tracks import routes_of_hits
 from mucal.simulation import HitSimulation, MuonGeneration, generate_muons, simulate_hits
@@ -325,7 +334,8 @@ def test_reference_mass_of_the_selected_pairs(simulated, fitted):
     hits, _ = simulated
     gen, soft = generated_mass(hits, fitted), fitted.vertex.pt.min(axis=1)
     ok = fitted.constrained.ok
-    reference = derive_mass_reference(gen, soft, ok)
+    window = PairSelection().window
+    reference = derive_mass_reference(gen, soft, fitted.vertex.sigma_mass, ok, window=window)
     assert_allclose(reference.m_ref[0], gen[ok].mean(), rtol=1e-12)
     assert_allclose(reference.gamma[0], gen[ok].std(ddof=1), rtol=1e-12)
     assert reference.n_pairs[0] == ok.sum()
@@ -334,20 +344,34 @@ def test_reference_mass_of_the_selected_pairs(simulated, fitted):
     assert abs(reference.m_ref[0] - 3.0921) < 0.002
     assert abs(reference.gamma[0] - 0.0205) < 0.002
     with pytest.raises(ValueError, match=r"bin 1 .* holds 0 selected pairs"):
-        derive_mass_reference(gen, soft, ok, np.array([0.0, 500.0, 1000.0]))
+        derive_mass_reference(
+            gen, soft, fitted.vertex.sigma_mass, ok, window=window, pt_edges=np.array([0.0, 500.0, 1000.0])
+        )
 
 
 def test_pairs_outside_the_reference_table_are_named(tracker, simulated):
     hits, routes = first_pairs(simulated, 30)
-    table = MassReference(
-        pt_edges=np.array([3.0, 6.0]), m_ref=np.array([3.0924]), gamma=np.array([0.02]), n_pairs=np.ones(1, int),
-        error=np.zeros(1),
-    )  # fmt: skip
+    table = MassReference.table(np.array([3.0, 6.0]), np.array([3.0924]), np.array([0.02]), np.zeros(1))
     fits, _ = fit_pairs(tracker, tracker.field, hits, routes, mass=table)
     outside = fits.vertex.pt.min(axis=1) > 6.0
     assert 0 < outside.sum() < 30
     assert np.all(fits.constrained.status[outside] == PairStatus.OUTSIDE_TABLE)
     assert not np.any(fits.constrained.status[~outside] == PairStatus.OUTSIDE_TABLE)
+
+
+def test_a_reference_mass_of_another_window_is_refused(tracker, simulated, fitted):
+    hits, routes = simulated
+    mass = derive_mass_reference(
+        generated_mass(hits, fitted), fitted.vertex.pt.min(axis=1), fitted.vertex.sigma_mass, fitted.constrained.ok,
+        window=PairSelection().window,
+    )  # fmt: skip
+    hits, routes = first_pairs(simulated, 10)
+    with pytest.raises(ValueError, match=r"pairs of 2\.9 to 3\.3 GeV, the selection takes 2\.8 to 3\.4 GeV"):
+        fit_pairs(
+            tracker, tracker.field, hits, routes, mass=mass, selection=PairSelection(window=(2.8, 3.4)),
+        )  # fmt: skip
+    fits, _ = fit_pairs(tracker, tracker.field, hits, routes, mass=mass)
+    assert_allclose(fits.m_ref, mass.m_ref[0] + np.interp(fits.vertex.sigma_mass, mass.sigma, mass.shift[0]))
 
 
 # --------------------------------------------------------------------------------------------------- bad input

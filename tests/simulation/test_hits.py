@@ -271,6 +271,29 @@ def test_no_muon_that_leaves_through_the_corner_of_the_field_is_lost(detector, g
     assert simulate_hits(corner, detector, ground=ground).ledger.used == 4000
 
 
+def test_mirrored_noise_is_the_opposite(detector, ground, muons, closure):
+    image = simulate_hits(muons, detector, replace(CLOSURE, mirrored=True), ground=ground).hits
+    quiet = replace(CLOSURE, straggling="none", scattering=False, resolution_scale=0.0, seed_errors=(0.0, 0.0, 0.0))
+    mean = simulate_hits(muons, detector, quiet, ground=ground).hits
+    assert np.allclose(closure.seed - closure.truth.state, image.truth.state - image.seed, rtol=1e-9, atol=1e-12)
+    # of the first hit of each muon, where all three have one on the same module
+    rows = [{(e, q): i for i, (e, q) in enumerate(zip(h.event, h.charge, strict=True))} for h in (closure, image, mean)]
+    first = np.array([[r[key] for r in rows] for key in rows[0] if all(key in r for r in rows)])
+    at = np.stack([h.offsets[i] for h, i in zip((closure, image, mean), first.T, strict=True)])
+    module = np.stack([h.module_id[a] for h, a in zip((closure, image, mean), at, strict=True)])
+    same = (module == module[0]).all(axis=0)
+    assert same.sum() > 0.95 * len(mean)
+    u, v, true = (closure.u[at[0, same]], image.u[at[1, same]], mean.u[at[2, same]])
+    noise = u - true
+    assert np.std(noise) > 5e-4
+    assert np.std(u + v - 2 * true) < 0.02 * np.std(noise)
+
+
+def test_landau_straggling_has_no_mirror_image():
+    with pytest.raises(ValueError, match="mirrored with straggling"):
+        HitSimulation(mirrored=True)
+
+
 def test_an_unknown_straggling_is_named():
     with pytest.raises(ValueError, match=r"'vavilov'.*gaussian.*landau"):
         HitSimulation(straggling="vavilov")

@@ -15,7 +15,7 @@ from mucal.io import HitsInput, open_hits, write_hits
 from mucal.refit import MassReference, PairSelection, RefitConfig
 from mucal.simulation import HitSimulation, MuonGeneration, generate_muons, simulate_hits
 from mucal.workflow.globalcor import GlobalcorConfig
-from mucal.workflow.globalcor_sums import REPRODUCED, derive_reference
+from mucal.workflow.globalcor_sums import REPRODUCED, derive_reference, refit_of
 from mucal.workflow.hit_sums import FileBlocks, HitBlocks, accumulate_hits, digest_of, reference_of_hits
 
 COLUMNS = HitsInput(chunk_rows=60)
@@ -168,6 +168,14 @@ def test_reference_mass_needs_the_truth(files, refit, tmp_path):
     write_hits(tmp_path / "recorded.parquet", replace(hits, truth=None))
     with pytest.raises(InputError, match="do not say what was generated"):
         reference_of_hits([tmp_path / "recorded.parquet"], refit, columns=COLUMNS)
+
+
+def test_a_reference_mass_of_another_window_is_a_wrong_configuration(files, refit, tmp_path):
+    reference_of_hits(files, refit, columns=COLUMNS).save(tmp_path / "reference.h5")
+    selection = replace(refit.selection, window=(2.8, 3.4))
+    config = GlobalcorConfig(detector="barrel", selection=selection, refit=refit.config)
+    with pytest.raises(ConfigError, match=r"globalcor\.selection\.window is \[2\.8, 3\.4\]"):
+        refit_of(config, refit.registry, reference=tmp_path / "reference.h5")
 
 
 def test_the_reference_mass_reproduces_itself(files, refit):
