@@ -92,8 +92,9 @@ def command(
         measurement=measurement, systematic_type=systematics, largest_difference=inexact
     )
     asked = stage.FitOptions(
-        data=data, asimov=asimov, toy=toy, pois=pois, unblind=unblind, freeze=freeze, start=start, mc_stat=mc_stat,
-        per=per, read=reading, n_threads=jobs or os.cpu_count() or 1, backend=backend,
+        data=data, asimov=asimov, toy=toy, pois=pois, unblind=unblind, freeze=freeze, start=start,
+        scanned=(*scans, *(name for pair in contours for name in pair)), mc_stat=mc_stat, per=per, read=reading,
+        n_threads=jobs or os.cpu_count() or 1, backend=backend,
     )  # fmt: skip
     more: dict[str, Any] = {}
     if mode is None:

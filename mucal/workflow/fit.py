@@ -40,6 +40,7 @@ class FitOptions:
     unblind  : parameters of interest whose value in data is shown
     freeze   : parameters held at their start
     start    : parameter -> where the search begins
+    scanned  : parameters along which the likelihood will be drawn; asked for by name before the fit is made
     mc_stat, per : of the finite simulation; None for what the file says
     read     : what the reader cannot know
     n_threads : of the compiled passes
@@ -53,6 +54,7 @@ class FitOptions:
     unblind: tuple[str, ...] = ()
     freeze: tuple[str, ...] = ()
     start: dict[str, float] = field(default_factory=dict)
+    scanned: tuple[str, ...] = ()
     mc_stat: McStat | None = None
     per: McStatPer | None = None
     read: ReadOptions = field(default_factory=ReadOptions)
@@ -132,7 +134,7 @@ def fit_input(
     """
     observation, what = (observation, "data") if observation is not None else _data(found, options)
     model, config = found.model, fit_config(found, options)
-    _known(model.parameters, (*options.pois, *options.unblind, *options.freeze, *options.start))
+    _known(model.parameters, (*options.pois, *options.unblind, *options.freeze, *options.start, *options.scanned))
     result = fit(model, observation, config)
     result.require_converged()
     pois = options.pois or model.pois[:1]

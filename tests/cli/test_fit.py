@@ -109,6 +109,8 @@ def test_an_asymmetric_effect_needs_to_be_allowed(mucal, workspace):
     [
         (["--unblind", "mi"], 2, "no parameter 'mi'"),
         (["--start", "mu"], 2, "expected NAME=VALUE"),
+        (["--asimov", "--scan", "mi"], 2, "no parameter 'mi'"),
+        (["--asimov", "--contour", "mu", "mi"], 2, "no parameter 'mi'"),
         (["--data", "toy"], 3, "no data 'toy'"),
         (["--asimov", "--data", "x"], 2, "exclude each other"),
         (["--measurement", "other"], 3, "no measurement 'other'"),
