@@ -92,6 +92,20 @@ def clocked(work):
     return answer, time.perf_counter() - wall, time.process_time() - processor
 
 
+def clock_of_stages():
+    """A function that notes wall and processor seconds under a name and gives all; "fit_seconds" ends before the exact
+    Hessian."""
+    start, at = (time.perf_counter(), time.process_time()), {}
+
+    def clock(what: str):
+        at.setdefault(what, (time.perf_counter() - start[0], time.process_time() - start[1]))
+        return at
+
+    exact = newton.hessian
+    newton.hessian = lambda *given: clock("fit_seconds") and exact(*given)
+    return clock
+
+
 def alternating(works, rounds: int = 7):
     """Median processor seconds of several works, done in turns."""
     times = {name: [] for name in works}
@@ -168,10 +182,12 @@ def whole(n_bins: int, n_processes: int, n_parameters: int) -> None:
     fit(warm, toy(warm, rng), FitConfig(n_threads=THREADS))
     model = dense_model(n_bins, n_processes, n_parameters)
     data = toy(model, rng)
+    clock = clock_of_stages()
     result, wall, processor = clocked(lambda: fit(model, data, FitConfig(n_threads=THREADS)))
     flops = n_parameters**2 * n_bins * (n_processes + 1) + n_parameters**3 + result.n_steps * n_bins**2 * n_parameters
     poi = model.pois[0]
     steps = [
+        ("fit", *clock("covariance_seconds")["fit_seconds"]),
         (f"fit, Hessian, covariance ({processor * rate / flops:.1f} x their products by dgemm)", wall, processor),
         ("global impacts", *clocked(lambda: global_impacts(model, data, result, poi))[1:]),
         ("nominal impacts", *clocked(lambda: nominal_impacts(model, data, result, poi))[1:]),
@@ -204,68 +220,82 @@ def rabbit_python() -> str:
 
 
 def rabbit_model(n_parameters: int) -> tuple[Model, Observation]:
-    """The model fitted by both."""
+    """The dense model fitted by both."""
     model = dense_model(2880, 8, n_parameters)
+    return model, toy(model, np.random.default_rng(5), simulation=False, centres=False)
+
+
+def saved_model(path: str) -> tuple[Model, Observation]:
+    """A model from its file, fitted by both."""
+    model = Model.load(path)
     return model, toy(model, np.random.default_rng(5), simulation=False, centres=False)
 
 
 OURS = """
 import sys
 sys.path.insert(0, {folder!r})
-from test_likelihood import ours
-ours({n_parameters}, {answers!r})
+from test_likelihood import ours, rabbit_model, saved_model
+ours(*{made}, {answers!r})
 """
 
 
-def ours(n_parameters: int, answers: str) -> None:
+def ours(model: Model, data: Observation, answers: str) -> None:
     """What mucal makes of it, with wall and processor seconds since the start of the fit, and the peak of memory."""
     warm = dense_model(40, 8, 60)
     fit(warm, toy(warm, np.random.default_rng(5)), FitConfig(n_threads=THREADS))
-    model, data = rabbit_model(n_parameters)
-    start, at = (time.perf_counter(), time.process_time()), {}
-
-    def clock(what: str) -> None:
-        at.setdefault(what, (time.perf_counter() - start[0], time.process_time() - start[1]))
-
-    exact = newton.hessian
-    newton.hessian = lambda *given: clock("fit_seconds") or exact(*given)
+    clock = clock_of_stages()
     result = fit(model, data, FitConfig(n_threads=THREADS))
     clock("covariance_seconds")
-    global_impacts(model, data, result, "p00000")
-    nominal_impacts(model, data, result, "p00000")
-    clock("impact_seconds")
+    global_impacts(model, data, result, model.pois[0])
+    nominal_impacts(model, data, result, model.pois[0])
+    at = clock("impact_seconds")
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
-    np.savez(answers, values=result.values, errors=np.sqrt(np.diag(result.cov)), gigabytes=peak, **at)
+    order = np.argsort(result.parameters)  # as rabbit's driver
+    errors = np.sqrt(np.diag(result.cov))
+    np.savez(answers, values=result.values[order], errors=errors[order], gigabytes=peak, **at)
 
 
-@pytest.mark.parametrize("n_parameters", [500, 2000, 4000])
-def test_against_rabbit(n_parameters, tmp_path):
-    python, answers, here = rabbit_python(), str(tmp_path / "ours.npz"), Path(__file__).parent
-    model, data = rabbit_model(n_parameters)
-    tensor = str(write_rabbit(tmp_path / "model.hdf5", FitInput(model=model, observation=data), layout="symmetric"))
-    np.savez(tmp_path / "model.npz", points=np.zeros((1, n_parameters)), mode="lite", kind="gamma")
-    del model
-    script = OURS.format(folder=str(here), n_parameters=n_parameters, answers=answers)
+def compare(made: str, layout: str, sparse: bool, folder: Path) -> None:
+    """Fit by mucal, rabbit and mucal again, each in a process of its own; the ratios, and that the answers agree."""
+    python, answers = rabbit_python(), str(folder / "ours.npz")
+    model, data = eval(made)
+    given = FitInput(model=model, observation=data)
+    tensor = str(write_rabbit(folder / "model.hdf5", given, layout=layout, sparse=sparse))
+    np.savez(folder / "model.npz", points=np.zeros((1, len(model.parameters))), mode="lite", kind="gamma")
+    del model, given
+    script = OURS.format(folder=str(Path(__file__).parent), made=made, answers=answers)
     found = {}
     for name, command in (
         ("mucal", [sys.executable, "-c", script]),
-        ("rabbit", [python, str(DRIVER), str(tmp_path / "model.npz"), str(tmp_path / "theirs.npz"), tensor]),
+        ("rabbit", [python, str(DRIVER), str(folder / "model.npz"), str(folder / "theirs.npz"), tensor]),
         ("mucal again", [sys.executable, "-c", script]),
     ):
         subprocess.run(command, check=True)
-        found[name] = dict(np.load(tmp_path / ("theirs.npz" if name == "rabbit" else "ours.npz")))
-    print(
-        f"\n{n_parameters} parameters: wall and processor seconds of the fit; with Hessian and covariance; with impacts"
-    )
+        found[name] = dict(np.load(folder / ("theirs.npz" if name == "rabbit" else "ours.npz")))
+    print(f"\n{made}: wall and processor seconds of the fit; with Hessian and covariance; with impacts")
     for name, one in found.items():
         seconds = [f"{one[what][0]:.1f} {one[what][1]:.1f}" for what in STAGES]
         print(f"{name}: {'; '.join(seconds)}; {one['gigabytes']:.2f} GB")
     mucal, rabbit = found["mucal again"], found["rabbit"]
-    best = {what: min(found[name][what][1] for name in ("mucal", "mucal again")) for what in STAGES}
-    print("processor seconds, rabbit over mucal:", *(f"{rabbit[what][1] / best[what]:.1f}" for what in STAGES))
+    for clock, name in enumerate(("wall", "processor")):
+        best = {what: min(found[run][what][clock] for run in ("mucal", "mucal again")) for what in STAGES}
+        print(f"{name} seconds, rabbit over mucal:", *(f"{rabbit[what][clock] / best[what]:.1f}" for what in STAGES))
     apart = np.abs((mucal["values"] - rabbit["values"]) / mucal["errors"]).max()
     errors_apart = np.abs(rabbit["errors"] / mucal["errors"] - 1).max()
     print(f"values apart {apart:.1g} errors, errors apart {errors_apart:.1g}")
     assert apart < 1e-4
     assert errors_apart < 1e-5
     assert mucal["gigabytes"] < 0.5 * rabbit["gigabytes"]
+
+
+@pytest.mark.parametrize("n_parameters", [500, 2000, 4000])
+def test_against_rabbit(n_parameters, tmp_path):
+    compare(f"rabbit_model({n_parameters})", "symmetric", False, tmp_path)
+
+
+@pytest.mark.parametrize("sparse", [False, True])
+def test_against_rabbit_with_the_groups_of_the_measurement(sparse, tmp_path):
+    example = Path(__file__).parents[2] / "docs" / "examples" / "toy_mw.py"
+    made = ["--events", str(1 << 20), "--no-checks", "--model", str(tmp_path / "toy.h5")]
+    subprocess.run([sys.executable, str(example), *made], check=True, stdout=subprocess.DEVNULL)
+    compare(f"saved_model({str(tmp_path / 'toy.h5')!r})", "asymmetric", sparse, tmp_path)
