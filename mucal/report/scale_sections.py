@@ -212,7 +212,7 @@ def _width_line(name: str, table: ResolutionTable) -> str:
         return line
     return (
         f"{line} The widths scatter more than their errors, as they do where the resolution varies within a bin of η "
-        "(narrower bins, `bins.resolution_eta_edges`, tell) or a term that is not free is missing. Errors larger by a "
+        "(narrower bins, bins.resolution_eta_edges, tell) or a term that is not free is missing. Errors larger by a "
         f"factor of {np.sqrt(table.chi2 / table.ndf):.1f} would cover it; nuisances of the release have the errors "
         "times the factor of resolution_stat."
     )
