@@ -17,6 +17,7 @@ from mucal.likelihood import (
     freeze,
     from_arrays,
     from_estimate,
+    global_impacts,
     observe,
 )
 from mucal.likelihood.objective import objective
@@ -77,6 +78,28 @@ def test_an_external_measurement_acts_like_a_constraint(n_bins):
     assert_allclose(two.values, one.values, atol=1e-8)
     assert_allclose(two.cov, one.cov, atol=1e-8)
     assert_allclose(two.nll, one.nll, rtol=1e-10)
+
+
+@pytest.mark.parametrize("n_bins", [6, 40])
+def test_the_covariance_of_a_calibration_is_a_term_or_nuisances_along_its_eigenvectors(n_bins):
+    # A, e, M in four bins: log-ratios are linear in them, so that both are the same likelihood
+    rng, names = np.random.default_rng(8), tuple(f"{kind}_{i}" for kind in "AeM" for i in range(4))
+    nominal, root = rng.uniform(2e3, 9e3, (n_bins, 2)), 0.2 * rng.normal(size=(12, 12)) + np.eye(12)
+    of_mass, of_scale = 0.02 * rng.normal(size=(n_bins, 2, 1)), 0.01 * rng.normal(size=(n_bins, 2, 12))
+    values, vectors = np.linalg.eigh(root @ root.T)
+    given = {"parameters": ("mass", *names), "processes": ("W", "Z"), "pois": ("mass",), "sumw2": 0.3 * nominal}
+    along = np.concatenate([of_mass, of_scale @ (vectors * np.sqrt(values))], axis=2)
+    term = from_estimate("calibration", names, np.zeros(12), root @ root.T)
+    eigen = from_arrays(nominal, along, free=["mass"], groups={"calibration": names}, **given)
+    raw = from_arrays(nominal, np.concatenate([of_mass, of_scale], axis=2), free=["mass", *names], **given)
+    raw = replace(raw, external=(term,))
+    data = rng.poisson(nominal.sum(axis=1)).astype(float)
+    one, two = fit(eigen, data), fit(raw, data)
+    assert_allclose(two.value("mass"), one.value("mass"), atol=1e-8 * one.error("mass"))
+    assert_allclose(two.error("mass"), one.error("mass"), rtol=1e-8)
+    assert_allclose(two.values[1:], vectors * np.sqrt(values) @ one.values[1:], atol=1e-7)
+    group, whole = (global_impacts(m, data, r, "mass").groups for m, r in ((eigen, one), (raw, two)))
+    assert_allclose(whole["calibration"], group["calibration"], rtol=1e-7)
 
 
 def test_a_frozen_parameter_of_the_model_stays_at_its_centre():
