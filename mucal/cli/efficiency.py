@@ -1,5 +1,6 @@
 """`mucal efficiency`."""
 
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -64,7 +65,8 @@ def measure(
     """Efficiencies of one step in bins of eta, pT (GeV), charge and, for trigger and iso, u_T."""
     asked = stages().load_efficiency(config, settings)
     method = "count" if count else "fit"
-    found = stages().measure_files(files, name, asked, simulation=simulation, method=method)
+    tell = partial(click.echo, err=True)
+    found = stages().measure_files(files, name, asked, simulation=simulation, method=method, tell=tell)
     found.save(out, overwrite=overwrite)
     failed = [f"  failed: {text}" for text in found.failed()]
     if figures is not None:
@@ -75,7 +77,9 @@ def measure(
     rejected = {why: n for why, n in found.histograms.rejected.items() if n}
     plain = {"output": out, "usable": int(found.usable.sum()), "bins": found.status.size, "failed": found.failed(),
              "rejected": rejected}  # fmt: skip
-    lines = [*found.summary(), f"  used {found.histograms.counts.sum():.0f}, rejected {rejected or 'none'}"]
+    counts, squares = found.histograms.counts.sum(), found.histograms.sumw2.sum()
+    used = f"  used {counts:.0f}, of effective number {counts**2 / squares:.0f}, rejected {rejected or 'none'}"
+    lines = [*found.summary(), used]
     finish(plain, [*lines, *failed[:20], *failed[20:][-1:], f"written: {out}"], as_json=as_json)
 
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from mucal.arrays import FloatArray
 from mucal.errors import InputError
+from mucal.io.correlated_selection import correlated_selections
 from mucal.io.csv_events import CsvEvents
 from mucal.io.dimuon_input import IDS, DimuonInput
 from mucal.io.dimuon_source import BAD, DimuonSource
@@ -67,7 +68,7 @@ class CheckReport:
 
     files    : one entry a file, in order
     problems : errors that concern several files, as the same file given twice
-    warnings : what concerns several files and is allowed, as files of a series that are not given
+    warnings : what concerns all files and is allowed, as files of a series that are not given
     """
 
     files: tuple[FileCheck, ...]
@@ -110,7 +111,10 @@ def check_dimuons(files: str | Path | Sequence[str | Path], config: DimuonInput)
     return CheckReport(
         files=tuple(_check_file(path, config) for path in paths),
         problems=tuple(problems),
-        warnings=tuple(missing_siblings([path for path in paths if path.parent.is_dir()])),
+        warnings=(
+            *missing_siblings([path for path in paths if path.parent.is_dir()]),
+            *correlated_selections(config),
+        ),
     )
 
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from mucal.arrays import IntArray
 from mucal.errors import InputError
+from mucal.io.correlated_selection import correlated_selections
 from mucal.io.csv_events import CsvEvents
 from mucal.io.dimuon_input import DimuonInput
 from mucal.io.duplicates import DuplicateSpool, Repeats, refuse_repeats
@@ -204,6 +205,7 @@ def _with_columns(
 def _notes(tables: Sequence[EventTable], config: DimuonInput, skipped: Sequence[tuple[Path, InputError]]) -> list[str]:
     notes = [f"skipped {path}: {error.what}" for path, error in skipped]
     notes += missing_siblings([*(table.path for table in tables), *(path for path, _ in skipped)])
+    notes += correlated_selections(config)
     if config.columns.event is None:
         notes.append("columns names no event number: the same pair twice is not noticed")
     for table in tables:

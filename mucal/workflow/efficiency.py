@@ -1,6 +1,6 @@
 """Efficiencies, as the commands call them: probes simulated or read, measured, smoothed, exported, drawn."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Literal
@@ -23,10 +23,11 @@ from mucal.efficiency import (
 )
 from mucal.efficiency.histograms import ProbeHistograms, total
 from mucal.efficiency.templates import MassTemplates, simulated_templates, wide_edges
-from mucal.errors import ConfigError
+from mucal.errors import ConfigError, InputError
 from mucal.io.efficiency_json import write_efficiency_json
 from mucal.io.efficiency_root import write_efficiency_root
 from mucal.io.probe_files import ProbeInput, stream_probes, write_probes
+from mucal.numerics.weight_sums import WeightSums
 from mucal.plot.efficiency import pass_fail_figure, scale_factor_figure
 from mucal.plot.style import save
 from mucal.simulation.dimuons import DimuonSimulation
@@ -93,8 +94,13 @@ def simulate_probes(name: str, n: int, seed: int, background: float, out: str | 
     return len(probes)
 
 
-def spectra(files: Sequence[str], name: str, config: EfficiencyConfig, *, wide: bool = False) -> ProbeHistograms:
-    """Spectra of the probes in the files; on wide mass bins if they are to become templates."""
+def spectra(
+    files: Sequence[str], name: str, config: EfficiencyConfig, tell: Callable[[str], None], *, wide: bool = False
+) -> ProbeHistograms:  # fmt: skip
+    """Spectra of the probes in the files; on wide mass bins if they are to become templates.
+
+    `tell` hears of a probe whose weight dominates.  Raises InputError if all weights are zero.
+    """
     binning = config.binning(name)
     if wide:
         edges, _ = wide_edges(np.array(config.mass_edges))
@@ -102,18 +108,28 @@ def spectra(files: Sequence[str], name: str, config: EfficiencyConfig, *, wide: 
             eta_edges=binning.eta_edges, pt_edges=binning.pt_edges, mass_edges=tuple(edges.tolist()),
             by_charge=binning.by_charge, ut_edges=binning.ut_edges,
         )  # fmt: skip
-    parts = [fill(probes, name, binning) for probes in stream_probes(files, config.input)]
+    weights, parts = WeightSums(), []
+    for probes in stream_probes(files, config.input):
+        weights += WeightSums.of(probes.weight)
+        parts.append(fill(probes, name, binning))
     if not parts:
         raise ConfigError("no files of probes were given", kind="usage.no_input")
+    if not weights.squares:
+        raise InputError(
+            f"all {weights.n} weights of probes of '{name}' are zero", kind="input.weight",
+            where={"files": ", ".join(files)}, do="name the column of weights by efficiency.input.columns.weight",
+        )  # fmt: skip
+    if warning := weights.warning(f"the probes of '{name}' in {', '.join(files)}"):
+        tell(f"warning: {warning}")
     return total(parts).with_provenance(Provenance(inputs={str(path): sha256(path) for path in files}))
 
 
 def measure_files(
     files: Sequence[str], name: str, config: EfficiencyConfig, *, simulation: Sequence[str] = (),
-    method: Literal["fit", "count"] = "fit",
+    method: Literal["fit", "count"] = "fit", tell: Callable[[str], None],
 ) -> Efficiencies:  # fmt: skip
     """Efficiencies of one step: by fits to data, with templates from simulation; by counting in simulation."""
-    histograms = spectra(files, name, config)
+    histograms = spectra(files, name, config, tell)
     if method == "count":
         return count_efficiencies(histograms)
     templates: MassTemplates | None = None
@@ -124,7 +140,7 @@ def measure_files(
                 kind="config.efficiency",
                 do="give --simulation FILE, or set efficiency.fit.signal = 'analytic'",
             )
-        wide = spectra(simulation, name, config, wide=True)
+        wide = spectra(simulation, name, config, tell, wide=True)
         templates = simulated_templates(wide, np.array(config.mass_edges), pass_for_fail=config.pass_for_fail)
     found = measure(histograms, config.fit, templates)
     inputs = {**histograms.provenance.inputs, **{str(path): sha256(path) for path in simulation}}

@@ -34,7 +34,8 @@ def fit_masses(analysis: Analysis, *, sample: str = "data", tell: Tell = silent)
     ledgers = {**ledgers_of(source), "bins": found.ledger}
     for name, ledger in ledgers.items():
         tell(Event(stage=name, text=ledger.line()))
-    for warning in window_warnings(found.derive, analysis.massfit.resonance):
+    notes = getattr(source, "notes", ())
+    for warning in (*notes, *window_warnings(found.derive, analysis.massfit.resonance)):
         tell(Event(stage="warning", text=warning))
     return fits.with_provenance(
         Provenance(

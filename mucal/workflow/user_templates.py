@@ -7,9 +7,10 @@ from typing import Final
 
 import numpy as np
 
-from mucal.errors import ConfigError
+from mucal.errors import ConfigError, InputError
 from mucal.io.named_columns import stream_columns
 from mucal.ledger import Ledger
+from mucal.numerics.weight_sums import WeightSums
 from mucal.store import Provenance, sha256
 from mucal.templates import Templates
 from mucal.templates.additions import with_efficiencies, with_nonprompt
@@ -67,8 +68,9 @@ def fill_user_templates(
     config.check(found.calibration, given)
     sums, ledgers = {}, {}
     for process, paths in events.files.items():
-        rows = _rows(paths, config, process, given.weights, events.tree)
+        rows = _Rows(_rows(paths, config, process, given.weights, events.tree))
         sums[process] = one = fill_process(process, rows, config, found.calibration, given)
+        _tell_weights(process, rows.weights, tell)
         ledgers[f"templates {process}"] = Ledger(
             unit="rows", read=one.n_events, used=one.n_filled, rejected={"selection": one.n_events - one.n_filled}
         )
@@ -81,6 +83,31 @@ def fill_user_templates(
         made = with_nonprompt(made, given.nonprompt)
     inputs = {path: sha256(path) for paths in events.files.values() for path in paths}
     return found.finish(made).with_provenance(Provenance(inputs={**found.inputs, **inputs}, ledgers=ledgers))
+
+
+class _Rows:
+    """Chunks of a table as they pass by, and the sums of their weights so far."""
+
+    def __init__(self, chunks: Iterator[dict[str, np.ndarray]]) -> None:
+        self.chunks = chunks
+        self.weights = WeightSums()
+
+    def __iter__(self) -> Iterator[dict[str, np.ndarray]]:
+        for columns in self.chunks:
+            self.weights += WeightSums.of(columns["weight"])
+            yield columns
+
+
+def _tell_weights(process: str, weights: WeightSums, tell: Callable[[str], None]) -> None:
+    """The effective number of rows, and the row that dominates.  Raises InputError if all weights are zero."""
+    if not weights.squares:
+        raise InputError(
+            f"all {weights.n} weights of the process '{process}' are zero", kind="input.weight",
+            do="name the column of weights by table.columns.weight",
+        )  # fmt: skip
+    tell(f"{process}: effective number of rows {weights.effective:.1f} of {weights.n}")
+    if warning := weights.warning(f"process '{process}'"):
+        tell(f"warning: {warning}")
 
 
 def _rows(

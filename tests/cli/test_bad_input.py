@@ -1,4 +1,4 @@
-"""Bad inputs end with the exit code and the words that users_want of the project promise (B01 … B45)."""
+"""Bad inputs end with the exit code and the words of docs/bad_inputs.md (B01 … B45)."""
 
 import gzip
 from pathlib import Path
@@ -123,6 +123,17 @@ def test_b23_an_asymmetric_window_is_a_warning_with_a_better_one(mucal, config, 
     assert ended.code == 0
     assert "warning" in ended.out
     assert "use 2.500 to 3.694 GeV" in ended.out
+
+
+def test_b24_a_selection_correlated_with_the_residual_is_a_warning_of_check_and_of_a_fit(
+    mucal, config, events, tmp_path
+):
+    cut = ("--set", 'input.select=["pt1 > 4.5"]', "--config", config)
+    for command in (("check", events), ("massfit", events, "-o", tmp_path / "x.h5")):
+        ended = mucal(*command, *cut)
+        assert ended.code == 0
+        assert "warning" in ended.out
+        assert "'pt1 > 4.5' cuts in the measured momentum" in ended.out
 
 
 def test_b34_a_broken_json_is_3(mucal, tmp_path):

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from mucal.cli import main
@@ -105,3 +106,18 @@ def test_other_alternatives_become_nuisances_of_their_name(folder: Path, tmp_pat
     assert [one.name for one in model.nuisances()][-3:] == [
         "effSyst_window_veto_idip", "effSyst_window_veto_idip_eta0", "effSyst_window_veto_idip_eta1",
     ]  # fmt: skip
+
+
+def test_b17_a_probe_that_dominates_is_a_warning_and_only_zeros_are_refused(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    probes = pd.read_parquet(folder / "mc.parquet").iloc[:2000]
+    measure = ["efficiency", "measure", str(tmp_path / "probes.parquet"), "--step", "idip", "--count", *BINS]
+    probes.assign(weight=np.where(np.arange(2000) == 5, 100.0, 1.0)).to_parquet(tmp_path / "probes.parquet")
+    assert main([*measure, "-o", str(tmp_path / "eff.h5")]) == 0
+    told = capsys.readouterr()
+    assert "row 5 of the probes of 'idip'" in told.err
+    assert "of effective number" in told.out
+    probes.assign(weight=0.0).to_parquet(tmp_path / "probes.parquet")
+    assert main([*measure, "-o", str(tmp_path / "none.h5")]) == 3
+    assert "all 2000 weights of probes of 'idip' are zero" in capsys.readouterr().err

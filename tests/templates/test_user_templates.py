@@ -15,7 +15,7 @@ from mucal.simulation.recoil import BUILT_IN, generate_z_recoil
 from mucal.simulation.uncertainties import published_efficiencies
 from mucal.templates import Ingredients, Templates
 from mucal.templates.recoil import RecoilConfig, calibrate
-from mucal.templates.user_templates import MassWeight, TableConfig, fill_process, user_templates
+from mucal.templates.user_templates import MUONS, MassWeight, TableConfig, fill_process, user_templates
 from mucal.theory.weight_columns import WeightFamily
 
 N = 24_000
@@ -199,3 +199,21 @@ mc = [1.0, 1.0]
     assert made.provenance.ledgers["templates W"].read == N
     assert main([*command, "-n", "5", "-o", str(tmp_path / "x.h5")]) == 2
     assert main(["templates", "--process", "W", "-o", str(tmp_path / "x.h5")]) == 2
+
+
+@pytest.mark.parametrize(("weight", "code", "words"), [
+    (100.0, 0, "row 77 of process 'W' has"), (np.nan, 3, "not finite"), (0.0, 3, "all 400 weights of the process 'W'"),
+])  # fmt: skip
+def test_b17_a_weight_that_dominates_is_a_warning_and_nan_or_only_zeros_are_refused(
+    weight: float, code: int, words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    columns = {name: rows(3)[name][:400] for name in (*MUONS, "weight")}
+    columns["weight"] = np.ones(400) if weight else np.zeros(400)
+    columns["weight"][77] = weight
+    pd.DataFrame(columns).to_parquet(tmp_path / "w.parquet")
+    command = ["templates", "--process", f"W={tmp_path / 'w.parquet'}", "-o", str(tmp_path / "t.h5")]
+    assert main(command) == code
+    told = capsys.readouterr().err
+    assert words in told
+    # (399 + 100)^2 / (399 + 100^2) of rows that count
+    assert ("effective number of rows 23.9 of 400" in told) == (code == 0)
