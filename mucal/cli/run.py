@@ -11,7 +11,10 @@ from mucal.cli.console import finish, listening, paths
 @click.argument("files", nargs=-1)
 @options.configuration
 @click.option(
-    "--quick", "preset", flag_value="quick", help="The built-in closure with few events: a minute instead of five."
+    "--quick",
+    "preset",
+    flag_value="quick",
+    help="The built-in closure with few events: a minute once its loops are compiled, which takes the first run three.",
 )
 @click.option("--full", "preset", flag_value="full", help="The built-in closure with ten times the events.")
 @click.option("--dimuons", "preset", flag_value="dimuons", help="A closure of generated dimuons, without hits.")

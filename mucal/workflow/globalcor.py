@@ -32,6 +32,7 @@ from mucal.globalcor import (
     weak_modes,
 )
 from mucal.globalcor.families import KINDS
+from mucal.globalcor.templates import LENGTH, RADIUS
 from mucal.io import open_detector
 from mucal.io.field_probes import read_field_probes
 from mucal.io.mille import MilleRecords, write_mille
@@ -181,7 +182,11 @@ def find_modes(
     lines = [f"{'mode':>4} {'eigenvalue':>11} {'of priors':>9}  most like"]
     for i, name in enumerate(modes.names()[:10]):
         lines.append(f"{i:>4} {modes.eigenvalues[i]:>11.4g} {100 * modes.prior_share[i]:>8.1f}%  {name}")
-    lines.append(f"{'template':<16} {'alone':>10} {'all floating':>13} {'prior':>10}")
+    lines.append(
+        f"errors of known patterns: cm at {RADIUS:g} cm from the beam or {LENGTH:g} cm along it; of fields T, of "
+        "material ln of the loss"
+    )
+    lines.append(f"{'pattern':<16} {'alone':>10} {'all floating':>13} {'prior':>10}")
     for i, name in enumerate(modes.templates):
         lines.append(f"{name:<16} {modes.alone[i]:>10.3g} {modes.error[i]:>13.3g} {modes.prior_error[i]:>10.3g}")
     if folder is not None:

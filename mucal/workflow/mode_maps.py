@@ -1,5 +1,6 @@
 """What weak modes do to momenta: their bias, seen with muons without noise through the assumed detector."""
 
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
@@ -79,11 +80,11 @@ def _between(momenta: tuple[float, ...]) -> FloatArray:
 
 def bias_lines(found: BiasMap, momenta: tuple[float, ...]) -> list[str]:
     """The largest bias of each pattern at each momentum, for people."""
-    lines = ["largest bias of momenta, 1e-5 for one standard deviation, at pT of", " " * 36 + "".join(
+    lines = ["largest bias of momenta, 1e-5 for one standard deviation, at pT of", " " * 48 + "".join(
         f"{pt:>8g}" for pt in momenta) + " GeV"]  # fmt: skip
     worst = np.nanmax(np.abs(found.bias), axis=(1, 2, 3))
     return lines + [
-        f"{name[:36]:<36}" + "".join(f"{1e5 * x:>8.2g}" for x in row)
+        f"{name[:48]:<48}" + "".join(f"{1e5 * x:>8.2g}" for x in row)
         for name, row in zip(found.names, worst, strict=True)
     ]
 
@@ -93,5 +94,5 @@ def save_bias_figures(found: BiasMap, folder: str | Path) -> None:
     for i, name in enumerate(found.names):
         soft = name.startswith("mode ")
         if not soft or i < DRAWN:
-            stem = f"mode_{i}" if soft else name.replace(" ", "_")
+            stem = f"mode_{i}" if soft else "_".join(re.findall(r"\w+", name))
             save(bias_figure(found, i), Path(folder) / f"bias_{stem}.svg")
