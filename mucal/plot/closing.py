@@ -62,13 +62,13 @@ class ClosingMasses(Result):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WShift(Result):
-    """W mass less the injected one that calibrated muons would give, at each of `STAGES`.
+    """Fitted W mass less the injected one, at each of `STAGES`.
 
     Rows are both charges together, and plus less minus.
 
     muons             :
     shift             : (2, 3) MeV
-    error             : (2, 3) MeV  of the method, from the scatter of the muons
+    error             : (2, 3) MeV  from the scatter of the muons, the same in template and data
     calibration_error : (2, 3) MeV  of the calibration so far
     """
 

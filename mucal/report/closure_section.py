@@ -162,9 +162,9 @@ MASS_TEXT: Final = (
     "the scale table as well. Errors: statistics of both samples and covariance of the calibration."
 )
 W_TEXT: Final = (
-    " W: the shift of the mass that the changed pT of muons of W → μν would be taken for in a fit of their spectrum "
-    "between 26 and 56 GeV, to first order; the same muons with the same random numbers in the assumed detector are "
-    "the template."
+    " W: a template fit of muons of W → μν in bins of charge, η and pT between 26 and 56 GeV, with a free rate of each "
+    "charge. The templates are the same muons with the same random numbers in the assumed detector, so that the "
+    "statistics of the spectrum cancels."
 )
 
 

@@ -64,12 +64,15 @@ def polynomials(n_eta: int, n_pt: int, eta_degree: int, pt_degree: int) -> Float
 
 
 def smooth_rows(rows: FloatArray, nominal: FloatArray, basis: FloatArray) -> FloatArray:
-    """The projection of each row (S, B) on the basis, charge by charge; bins without events keep a smooth value."""
+    """The projection of each row (S, B) on the basis, charge by charge; 0 in bins without events.
+
+    There a polynomial through few events may be anything, and nothing is to be varied.
+    """
     result = np.empty_like(rows)
     for bins in np.split(np.arange(nominal.size), nominal.size // basis.shape[0]):
         root = np.sqrt(np.maximum(nominal[bins], 0.0))
         coefficients = np.linalg.lstsq(root[:, None] * basis, root[:, None] * rows[:, bins].T, rcond=None)[0]
-        result[:, bins] = (basis @ coefficients).T
+        result[:, bins] = np.where(root > 0, (basis @ coefficients).T, 0.0)
     return result
 
 

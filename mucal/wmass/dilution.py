@@ -45,7 +45,10 @@ def recovered_share(
 
 @dataclass(frozen=True, slots=True)
 class ExpectedShares:
-    """Of a shift of the mass, with a free yield and no other nuisance, what a fit finds: as filled, and smoothed."""
+    """Of a shift of the mass, with a free yield and no other nuisance, what a fit finds: as filled, and smoothed.
+
+    NaN where events fill too few bins to tell.
+    """
 
     as_filled: float
     smooth: float
@@ -65,8 +68,10 @@ def expected_shares(templates: Templates) -> ExpectedShares:
     )
     weight = nominal[there]
     kept = 2 * (PT_DEGREE + 1) * (ETA_DEGREE + 1)
+    if weight.size < 2 * kept:  # smoothing takes away too little to measure it
+        return ExpectedShares(as_filled=float("nan"), smooth=float("nan"))
     rest = float(weight @ (raw - smooth) ** 2)
-    each = rest / max(weight.size - kept, 1)  # bins as few as the functions: smoothing took nothing away
+    each = rest / (weight.size - kept)
     seen = float(weight @ smooth**2 - (weight @ smooth) ** 2 / weight.sum())
     true = max(seen - kept * each, 0.0)
     return ExpectedShares(as_filled=true / (seen + rest), smooth=true / seen)

@@ -1,12 +1,13 @@
-"""What a bias of muon momenta does to a measured W mass, without templates: the moment of the pT spectrum's score.
+"""What every muon's momentum does to a fitted W mass, to first order: the moment of the pT spectrum's score.
 
 With u = d ln f / d m of an event (of its boson mass m*, which is generated) and s(pT) = <u | pT> a smooth curve, the
 mean of s over muons moves by cov(s, u) for a mass higher by 1.  So a change of momenta pT -> pT' is taken for
 
     dm = [<s(pT')> - <s(pT)>] / cov(s, u),
 
-which is what a maximum-likelihood fit of the spectrum's shape gives to first order in the change, its rate left free.
-Outside `RANGE` s is constant: what happens there does not count.  Derived in docs/physics/wmass.md.
+which is what a maximum-likelihood fit of the spectrum's shape gives to first order in the change, its rate left free
+and muons outside `RANGE`, where s is constant, counted.  Errors of a calibration are propagated with its derivative;
+the mass itself is fitted (`muon_spectrum`).  Derived in docs/physics/wmass.md.
 """
 
 from dataclasses import dataclass
@@ -69,15 +70,6 @@ def pt_score(pt: FloatArray, boson_mass: FloatArray, peak: float, width: float, 
     bare = PtScore(knots=knots, coefficients=np.asarray(curve.c), response=1.0)
     s = bare.at(seen)
     return PtScore(knots=knots, coefficients=bare.coefficients, response=float(np.mean((s - s.mean()) * u)))
-
-
-def mass_shift(score: PtScore, nominal: FloatArray, pt: FloatArray) -> tuple[float, float]:
-    """The mass, GeV, that a change of momenta is taken for, and its error from the scatter of the muons.
-
-    nominal, pt : (N,) GeV  of the same muons
-    """
-    moved = (score.at(pt) - score.at(nominal)) / score.response
-    return float(moved.mean()), float(moved.std(ddof=1) / np.sqrt(moved.size))
 
 
 def curvature_weights(score: PtScore, pt: FloatArray) -> FloatArray:

@@ -176,8 +176,8 @@ def evidence_of(analysis: Analysis, tracked: TrackedChain | None, chain: Chain, 
         tracks = TrackResults(
             corrections=tracked.corrections, probes=tracked.probes, reference=tracked.reference,
             injected=tracked.injected, closing=tuple(one.mass for one in closed),
-            w=None if tracked.w is None else w_shift(tracked.w, tracked.corrections, chain.table), modes=modes,
-            mode_bias=bias,
+            w=None if tracked.w is None else w_shift(config, tracked.w, tracked.corrections, chain.table),
+            modes=modes, mode_bias=bias,
         )  # fmt: skip
     closures = closures_of(closed, analysis.bins, notes)
     resolution, resolution_mc = resolutions_of(analysis, chain, closed, notes)

@@ -1,5 +1,6 @@
 """Templates, as the command calls them: configuration and calibration read, templates filled, model made."""
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from importlib import import_module
@@ -103,9 +104,11 @@ def describe_templates(templates: Templates) -> tuple[dict[str, Any], list[str]]
     shape = templates.binning.shape
     if tuple(templates.axes) == ("charge", "eta", "pt") and shape[1] > ETA_DEGREE and shape[2] > PT_DEGREE:
         share = expected_shares(templates)
-        plain["mass_share"] = {"as_filled": share.as_filled, "smooth": share.smooth}
-        lines += [
-            f"  noise: of a shift of the mass or of momenta a fit finds {share.smooth:.3f} with smooth variations, "
+        known = not math.isnan(share.smooth)
+        plain["mass_share"] = {"as_filled": share.as_filled, "smooth": share.smooth} if known else None
+        found = (
+            f"of a shift of the mass or of momenta a fit finds {share.smooth:.3f} with smooth variations, "
             f"{share.as_filled:.3f} with those filled; more events bring it to 1"
-        ]
+        )
+        lines += [f"  noise: {found if known else 'too few events to tell what share of a shift a fit finds'}"]
     return plain, lines

@@ -1,4 +1,4 @@
-"""Muons of W through the true detector: what their calibrated momenta do to a measured W mass."""
+"""Muons of W through the true detector: the W mass fitted with their momenta, before and after the calibration."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -6,9 +6,10 @@ from typing import Final
 
 import numpy as np
 
-from mucal.arrays import FloatArray
+from mucal.arrays import BoolArray, FloatArray
 from mucal.detector import Detector
 from mucal.globalcor import GlobalCorrections, Refit
+from mucal.numerics import normal
 from mucal.plot.closing import WShift
 from mucal.refit import TrackFits
 from mucal.scale import ScaleTable, correct_pt
@@ -16,7 +17,9 @@ from mucal.simulation import stream_muons
 from mucal.store import Result
 from mucal.theory import resonance
 from mucal.track import LAM, QOP
-from mucal.wmass.momentum_shift import PtScore, curvature_weights, mass_shift, pt_score
+from mucal.wmass import muon_spectrum
+from mucal.wmass.momentum_shift import PtScore, curvature_weights, pt_score
+from mucal.wmass.muon_spectrum import MuonSample
 from mucal.workflow.probes import curvature_slopes
 from mucal.workflow.progress import Event, Tell
 from mucal.workflow.recorded_pairs import hits_of
@@ -111,44 +114,71 @@ RESOLUTION: Final = 0.015
 
 
 def _score(sample: HitSample) -> PtScore:
+    generated, mass = _generated(sample)
+    w = resonance("w")
+    return pt_score(generated.pt, mass, w.mass, w.width, resolution=RESOLUTION)
+
+
+def _generated(sample: HitSample) -> tuple[MuonSample, FloatArray]:
+    """Muons as generated, and the masses of their W (GeV)."""
     parts = list(stream_muons(sample.muons, FOR_SCORE, chunk=2**18))
     state = np.concatenate([part.state for part in parts])
     pt = np.cos(state[:, LAM]) / np.abs(state[:, QOP])
-    w = resonance("w")
-    mass = np.concatenate([part.mass for part in parts])
-    return pt_score(pt, mass, w.mass, w.width, resolution=RESOLUTION)
+    eta = np.arcsinh(np.tan(state[:, LAM]))
+    return MuonSample(eta=eta, pt=pt), np.concatenate([part.mass for part in parts])
 
 
-def w_shift(sample: WSample, corrections: GlobalCorrections, table: ScaleTable) -> WShift:
-    """The shift of the W mass, MeV, at each stage: of both charges together and of plus less minus."""
-    shift, error, slopes, of_table = [], [], [], []
-    for muons in sample.muons:
-        charge = np.full(muons.eta.size, float(muons.charge))
-        inside = (muons.eta >= table.eta_edges[0]) & (muons.eta < table.eta_edges[-1])
-        last = muons.after.copy()
-        last[inside] = correct_pt(table, muons.after[inside], muons.eta[inside], charge[inside])
-        found = [mass_shift(muons.score, muons.nominal, pt) for pt in (muons.before, muons.after, last)]
-        shift.append([value for value, _ in found])
-        error.append([spread for _, spread in found])
-        slopes.append(muons.slope)
-        of_table.append(_table_slope(muons, table, inside))
-    both = CHARGES_TO_ROWS
-    values, spread = both @ np.array(shift), np.sqrt(both**2 @ np.array(error) ** 2)
-    globally = _propagated(both @ np.array(slopes), corrections.covariance)
-    by_table = _propagated(both @ np.array(of_table), table.cov)
+def w_shift(config: Tracked, sample: WSample, corrections: GlobalCorrections, table: ScaleTable) -> WShift:
+    """The fitted W mass less the injected one, MeV, at each stage: of both charges together and of plus less minus."""
+    seen = [_muons_of(sample, [muons.nominal for muons in sample.muons])]
+    seen += [_muons_of(sample, pt) for pt in _momenta(sample, table)]
+    model = muon_spectrum.spectrum_model(
+        muon_spectrum.spectrum(seen[0]), {c: _mass_ratios(config.w_sample(c)) for c in CHARGES}
+    )
+    found = [muon_spectrum.fit_mass(model, muon_spectrum.spectrum(muons)) for muons in seen[1:]]
+    error = [muon_spectrum.scatter(one, seen[0], muons) for one, muons in zip(found, seen[1:], strict=True)]
+    globally = _propagated(CHARGES_TO_ROWS @ np.array([m.slope for m in sample.muons]), corrections.covariance)
+    of_table = np.array([_table_slope(m, table, _inside(m, table)) for m in sample.muons])
+    by_table = _propagated(CHARGES_TO_ROWS @ of_table, table.cov)
     calibration = np.stack([np.zeros(2), globally, np.hypot(globally, by_table)], axis=1)
     return WShift(
-        muons=int(sum(muons.eta.size for muons in sample.muons)), shift=1e3 * values, error=1e3 * spread,
-        calibration_error=1e3 * calibration,
+        muons=int(sum(muons.eta.size for muons in sample.muons)), shift=1e3 * np.transpose([m.values for m in found]),
+        error=1e3 * np.transpose(error), calibration_error=1e3 * calibration,
     )  # fmt: skip
+
+
+def _momenta(sample: WSample, table: ScaleTable) -> list[list[FloatArray]]:
+    """pT (GeV) at each stage, charge by charge."""
+    calibrated = []
+    for muons in sample.muons:
+        inside, last = _inside(muons, table), muons.after.copy()
+        charge = np.full(int(inside.sum()), float(muons.charge))
+        last[inside] = correct_pt(table, muons.after[inside], muons.eta[inside], charge)
+        calibrated.append(last)
+    return [[m.before for m in sample.muons], [m.after for m in sample.muons], calibrated]
+
+
+def _muons_of(sample: WSample, pt: list[FloatArray]) -> dict[int, MuonSample]:
+    return {m.charge: MuonSample(eta=m.eta, pt=one) for m, one in zip(sample.muons, pt, strict=True)}
+
+
+def _mass_ratios(sample: HitSample) -> FloatArray:
+    """What another mass does to the spectrum of a charge, with the resolution."""
+    generated, mass = _generated(sample)
+    pulls = normal(1, "w_muons/resolution", np.arange(mass.size, dtype=np.int64))
+    smeared = MuonSample(eta=generated.eta, pt=generated.pt / (1.0 + RESOLUTION * pulls))
+    w = resonance("w")
+    return muon_spectrum.mass_ratios(smeared, mass, w.mass, w.width)
+
+
+def _inside(muons: WMuons, table: ScaleTable) -> BoolArray:
+    inside: BoolArray = (muons.eta >= table.eta_edges[0]) & (muons.eta < table.eta_edges[-1])
+    return inside
 
 
 def scale_slope(sample: WSample, table: ScaleTable) -> FloatArray:
     """(3B,) MeV: d m / d (A, e, M) of the scale table, for both charges together."""
-    rows = [
-        _table_slope(muons, table, (muons.eta >= table.eta_edges[0]) & (muons.eta < table.eta_edges[-1]))
-        for muons in sample.muons
-    ]
+    rows = [_table_slope(muons, table, _inside(muons, table)) for muons in sample.muons]
     slope: FloatArray = 1e3 * CHARGES_TO_ROWS[0] @ np.array(rows)
     return slope
 
@@ -159,7 +189,7 @@ def _propagated(slopes: FloatArray, cov: FloatArray) -> FloatArray:
     return errors
 
 
-def _table_slope(muons: WMuons, table: ScaleTable, inside: np.ndarray) -> FloatArray:
+def _table_slope(muons: WMuons, table: ScaleTable, inside: BoolArray) -> FloatArray:
     """(3B,) GeV: d m / d (A, e, M)."""
     weights = curvature_weights(muons.score, muons.after)[inside]
     bins, pt = table.bin_index(muons.eta[inside]), muons.after[inside]

@@ -39,7 +39,7 @@ def shift_of(seed: int, out: Path) -> WShift:
     folder = Folder(out, resume=False, base=Provenance(), tell=silent)
     tracked = tracks_of(analysis, folder, silent)
     chain = join(analysis, folder, RefittedSource(tracked.after), RefittedSource(tracked.simulation), silent)
-    return w_shift(tracked.w, tracked.corrections, chain.table)
+    return w_shift(analysis.tracks, tracked.w, tracked.corrections, chain.table)
 
 
 @pytest.mark.slow

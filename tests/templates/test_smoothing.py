@@ -9,6 +9,7 @@ from numpy.testing import assert_allclose
 from mucal.errors import ConfigError
 from mucal.templates import CHANNELS, Templates
 from mucal.templates.smoothing import smooth_in_mass, smoothed
+from mucal.wmass.dilution import expected_shares
 
 
 def templates_of(kappa: np.ndarray, groups: tuple[str, ...], channel: str = "w") -> Templates:
@@ -48,6 +49,21 @@ def test_other_groups_keep_their_steps():
     steps = np.where(CHANNELS["w"].along("eta") == 7, 1e-3, 0.0)
     found = smoothed(templates_of(np.stack([steps, curve()]), ("jpsi_stat", "pdf")))
     assert_allclose(found.kappa[0, 0], steps, atol=0)
+
+
+def test_few_events_vary_only_the_bins_that_they_fill():
+    # polynomials through few bins of each charge reached 1e3 in the others, and their exponentials infinity
+    made = templates_of(np.random.default_rng(3).normal(0, 0.02, (1, curve().size)), ("pdf",))
+    filled = np.random.default_rng(4).random(curve().size) < 0.08
+    nominal = np.where(filled, 1.0, 0.0)[None]
+    few = replace(made, nominal=nominal, shifted=nominal[None] * np.exp([[[-0.01]], [[0.0]], [[0.01]]]))
+    found = smoothed(few)
+    assert not found.kappa[0, 0, ~filled].any()
+    assert not found.shifted[:, 0, ~filled].any()
+    assert np.abs(found.kappa).max() < 0.1
+    assert_allclose(found.at_mass(0.1)[0, filled], np.exp(0.01), rtol=1e-9)
+    shares = expected_shares(few)
+    assert np.isnan([shares.smooth, shares.as_filled]).all()
 
 
 def test_axes_and_degrees_that_do_not_fit_are_refused():

@@ -1,5 +1,7 @@
 """Templates: the pass against a loop, cells against event weights, response weights against moved muons."""
 
+import os
+
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
@@ -240,3 +242,19 @@ def test_smooth_moments_carry_less_noise_and_the_same_shift(cms_like: Calibratio
     # the mean over 96 slices keeps a 96th of the variance of a bin, which is half that of a difference
     off = (found[True][1] - found[False][1])[4:24]
     assert np.sqrt(np.mean(off**2)) < 2.0 * found[False][0] / np.sqrt(2 * 96)
+
+
+@pytest.mark.slow
+def test_processes_of_a_dask_cluster_fill_the_same_bytes(tmp_path):
+    distributed = pytest.importorskip("distributed")
+    config = TemplatesConfig(channel="w", events=1 << 14, chunk=1 << 12)
+    build(config).save(tmp_path / "here.h5")
+    with (
+        distributed.LocalCluster(
+            n_workers=3, processes=True, threads_per_worker=1, dashboard_address=None, local_directory=tmp_path
+        ) as cluster,
+        distributed.Client(cluster) as client,
+    ):
+        assert len(set(client.run(os.getpid).values()) - {os.getpid()}) == 3
+        build(config, workers=client.get_executor).save(tmp_path / "there.h5")
+    assert (tmp_path / "here.h5").read_bytes() == (tmp_path / "there.h5").read_bytes()
