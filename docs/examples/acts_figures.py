@@ -7,31 +7,19 @@ Needs pyacts.  A uniform field of 3.8 T, from the origin to the plane x = 1 m, a
 """
 
 import sys
-from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 from matplotlib.ticker import NullFormatter
+from oracle import oracle
 
 from mucal.plot.style import label, panels, save, style
 
-ORACLE = Path(__file__).parents[2] / "tests" / "oracles" / "test_propagation_acts.py"
 TESLA = 3.8
 TICKS = (3, 5, 10, 20, 40, 60)
 FLOOR = 1e-12
 """What is less is drawn here."""
 NAMES = ("u", "v", r"$\varphi$", r"$\theta$", "q/p")
-
-
-def oracle() -> ModuleType:
-    """The functions that the test compares."""
-    spec = spec_from_file_location("propagation_acts", ORACLE)
-    assert spec is not None
-    assert spec.loader is not None
-    module = module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def muons(n: int) -> np.ndarray:
@@ -46,7 +34,7 @@ def compared(starts: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
     ACTS gives up some: after its last step they are further from the plane than it tolerates.
     """
-    found = oracle()
+    found = oracle("test_propagation_acts")
     momenta, points, errors = [], [], []
     for phi, theta, qop in starts:
         try:

@@ -7,32 +7,20 @@ Needs pyacts.  The muons are those of `tests/oracles/test_refit_acts.py`, whose 
 
 import sys
 import tempfile
-from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
+from oracle import oracle
 
 from mucal.plot.style import label, panels, save, style
 
-ORACLE = Path(__file__).parents[2] / "tests" / "oracles" / "test_refit_acts.py"
 NAMES = ("q/p", r"$\lambda$", r"$\varphi$")
 EDGES = np.linspace(-0.1, 0.1, 81)
 
 
-def oracle() -> ModuleType:
-    """The functions that the test compares."""
-    spec = spec_from_file_location("refit_acts", ORACLE)
-    assert spec is not None
-    assert spec.loader is not None
-    module = module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 def main(directory: Path) -> None:
     """The figure into a folder."""
-    found = oracle()
+    found = oracle("test_refit_acts")
     with tempfile.TemporaryDirectory() as folder:
         fits, kalman, global_chi2 = found.fits_of(Path(folder))
     with style():

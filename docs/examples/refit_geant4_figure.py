@@ -7,33 +7,21 @@ Needs geant4-pybind.  The muons are those of `tests/oracles/test_refit_geant4.py
 
 import sys
 import tempfile
-from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
+from oracle import oracle
 
 from mucal.plot.style import label, panels, save, style
 
-ORACLE = Path(__file__).parents[2] / "tests" / "oracles" / "test_refit_geant4.py"
 NAMES = ("q/p", r"$\lambda$", r"$\varphi$")
 EDGES = np.linspace(-8.0, 8.0, 81)
 MOMENTA = (3.0, 10.0)
 
 
-def oracle() -> ModuleType:
-    """The functions that the test compares."""
-    spec = spec_from_file_location("refit_geant4", ORACLE)
-    assert spec is not None
-    assert spec.loader is not None
-    module = module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 def main(directory: Path) -> None:
     """The figure into a folder."""
-    found = oracle()
+    found = oracle("test_refit_geant4")
     with tempfile.TemporaryDirectory() as folder:
         pulls = {p: found.pulls_of(*found.fits_of(p, Path(folder))) for p in MOMENTA}
     middle = 0.5 * (EDGES[1:] + EDGES[:-1])
