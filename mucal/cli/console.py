@@ -81,6 +81,7 @@ class _Terminal:
         self.tasks: dict[str, Any] = {}
 
     def tell(self, event: "Event") -> None:
+        """Print a line above the bars, or move the bar of the stage."""
         _heed()
         if event.text:
             self.bars.console.print(f"{event.stage:<22} {event.text}", markup=False, highlight=False, soft_wrap=True)
@@ -100,6 +101,7 @@ class _Plain:
         self.last = time.monotonic()
 
     def tell(self, event: "Event") -> None:
+        """Print a line, or how far the stage is, if it is silent for long."""
         _heed()
         if event.text:
             click.echo(f"{event.stage:<22} {event.text}", err=self.to_error)

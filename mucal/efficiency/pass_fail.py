@@ -70,6 +70,7 @@ def measure(
     results = (values, cov, bounds, fitted, deviance, ndf, edm, n_steps, status)
 
     def work(rows: IntArray, nearby: FloatArray | None = None) -> None:
+        """Fit some bins, from starts of their own or nearby, into the arrays of all."""
         counts = np.ascontiguousarray(histograms.counts[rows], dtype=np.float64)
         starts, low, high = _starts(counts, histograms.mass_edges, config)
         if nearby is not None:

@@ -113,6 +113,7 @@ def _sum(
     workers: MakeExecutor | None, kept: Checkpoints | None, done: NormalEquations, tell: Callable[[Made], object],
 ) -> NormalEquations:  # fmt: skip
     def new_leaf(number: int, started_from: Any = None) -> Leaf:
+        """The sum of one chunk, empty or taken up."""
         return Leaf(
             registry,
             sample,

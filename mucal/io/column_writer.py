@@ -24,6 +24,7 @@ def write_columns(path: str | Path, chunks: Iterable[Mapping[str, np.ndarray]], 
     written = 0
 
     def write(temporary: Path) -> None:
+        """All chunks to a Parquet file."""
         nonlocal written
         tables = (pa.table({name: pa.array(values) for name, values in chunk.items()}) for chunk in chunks)
         first = next(tables, None)

@@ -140,6 +140,7 @@ def describe(calibration: Calibration) -> str:
 
 def _pt_scale(calibration: Calibration, sample: str) -> Node:
     def by_charge(parameters: FloatArray) -> Node:
+        """Lookup of A, e, M by charge and eta; M has its sign."""
         return _category(
             "charge",
             (
@@ -149,6 +150,7 @@ def _pt_scale(calibration: Calibration, sample: str) -> Node:
         )
 
     def total(index: int) -> Node:
+        """Lookup of the total error, up or down, by charge and eta."""
         return _category(
             "charge",
             (
@@ -223,6 +225,7 @@ def _resolutions(calibration: Calibration) -> Iterator[Node]:
         return
 
     def varied(extend: Callable[[FloatArray], FloatArray]) -> Node:
+        """Lookup of the resolution, nominal and shifted, by name and eta."""
         nominal = np.stack([data.a, data.b, data.c])
         shifted = _shifted(calibration, "resolution", nominal)
         return _category(
@@ -279,6 +282,8 @@ def _pixel_weight(calibration: Calibration) -> Iterator[Node]:
     log = table.ln_weights
 
     def along(exponents: FloatArray) -> Node:
+        """Lookup of the weights by hits, charge and trigger, each to a power."""
+
         def cell(hits: int, trigger: int, charge: int) -> Node:
             weights = np.exp(exponents * log[hits, trigger, charge])
             return _eta(calibration, table.eta_edges, weights.tolist())

@@ -67,6 +67,7 @@ def _corrections(factors: ScaleFactors) -> list[Node]:
     formulas = _formulas(surface)
 
     def content(at: Slice) -> Node:
+        """Formulas of one slice by name: nominal, and the shifts of its nuisances."""
         nominal = _power(surface.coefficients[at], surface)
         stat = _square(_factor(surface.cov[at]), surface)
         syst = _square(np.array([one[at] for one in systematic]).reshape(-1, surface.n_parameters), surface)

@@ -46,6 +46,7 @@ def write_fits(
     written = 0
 
     def rows() -> Iterator[Columns]:
+        """The chunks as they are written, digested and counted."""
         nonlocal written
         for chunk in chain([first], stream):
             for name, digest in digests.items():

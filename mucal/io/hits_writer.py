@@ -48,6 +48,7 @@ def write_hits(path: str | Path, hits: Hits | Iterable[Hits], *, tree: str = "Ev
     digests = {name: _Digest() for name in kinds}
 
     def rows() -> Iterator[Columns]:
+        """The chunks as columns, checked against the first, digested and counted."""
         for chunk in _chained(first, chunks):
             columns = to_columns(chunk)
             if columns.keys() != kinds.keys():

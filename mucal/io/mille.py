@@ -119,6 +119,7 @@ def write_mille(
         raise ValueError("the Fortran flavour has no float64; use the C flavour")
 
     def write(temporary: Path) -> None:
+        """All records, packed if the name says so."""
         with open(temporary, "wb") as raw:
             if str(path).endswith(".gz"):
                 with gzip.GzipFile(fileobj=raw, mode="wb", mtime=0, filename="") as packed:

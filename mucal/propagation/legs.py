@@ -120,6 +120,7 @@ def propagate(
     own = (_per_leg("offsets", offsets, n, legs, 3), _per_leg("ln_loss", ln_loss, n, legs, 2))
 
     def run(part: slice) -> None:
+        """Propagate some tracks into the arrays of all."""
         kernels.propagate_all(
             packed, table, surfaces.media, config.alpha, start[part], route[part], own[0][part], own[1][part],
             config.longest_step, -1.0 if config.backwards else 1.0, config.most_steps, surfaces.has_gaps,

@@ -119,6 +119,7 @@ def find_routes(
     thickness = np.zeros(n)
 
     def run(part: slice) -> None:
+        """Find the elements of some tracks into the arrays of all."""
         kernels.find_all(
             magnet.packed, ground.surfaces.packed, ground.surfaces.media, ground.outlines, ground.envelope,
             config.alpha, start[part],

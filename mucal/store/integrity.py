@@ -111,6 +111,7 @@ def _refuse_foreign(file: h5py.File, header: Mapping[str, Any], path: Path, size
         )
 
     def walk(group: h5py.Group, prefix: str) -> None:
+        """Refuse what is no plain array, group by group."""
         for key in group:
             name = f"{prefix}{key}"
             if not isinstance(group.get(key, getlink=True), h5py.HardLink):

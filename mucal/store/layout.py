@@ -49,6 +49,7 @@ class _Disk(io.FileIO):
     failure: OSError | None = None
 
     def write(self, content: Any) -> int:
+        """Write all of the content, keeping the first failure for later."""
         rest = memoryview(content).cast("B")
         size = rest.nbytes
         while rest.nbytes and self.failure is None:

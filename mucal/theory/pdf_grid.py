@@ -137,6 +137,7 @@ class PdfSet(Result):
         cache: dict[tuple[str, int], tuple[FloatArray, FloatArray, FloatArray]] = {}
 
         def terms(sample: str, pt: FloatArray, y: FloatArray, side: int) -> FloatArray:
+            """Factors of rate and asymmetry of a member of the set, kept by sample."""
             member = first if side == UP or not pairs else first + 1
             if (sample, member) not in cache:
                 q = POLES[sample][0]

@@ -43,6 +43,7 @@ def varied_density(direction: FloatArray) -> Density:
     change = direction.reshape(len(COMBINATIONS), N_SPLINES)
 
     def density(flavour: str, x: FloatArray) -> FloatArray:
+        """x f(x) of a flavour with the coefficients changed."""
         name = flavour.removesuffix("bar")
         sea = partons.momentum_density(f"{name}bar", x)
         valence = partons.momentum_density(flavour, x) - sea

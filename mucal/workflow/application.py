@@ -46,6 +46,7 @@ def apply(
     ledger = Ledger(unit="muons")
 
     def chunks() -> Iterator[dict[str, np.ndarray]]:
+        """Columns to write, after an empty chunk that fixes their types."""
         nonlocal ledger
         yield columns(calibration, Dimuons.concatenate([]), sample, names)
         for pairs in data:

@@ -200,6 +200,7 @@ def _simulation(
         return None, ""
 
     def make() -> Pass:
+        """Histograms of all simulated pairs."""
         found = collect(
             source,
             analysis.bins.binning(),

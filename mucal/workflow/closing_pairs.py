@@ -67,6 +67,7 @@ def closing_pairs(
     plain = replace(refit, theta=np.zeros(0))
 
     def once(when: str, detector: Detector, how: Refit, *, of_data: bool) -> RefittedPairs:
+        """Pairs of data or simulation as refitted, taken up from the folder where they stand there."""
         sample = config.closing_sample(number, of_data=of_data)
         made, _ = folder.once(
             f"stages/{name}_{when}.h5", RefittedPairs, made_from if how is refit else _without_corrections(made_from),

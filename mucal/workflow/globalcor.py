@@ -210,6 +210,7 @@ def write_mille_of(
     """
 
     def tables() -> Iterator[MilleRecords]:
+        """Records of one file of blocks after the other."""
         for path in paths:
             blocks = ProfiledBlocks.load(path)
             if blocks.digest != registry.digest:

@@ -98,6 +98,7 @@ def load_ingredients(files: IngredientFiles) -> Loaded:
         later["weights"] = published_weights()
 
     def finish(templates: Templates) -> Templates:
+        """Templates with what is added after filling."""
         simulated = [name for name in templates.processes if name != "nonprompt"]
         if "weights" in later:
             columns = columns_of_bins(templates.binning)

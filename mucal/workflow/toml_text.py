@@ -192,6 +192,7 @@ class _Scanner:
         return self.value(self.blank(pos + 1), ".".join(filter(None, [table, *parts])))
 
     def value(self, pos: int, path: str) -> int:
+        """Where the value that begins at `pos` ends; elements of tables and lists are placed on the way."""
         opening = self.text[pos]
         if opening not in "[{":
             found = (_STRING if opening in "\"'" else _PLAIN).match(self.text, pos)

@@ -181,6 +181,7 @@ def _iteration(
     partial_sums = folder.path / PARTIAL / f"{number}_{fingerprint[:16]}"
 
     def sums() -> NormalEquations:
+        """The sums of all candidates, kept chunk by chunk."""
         blocks = HitBlocks(
             stream=lambda: hits_of(sample, true, config.refit.n_threads), n_chunks=pieces, rows=2 * CHUNK, refit=refit,
             seen=collector,
