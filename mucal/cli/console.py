@@ -1,6 +1,8 @@
 """What a user sees: progress bars on a terminal, plain lines in a pipe, one JSON object when asked."""
 
 import json
+import re
+import shutil
 import signal
 import sys
 import threading
@@ -116,8 +118,23 @@ def finish(plain: Mapping[str, Any], lines: list[str], *, as_json: bool) -> None
     if as_json:
         click.echo(json.dumps(plain, indent=2, ensure_ascii=False, default=str))
     else:
+        width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
         for line in lines:
-            click.echo(line)
+            for part in [line] if width is None else folded(line, width):
+                click.echo(part)
+
+
+def folded(line: str, width: int) -> list[str]:
+    """A row of a table in a narrow terminal: its first cell on a line of its own, the others below where they fit.
+
+    The others stay under each other, as all rows of a table have one length; anything else is left to the terminal.
+    """
+    cell = re.match(r"(\S+(?: \S+)*)?\s{2,}", line)
+    if len(line) <= width or cell is None or cell.end() < len(line) - width:
+        return [line]
+    first = cell[1] or ""
+    rest = (" " * len(first) + line[len(first) :])[-width:]
+    return [first, rest] if first else [rest]
 
 
 def paths(texts: tuple[str, ...]) -> tuple[Path, ...]:
