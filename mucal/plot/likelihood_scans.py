@@ -16,7 +16,7 @@ def scan_figure(scan: Scan, interval: Interval, error: float, *, note: str = "")
     fine = np.linspace(x.min(), x.max(), 200)
     with style():
         figure, axes = panels(width=5.6, height=3.8)
-        axes.axvspan(-interval.down, interval.up, color=BAND, linewidth=0, label="likelihood interval")
+        axes.fill_between([-interval.down, interval.up], 1.0, color=BAND, linewidth=0, label="likelihood interval")
         axes.plot(fine, (fine / error) ** 2, color=BEFORE, linestyle="--", label="parabola of the error")
         axes.plot(x, scan.q, "o", color=DATA, label="profile likelihood")
         for height in (1.0, 4.0):
@@ -24,7 +24,7 @@ def scan_figure(scan: Scan, interval: Interval, error: float, *, note: str = "")
         axes.set_xlabel(f"{scan.parameter} $-$ estimate")
         axes.set_ylabel(r"$2\,\Delta\,{\rm NLL}$")
         axes.set_ylim(0.0, 1.25 * float(scan.q.max()))
-        axes.legend(loc="upper center", frameon=True, facecolor="white", edgecolor="none", framealpha=1.0)
+        axes.legend(loc="upper center")
         label(axes, note)
     return figure
 
