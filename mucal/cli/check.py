@@ -28,6 +28,7 @@ def command(
         plain, lines = import_module("mucal.workflow.hits_description").check_hits(files, run.input, run.detector)
         finish(plain, lines, as_json=as_json)
         return
+    options.require_columns(files, config)
     analysis = mucal.workflow.load_analysis(
         config, settings=options.settings_with(settings, on_bad_file), files=paths(files), preset="dimuons"
     )

@@ -28,6 +28,7 @@ def command(
 
     Bins, window and model come from [bins] and [massfit]; all events are used, without a split.
     """
+    options.require_columns(files, config)
     analysis = mucal.workflow.load_analysis(
         config, settings=options.settings_with(settings, on_bad_file), files=paths(files), seed=seed, preset="dimuons"
     )

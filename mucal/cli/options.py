@@ -62,6 +62,12 @@ def output(help_text: str, *, required: bool = True) -> Callable[[F], F]:
     return add
 
 
+def require_columns(files: tuple[str, ...], config: str | None) -> None:
+    """Raises UsageError for files of dimuons without a configuration that names their columns."""
+    if files and config is None:
+        raise click.UsageError("FILES need --config: their columns have to be named")
+
+
 def settings_with(settings: tuple[str, ...], on_bad_file: str | None) -> tuple[str, ...]:
     """The settings of a command line, `--on-bad-file` among them."""
     return settings if on_bad_file is None else (*settings, f'input.on_bad_file="{on_bad_file}"')

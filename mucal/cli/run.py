@@ -34,8 +34,7 @@ def command(
     and Z as hits of a distorted tracker, corrected and compared with what was injected.  Leaves in OUT: report.html,
     result.json, calibration/, corrections.h5, scale.h5, massfit.h5 and every intermediate stage.
     """
-    if files and config is None:
-        raise click.UsageError("FILES need --config: their columns have to be named")
+    options.require_columns(files, config)
     if preset is not None and config is not None:
         raise click.UsageError(f"--{preset} is a size of the built-in closure, and --config names another analysis")
     analysis = mucal.workflow.load_analysis(

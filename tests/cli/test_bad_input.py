@@ -25,6 +25,13 @@ def test_b42_a_typo_in_the_configuration_is_2_with_file_line_and_the_nearest_key
         assert f"wrong.toml:{line} unknown key 'mass_bin'; did you mean 'mass_bins'?" in ended.err
 
 
+def test_files_whose_columns_nobody_named_are_2_and_say_so(mucal, events, tmp_path):
+    for command in (("check", events), ("massfit", events, "-o", tmp_path / "x.h5"), ("run", events, "-o", tmp_path)):
+        ended = mucal(*command)
+        assert ended.code == 2
+        assert "FILES need --config: their columns have to be named" in ended.err
+
+
 def test_b42_a_wrong_type_is_2(mucal, config, events, tmp_path):
     ended = mucal("check", events, "--config", wrong(config, tmp_path, "mass_bins = 40", 'mass_bins = "40"'))
     assert ended.code == 2
