@@ -11,6 +11,7 @@ from typing import Final
 
 import numpy as np
 
+from mucal.arrays import IntArray
 from mucal.errors import ConfigError
 from mucal.likelihood import Model
 from mucal.likelihood.blocks import Effect, effect, gather, join
@@ -27,6 +28,8 @@ THEORY_GROUPS: Final = ("pdf", "alpha_s", "angular_coefficients", "pt_model")
 
 def helicity_model(model: Model, templates: Templates, *, process: str = "Wmunu", prior: float = 0.5) -> Model:
     """The model of a measurement with the theory of one process replaced by scales of its helicity terms.
+
+    Nuisances of theory that act on no other process are gone.
 
     model     : of `mass_model`
     templates : from which it was made, with sums by helicity
@@ -50,14 +53,32 @@ def helicity_model(model: Model, templates: Templates, *, process: str = "Wmunu"
         stays = np.ones(block.columns.size, dtype=bool) if block.process != p else ~theory[block.columns]
         eta = block.eta[:, stays] if block.eta.size else block.eta
         kept.append(replace(block, columns=block.columns[stays], kappa=block.kappa[:, stays], eta=eta))
-    added = gather(_effects(model, templates, p, prior))
-    return replace(
+    freed = replace(
         model,
         parameters=(*model.parameters, *names),
-        effects=join([*kept, *added.blocks()]),
+        effects=join([*kept, *gather(_effects(model, templates, p, prior)).blocks()]),
         centre=np.concatenate([model.centre, np.zeros(len(names))]),
         precision=np.concatenate([model.precision, np.ones(len(names))]),
         groups={**model.groups, GROUP: names},
+    )
+    acting = np.unique(np.concatenate([block.columns for block in kept]))
+    return _without(freed, np.setdiff1d(np.flatnonzero(theory), acting))
+
+
+def _without(model: Model, dropped: IntArray) -> Model:
+    """The model without parameters that act on nothing, none of them a rate."""
+    names = {model.parameters[j] for j in dropped}
+    place = np.cumsum(~np.isin(np.arange(len(model.parameters)), dropped)) - 1
+    groups = {g: tuple(n for n in members if n not in names) for g, members in model.groups.items()}
+    return replace(
+        model,
+        parameters=tuple(n for n in model.parameters if n not in names),
+        effects=replace(model.effects, columns=place[model.effects.columns]),
+        rate=np.where(model.rate < 0, model.rate, place[model.rate]),
+        centre=np.delete(model.centre, dropped),
+        precision=np.delete(model.precision, dropped),
+        groups={g: members for g, members in groups.items() if members},
+        frozen=tuple(n for n in model.frozen if n not in names),
     )
 
 

@@ -181,6 +181,8 @@ def test_helicity_cross_sections_cost_precision(templates, flat):
     counts = expected_events(model)
     free = helicity_model(model, templates)
     assert len(free.groups[GROUP]) == 864
+    acting = {free.parameters[j] for j in free.effects.columns}
+    assert {name for name in free.parameters if name.startswith("scale_")} <= acting  # those of the W are gone
     assert_allclose(expected_events(free), counts, rtol=1e-12)
     errors = [fit(m, counts, EXACT).error(MASS) for m in (
         model, rescale(free, dict.fromkeys(free.groups[GROUP], 0.5)), free,
