@@ -1,8 +1,8 @@
 """The mass that a constraint assumes: mean and width of what is generated, after radiation and selection.
 
-Pairs are selected by a window on their measured mass, which holds noise: of a pair with error sigma it lets pass noise
-of a mean that is not zero, as the masses do not lie in its middle, and another mean of the generated mass than of one
-without noise.  Both are a shift of the mean by sigma; a window on both sides of the peak cuts more noise below it.
+Pairs are selected by a window on their measured mass, which holds noise: of pairs with a relative error sigma it lets
+pass noise of a mean that is not zero, as the masses do not lie in its middle, and another mean of the generated mass
+than of pairs without noise.  Both shift the mean; a window on both sides of the peak cuts more noise below it.
 """
 
 from dataclasses import dataclass
@@ -31,7 +31,7 @@ class MassReference(Result):
     n_pairs  : (B,)        behind each; 0 where the numbers were given, not derived
     error    : (B,) GeV    standard error of m_ref, 0 if it is taken for exact
     window   : (2,) GeV    of the measured mass, for which the shift holds
-    sigma    : (S,) GeV    errors of a measured mass, rising
+    sigma    : (S,)        relative errors of a measured mass, rising
     shift    : (B, S) GeV  mean of the measured mass in the window at this error, less m_ref
 
     Source: docs/physics/pairs.md.
@@ -79,17 +79,17 @@ class MassReference(Result):
         """Whether pairs selected by this window have these means."""
         return bool(np.array_equal(self.window, ANY_MASS) or np.array_equal(self.window, window))
 
-    def at(self, softer_pt: FloatArray, sigma_mass: FloatArray) -> tuple[FloatArray, FloatArray]:
+    def at(self, softer_pt: FloatArray, sigma: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Mean of the measured mass and gamma (N,) of pairs; NaN outside the table.
 
-        softer_pt  : (N,) GeV  of the softer muon in the fit of the vertex
-        sigma_mass : (N,) GeV  error of the mass of that fit; beyond the last of the table the shift stays as it is
+        softer_pt : (N,) GeV  of the softer muon in the fit of the vertex
+        sigma     : (N,)      relative error of the mass of that fit; beyond the last of the table the shift stays
         """
         place = np.searchsorted(self.pt_edges, softer_pt, side="right") - 1
         mean, gamma = np.full(place.shape, np.nan), np.full(place.shape, np.nan)
         for i in range(self.m_ref.size):
             here = place == i
-            mean[here] = self.m_ref[i] + np.interp(sigma_mass[here], self.sigma, self.shift[i])
+            mean[here] = self.m_ref[i] + np.interp(sigma[here], self.sigma, self.shift[i])
             gamma[here] = self.gamma[i]
         return mean, gamma
 
@@ -97,7 +97,7 @@ class MassReference(Result):
 def derive_mass_reference(
     mass_gen: FloatArray,
     softer_pt: FloatArray,
-    sigma_mass: FloatArray,
+    sigma: FloatArray,
     selected: BoolArray,
     *,
     window: tuple[float, float],
@@ -108,18 +108,18 @@ def derive_mass_reference(
     The fit is linear in the mass row, so that the mean is what it needs, not the peak: radiation shifts it by -4.8 MeV
     in a window of 2.9 to 3.3 GeV.
 
-    mass_gen   : (N,) GeV  of the muons after radiation; of all pairs, as those beyond the window show what enters it
-    softer_pt  : (N,) GeV  of the softer muon in the fit of the vertex, as `MassReference.at` gets it
-    sigma_mass : (N,) GeV  error of the mass in that fit; NaN where it failed
-    selected   : (N,)      by the very cuts of the data, on fitted quantities
-    window     : GeV       of these cuts, on the mass of the vertex fit
-    pt_edges   : (B+1,)    None: one bin
+    mass_gen  : (N,) GeV  of the muons after radiation; of all pairs, as those beyond the window show what enters it
+    softer_pt : (N,) GeV  of the softer muon in the fit of the vertex, as `MassReference.at` gets it
+    sigma     : (N,)      relative error of the mass in that fit; NaN where it failed
+    selected  : (N,)      by the very cuts of the data, on fitted quantities
+    window    : GeV       of these cuts, on the mass of the vertex fit
+    pt_edges  : (B+1,)    None: one bin
 
     Raises ValueError if a bin holds fewer than two pairs.
     Source: docs/physics/pairs.md.
     """
     edges = np.array([0.0, np.inf]) if pt_edges is None else np.asarray(pt_edges, dtype=np.float64)
-    fitted = np.isfinite(mass_gen) & np.isfinite(softer_pt) & np.isfinite(sigma_mass)
+    fitted = np.isfinite(mass_gen) & np.isfinite(softer_pt) & np.isfinite(sigma)
     place = np.searchsorted(edges, softer_pt, side="right") - 1
     place = np.where(fitted & (place >= 0) & (place < edges.size - 1), place, -1)
     use = selected & (place >= 0)
@@ -132,14 +132,14 @@ def derive_mass_reference(
         )
     mean = np.bincount(place[use], mass_gen[use], minlength=count.size) / count
     variance = np.bincount(place[use], (mass_gen[use] - mean[place[use]]) ** 2, minlength=count.size) / (count - 1)
-    sigma = np.linspace(0.0, sigma_mass[use].max(), NODES)
+    nodes = np.linspace(0.0, sigma[use].max(), NODES)
     shifts = []
     for i in range(count.size):
         entries, at = np.histogram(mass_gen[place == i], 4096)
-        shifts.append(window_shift(0.5 * (at[1:] + at[:-1]), entries, window, sigma, sigma_mass[use & (place == i)]))
+        shifts.append(window_shift(0.5 * (at[1:] + at[:-1]), entries, window, nodes, sigma[use & (place == i)]))
     return MassReference(
         pt_edges=edges, m_ref=mean, gamma=np.sqrt(variance), n_pairs=count.astype(np.int64),
-        error=np.sqrt(variance / count), window=np.array(window), sigma=sigma, shift=np.array(shifts),
+        error=np.sqrt(variance / count), window=np.array(window), sigma=nodes, shift=np.array(shifts),
     )  # fmt: skip
 
 
@@ -149,13 +149,13 @@ def window_shift(
     """(S,) GeV, mean measured mass in the window at an error sigma, less the mean generated mass of given pairs in it.
 
     mass, entries : (M,)     GeV, histogram of the generated mass before the window
-    sigma         : (S,) GeV
-    of_pairs      : (N,) GeV errors of the pairs that were selected: they say which generated masses those have
+    sigma         : (S,)     relative
+    of_pairs      : (N,)     relative errors of the pairs that were selected: they say which generated masses those have
 
-    With a = (low - m) / sigma and b = (high - m) / sigma the window keeps Phi(b) - Phi(a) of the pairs of mass m, whose
-    noise has the mean sigma (phi(a) - phi(b)) over that.
+    With a = (low / m - 1) / sigma and b = (high / m - 1) / sigma the window keeps Phi(b) - Phi(a) of the pairs of mass
+    m, whose noise has the mean m sigma (phi(a) - phi(b)) over that.
     """
-    width = np.maximum(sigma, 1e-6)[:, None]
+    width = np.maximum(sigma, 1e-6)[:, None] * mass
     a, b = (window[0] - mass) / width, (window[1] - mass) / width
     passing = entries * (ndtr(b) - ndtr(a))
     noise = width * entries * (np.exp(-0.5 * a**2) - np.exp(-0.5 * b**2)) / np.sqrt(2.0 * np.pi)

@@ -127,7 +127,7 @@ def fit_pairs(
     m_ref = gamma = np.full(number.size, np.nan)
     constrained = _not_tried(number.size)
     if mass is not None:
-        m_ref, gamma = mass.at(vertex.pt.min(axis=1), vertex.sigma_mass)
+        m_ref, gamma = mass.at(vertex.pt.min(axis=1), vertex.sigma_mass / vertex.mass)
         constraints[:, tie.M_REF], constraints[:, tie.GAMMA] = m_ref, gamma
         chosen = selection.by_vertex(vertex, _weaker_counts(detector, hits, legs))
         chosen = np.where(vertex.ok & (chosen == PairStatus.OK) & ~np.isfinite(m_ref), PairStatus.OUTSIDE_TABLE, chosen)

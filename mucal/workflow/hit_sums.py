@@ -310,7 +310,7 @@ def reference_of_hits(
         fits, _ = refit.pairs(hits, profile=False)
         masses.append(generated_mass(hits, fits))
         soft.append(fits.vertex.pt.min(axis=1))
-        errors.append(fits.vertex.sigma_mass)
+        errors.append(fits.vertex.sigma_mass / fits.vertex.mass)
         kept.append(fits.constrained.ok)
         tell(Event(stage="reference", text=fits.ledger(constrained=True).line()))
     return derive_mass_reference(

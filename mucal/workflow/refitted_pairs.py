@@ -22,7 +22,7 @@ class RefittedPairs(Result):
     pt, eta, phi     : (C, 2)  GeV, -, rad
     charge           : (C, 2)
     mass_gen         : (C,) GeV  of the muons after radiation
-    sigma_mass       : (C,) GeV  error of the fitted mass
+    sigma            : (C,)    relative error of the fitted mass
     k_gen            : (C, 2) 1/GeV  generated 1/pT
     selected         : (C,)    whether the constrained fit kept the pair
     n_pixel          : (C, 2)  hits in the pixel detector
@@ -36,7 +36,7 @@ class RefittedPairs(Result):
     phi: FloatArray
     charge: IntArray
     mass_gen: FloatArray
-    sigma_mass: FloatArray
+    sigma: FloatArray
     k_gen: FloatArray
     selected: IntArray
     n_pixel: IntArray
@@ -44,7 +44,7 @@ class RefittedPairs(Result):
     def __post_init__(self) -> None:
         n = self.run.size
         check_shapes(self, pt=(n, 2), eta=(n, 2), phi=(n, 2), charge=(n, 2), mass_gen=(n,), k_gen=(n, 2))
-        check_shapes(self, sigma_mass=(n,), n_pixel=(n, 2))
+        check_shapes(self, sigma=(n,), n_pixel=(n, 2))
 
     def dimuons(self) -> Dimuons:
         """As the mass fits read them."""
@@ -68,7 +68,7 @@ class Collector:
         state = paired.truth.state[np.maximum(fits.tracks, 0)]
         columns = {
             "run": fits.run, "lumi": fits.lumi, "event": fits.event, "pt": v.pt, "eta": v.eta, "phi": v.phi,
-            "charge": fits.charge, "mass_gen": generated_mass(hits, fits), "sigma_mass": v.sigma_mass,
+            "charge": fits.charge, "mass_gen": generated_mass(hits, fits), "sigma": v.sigma_mass / v.mass,
             "k_gen": np.abs(state[..., 0]) / np.cos(state[..., 1]),
             "selected": fits.constrained.ok.astype(np.int64), "n_pixel": pixel_hits(paired)[np.maximum(fits.tracks, 0)],
         }  # fmt: skip

@@ -239,19 +239,19 @@ def reference_of(config: Tracked, pairs: RefittedPairs, *, more: int = 10) -> Ma
     """The reference mass of the simulated pairs, with the help of `more` times as many that are only generated."""
     muons = replace(config.sample(of_data=False).muons, seed=config.seed + 2)
     return reference_with_generated(
-        pairs.mass_gen, pairs.pt.min(axis=1), pairs.sigma_mass, pairs.selected == 1, config.selection.window, muons,
+        pairs.mass_gen, pairs.pt.min(axis=1), pairs.sigma, pairs.selected == 1, config.selection.window, muons,
         more * config.simulation,
     )  # fmt: skip
 
 
 def reference_with_generated(
-    x: FloatArray, softer_pt: FloatArray, sigma_mass: FloatArray, selected: BoolArray, window: tuple[float, float],
+    x: FloatArray, softer_pt: FloatArray, sigma: FloatArray, selected: BoolArray, window: tuple[float, float],
     muons: MuonGeneration, n: int,
 ) -> MassReference:  # fmt: skip
     """Mean and width of the generated mass of the selected pairs, with the help of many that are only generated.
 
-    x, softer_pt, sigma_mass, selected, window : of the simulated pairs, as in `refit.derive_mass_reference`
-    muons                                      : of the n accepted pairs without hits
+    x, softer_pt, sigma, selected, window : of the simulated pairs, as in `refit.derive_mass_reference`
+    muons                                 : of the n accepted pairs without hits
 
     The mean over the selected pairs of a sample fluctuates with its generated masses.  What selection and fit do to it
     is the difference to the mean of the same pairs' generated masses inside the window; the latter comes of the pairs
@@ -259,12 +259,13 @@ def reference_with_generated(
     selected and inside, its variance is the sum of (s (x - <x>_s) / n_s - w (x - <x>_w) / n_w)^2 over the pairs.
     The shift by the window is that of the pairs without hits.  Derived in docs/physics/pairs.md.
     """
-    found = derive_mass_reference(x, softer_pt, sigma_mass, selected, window=window)
+    found = derive_mass_reference(x, softer_pt, sigma, selected, window=window)
     low, high = window
     inside = (x > low) & (x < high)
     mean = x[inside].mean()
     count, total, squares = 0, 0.0, 0.0
-    entries, edges = np.histogram([], 4096, (low - FAR * found.sigma[-1], high + FAR * found.sigma[-1]))
+    widest = min(FAR * float(found.sigma[-1]), 0.9)
+    entries, edges = np.histogram([], 4096, (low * (1.0 - widest), high * (1.0 + widest)))
     for part in stream_muons(muons, n, chunk=2**17):
         mass = pair_masses(part.state.reshape(-1, 2, 5))
         entries += np.histogram(mass, edges)[0]
@@ -273,5 +274,5 @@ def reference_with_generated(
         squares += float(((mass - mean) ** 2).sum())
     apart = selected * (x - found.m_ref) / selected.sum() - inside * (x - mean) / inside.sum()
     error = np.sqrt(squares / count**2 + np.nansum(apart**2))
-    shift = window_shift(0.5 * (edges[1:] + edges[:-1]), entries, window, found.sigma, sigma_mass[selected])
+    shift = window_shift(0.5 * (edges[1:] + edges[:-1]), entries, window, found.sigma, sigma[selected])
     return replace(found, m_ref=found.m_ref + total / count - mean, error=np.array([error]), shift=shift[None])

@@ -82,9 +82,9 @@ class SimulatedBlocks:
 
 
 def columns_of(hits: Hits, fits: PairFits) -> FloatArray:
-    """(4, C) generated mass, softer pT, error of the mass and whether it was selected."""
+    """(4, C) generated mass, softer pT, relative error of the mass and whether it was selected."""
     v = fits.vertex
-    return np.array([generated_mass(hits, fits), v.pt.min(axis=1), v.sigma_mass, fits.constrained.ok])
+    return np.array([generated_mass(hits, fits), v.pt.min(axis=1), v.sigma_mass / v.mass, fits.constrained.ok])
 
 
 def reference_mass(made: SimulatedBlocks, n: int, *, more: int = 0) -> MassReference:
@@ -113,7 +113,7 @@ def own_mean(made: SimulatedBlocks, seen: list[FloatArray]) -> float:
     chosen, assumed = ok == 1, made.refit.mass
     own = derive_mass_reference(mass, soft, sigma, chosen, window=made.refit.selection.window)
     soft, sigma = soft[chosen], sigma[chosen]
-    weight = 1.0 / (sigma**2 + assumed.gamma[0] ** 2)
+    weight = 1.0 / ((assumed.m_ref[0] * sigma) ** 2 + assumed.gamma[0] ** 2)
     return float(np.average(own.at(soft, sigma)[0] - assumed.at(soft, sigma)[0], weights=weight))
 
 

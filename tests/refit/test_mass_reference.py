@@ -17,8 +17,8 @@ def pairs():
     """Generated masses after radiation, errors of 0.6 to 2.6 % of them, and measured masses with mirrored noise."""
     mass = pair_masses(generate_muons(MuonGeneration(process="jpsi", seed=8), 400_000).state.reshape(-1, 2, 5))
     rng = np.random.default_rng(3)
-    sigma = 3.1 * rng.uniform(0.006, 0.026, mass.size)
-    noise = sigma * rng.standard_normal(mass.size)
+    sigma = rng.uniform(0.006, 0.026, mass.size)
+    noise = mass * sigma * rng.standard_normal(mass.size)
     return mass, sigma, np.stack([mass + noise, mass - noise])
 
 
@@ -31,7 +31,7 @@ def test_mean_mass_is_that_of_the_measured_masses_at_every_error(pairs):
     )
     mean, _ = reference.at(soft, sigma)
     off, corrected = [], []
-    for low, high in zip((0.0, 0.033, 0.047, 0.064), (0.033, 0.047, 0.064, 0.1), strict=True):
+    for low, high in zip((0.0, 0.011, 0.015, 0.021), (0.011, 0.015, 0.021, 0.03), strict=True):
         here = inside & (sigma > low) & (sigma < high)
         # both signs of the noise of a pair are one entry: its mean says how well the mean is known
         weight = here.sum(axis=0)
@@ -50,11 +50,11 @@ def test_mean_mass_is_that_of_the_measured_masses_at_every_error(pairs):
 def test_shift_is_the_mean_of_truncated_noise():
     mass = np.array([2.95, 3.0, 3.09])
     entries = np.array([1.0, 2.0, 10.0])
-    for sigma in (0.02, 0.05):
+    for sigma in (0.006, 0.016):
 
         def moment(power, sigma=sigma):
             return sum(
-                n * integrate.quad(lambda x, m=m: x**power * stats.norm.pdf(x, m, sigma), *WINDOW)[0]
+                n * integrate.quad(lambda x, m=m: x**power * stats.norm.pdf(x, m, m * sigma), *WINDOW)[0]
                 for m, n in zip(mass, entries, strict=True)
             )  # fmt: skip
 
@@ -68,7 +68,7 @@ def test_without_a_window_there_is_no_shift(pairs):
     every = np.ones(mass.size, dtype=bool)
     reference = derive_mass_reference(mass, np.full(mass.size, 5.0), sigma, every, window=(0.0, np.inf))
     assert np.abs(reference.shift).max() < 1e-6  # GeV: masses below 0 are cut
-    mean, gamma = reference.at(np.array([5.0, np.nan]), np.array([0.03, 0.03]))
+    mean, gamma = reference.at(np.array([5.0, np.nan]), np.array([0.01, 0.01]))
     assert_allclose([mean[0], gamma[0]], [mass.mean(), mass.std(ddof=1)])
     assert np.isnan(mean[1])
     assert np.isnan(gamma[1])
@@ -78,6 +78,6 @@ def test_a_reference_of_another_window_is_told():
     constant = MassReference.constant(3.0924, 0.02)
     assert constant.holds_for(WINDOW)
     mass = np.linspace(2.8, 3.4, 100)
-    found = derive_mass_reference(mass, np.full(100, 5.0), np.full(100, 0.03), mass > 2.9, window=WINDOW)
+    found = derive_mass_reference(mass, np.full(100, 5.0), np.full(100, 0.01), mass > 2.9, window=WINDOW)
     assert found.holds_for(WINDOW)
     assert not found.holds_for((2.8, 3.3))

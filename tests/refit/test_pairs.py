@@ -334,8 +334,8 @@ def test_reference_mass_of_the_selected_pairs(simulated, fitted):
     hits, _ = simulated
     gen, soft = generated_mass(hits, fitted), fitted.vertex.pt.min(axis=1)
     ok = fitted.constrained.ok
-    window = PairSelection().window
-    reference = derive_mass_reference(gen, soft, fitted.vertex.sigma_mass, ok, window=window)
+    window, sigma = PairSelection().window, fitted.vertex.sigma_mass / fitted.vertex.mass
+    reference = derive_mass_reference(gen, soft, sigma, ok, window=window)
     assert_allclose(reference.m_ref[0], gen[ok].mean(), rtol=1e-12)
     assert_allclose(reference.gamma[0], gen[ok].std(ddof=1), rtol=1e-12)
     assert reference.n_pairs[0] == ok.sum()
@@ -344,9 +344,7 @@ def test_reference_mass_of_the_selected_pairs(simulated, fitted):
     assert abs(reference.m_ref[0] - 3.0921) < 0.002
     assert abs(reference.gamma[0] - 0.0205) < 0.002
     with pytest.raises(ValueError, match=r"bin 1 .* holds 0 selected pairs"):
-        derive_mass_reference(
-            gen, soft, fitted.vertex.sigma_mass, ok, window=window, pt_edges=np.array([0.0, 500.0, 1000.0])
-        )
+        derive_mass_reference(gen, soft, sigma, ok, window=window, pt_edges=np.array([0.0, 500.0, 1000.0]))
 
 
 def test_pairs_outside_the_reference_table_are_named(tracker, simulated):
@@ -362,8 +360,8 @@ def test_pairs_outside_the_reference_table_are_named(tracker, simulated):
 def test_a_reference_mass_of_another_window_is_refused(tracker, simulated, fitted):
     hits, routes = simulated
     mass = derive_mass_reference(
-        generated_mass(hits, fitted), fitted.vertex.pt.min(axis=1), fitted.vertex.sigma_mass, fitted.constrained.ok,
-        window=PairSelection().window,
+        generated_mass(hits, fitted), fitted.vertex.pt.min(axis=1), fitted.vertex.sigma_mass / fitted.vertex.mass,
+        fitted.constrained.ok, window=PairSelection().window,
     )  # fmt: skip
     hits, routes = first_pairs(simulated, 10)
     with pytest.raises(ValueError, match=r"pairs of 2\.9 to 3\.3 GeV, the selection takes 2\.8 to 3\.4 GeV"):
@@ -371,7 +369,9 @@ def test_a_reference_mass_of_another_window_is_refused(tracker, simulated, fitte
             tracker, tracker.field, hits, routes, mass=mass, selection=PairSelection(window=(2.8, 3.4)),
         )  # fmt: skip
     fits, _ = fit_pairs(tracker, tracker.field, hits, routes, mass=mass)
-    assert_allclose(fits.m_ref, mass.m_ref[0] + np.interp(fits.vertex.sigma_mass, mass.sigma, mass.shift[0]))
+    assert_allclose(
+        fits.m_ref, mass.m_ref[0] + np.interp(fits.vertex.sigma_mass / fits.vertex.mass, mass.sigma, mass.shift[0])
+    )
 
 
 # --------------------------------------------------------------------------------------------------- bad input

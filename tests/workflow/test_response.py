@@ -23,7 +23,7 @@ def simulated(n: int, pt: tuple[float, float], seed: int = 1) -> RefittedPairs:
     return RefittedPairs(
         run=np.ones(n, dtype=np.int64), lumi=numbers, event=numbers, pt=1.0 / (k * r),
         eta=rng.uniform(-2.4, 2.4, (n, 2)), phi=np.zeros((n, 2)), charge=np.tile([1, -1], (n, 1)),
-        mass_gen=np.full(n, 3.1), sigma_mass=np.full(n, 0.03), k_gen=k, selected=np.ones(n, dtype=np.int64),
+        mass_gen=np.full(n, 3.1), sigma=np.full(n, 0.01), k_gen=k, selected=np.ones(n, dtype=np.int64),
         n_pixel=np.full((n, 2), 4),
     )  # fmt: skip
 
