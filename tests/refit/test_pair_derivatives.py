@@ -49,10 +49,9 @@ def reference_of(mass, softer_pt, shift):
     order = np.argsort(softer_pt)
     middle = (softer_pt[order][1:] + softer_pt[order][:-1]) / 2
     mass = mass[order]
-    return MassReference(
-        pt_edges=np.concatenate([[0.0], middle, [1e3]]), m_ref=mass * (1 + 1e-5 * shift), gamma=1e-5 * mass,
-        n_pairs=np.ones(mass.size, dtype=np.int64), error=np.zeros(mass.size),
-    )  # fmt: skip
+    return MassReference.table(
+        np.concatenate([[0.0], middle, [1e3]]), mass * (1 + 1e-5 * shift), 1e-5 * mass, np.zeros(mass.size)
+    )
 
 
 @pytest.mark.parametrize("kind", ["alignment", "bfield", "eloss", "modes"])
@@ -283,5 +282,11 @@ def pairs_of_jpsi(tracker):
     gen = invariant_mass(
         np.cos(states[..., 1]) / np.abs(states[..., 0]), np.arcsinh(np.tan(states[..., 1])), states[..., 2]
     )
-    mass = derive_mass_reference(gen, first.vertex.pt.min(axis=1), first.constrained.ok)
+    mass = derive_mass_reference(
+        gen,
+        first.vertex.pt.min(axis=1),
+        first.vertex.sigma_mass / first.vertex.mass,
+        first.constrained.ok,
+        window=PairSelection().window,
+    )
     return fit_pairs(tracker, magnet, hits, routes, mass=mass, parameters=parameters)
