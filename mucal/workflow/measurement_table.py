@@ -7,7 +7,7 @@ from typing import Any, Final
 import numpy as np
 
 from mucal.units import MeV
-from mucal.wmass import published
+from mucal.wmass import UNIT, published
 from mucal.wmass.measurement import Measurement, difference_of
 from mucal.wmass.slices import DIFFERENCES, Compatibility
 from mucal.wmass.sources import Breakdown
@@ -37,7 +37,8 @@ def measurement_grids(found: Measurement, *, blinded: bool = False) -> Iterator[
 
     blinded : the mass is: means are not shown, differences are
     """
-    yield _sources(found.sources, f"Error of {NAMES.get(found.channel, 'the mass')} by source")
+    unit = f"the parameter counts {UNIT / MeV:g} MeV from the simulated {found.simulated / MeV:.1f} MeV"
+    yield _sources(found.sources, f"Error of {NAMES.get(found.channel, 'the mass')} by source; {unit}")
     if found.parts:
         yield _splits(found, blinded)
     if found.difference is not None:
