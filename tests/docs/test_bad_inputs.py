@@ -10,7 +10,7 @@ import pytest
 TOP = Path(__file__).parents[2]
 TEXT = (TOP / "docs" / "bad_inputs.md").read_text()
 ROWS = re.findall(r"^\| (B\d\d) \| (.+) \|$", TEXT, re.MULTILINE)
-LONG = re.findall(r"^\| (L\d+) \| (.+) \|$", TEXT, re.MULTILINE)
+LONG = re.findall(r"^\| ([LP]\d+) \| (.+) \|$", TEXT, re.MULTILINE)
 NAMED = [(row, *test) for row, text in [*ROWS, *LONG] for test in re.findall(r"`([\w/]+\.py)::(\w+)`", text)]
 
 
@@ -26,7 +26,7 @@ def test_every_kind_of_bad_input_has_its_row():
 
 def test_every_row_names_a_test():
     assert {row for row, _, _ in NAMED} == {row for row, _ in [*ROWS, *LONG]}
-    assert len(LONG) == 10
+    assert len(LONG) == 13 + 5
 
 
 @pytest.mark.parametrize(("row", "path", "name"), NAMED, ids=lambda value: str(value))
