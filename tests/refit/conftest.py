@@ -1,5 +1,6 @@
 """Samples shared by the tests of the refit."""
 
+import sys
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 
@@ -13,6 +14,7 @@ def beside(name):
     """A module of this folder, which is no package."""
     spec = spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
     module = module_from_spec(spec)
+    sys.modules[name] = module  # its dataclasses look their module up
     spec.loader.exec_module(module)
     return module
 
@@ -69,3 +71,9 @@ def mirror():
 def broken_lines():
     """`broken_lines.fit`"""
     return beside("broken_lines").fit
+
+
+@pytest.fixture(scope="session")
+def dense_pair():
+    """`dense_pair.DensePair`"""
+    return beside("dense_pair").DensePair

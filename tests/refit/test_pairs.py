@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
-from mucal.detector import predict
 from mucal.detector.field import evaluate
-from mucal.propagation import free_states, propagate, surfaces_of
+from mucal.propagation import free_states, surfaces_of
 from mucal.refit import (
     BeamLine,
     MassReference,
@@ -131,71 +130,24 @@ def test_both_solvers_agree(tracker, simulated):
         assert_allclose(a.chi2[a.ok], b.chi2[a.ok], rtol=1e-9)
 
 
-def brute_force(tracker, hits, routes, start, n_steps=4):
-    """Least squares of one pair: numerical derivatives of all rows by the nine unknowns, dense weights at `start`."""
-    modules, surfaces = tracker.modules, surfaces_of(tracker)
+@pytest.fixture(scope="module")
+def brute_force(tracker, dense_pair):
+    """Least squares of the pair of two tracks with dense weights at `start`: unknowns, covariance, chi2."""
 
-    def leg(k, x):
-        states = np.zeros((1, 5))
-        states[0, :3] = x[3 * k : 3 * k + 3]
-        return propagate(tracker.field, surfaces, free_states(states, x[6:]), routes[k])
+    def fit(hits, routes, start, n_steps=4):
+        pair = dense_pair(
+            detector=tracker, surfaces=surfaces_of(tracker), magnet=tracker.field, hits=hits, routes=routes,
+            m_ref=np.nan, gamma=np.nan,
+        )  # fmt: skip
+        weight, x = pair.weight(start), start.copy()
+        for _ in range(n_steps):
+            a = pair.derivatives(x)
+            cov = np.linalg.inv(a.T @ weight @ a)
+            x = x + cov @ a.T @ weight @ pair.residuals(x, {})
+        r = pair.residuals(x, {})
+        return x, cov, float(r @ weight @ r)
 
-    def measured(k):
-        own = slice(hits.offsets[k], hits.offsets[k + 1])
-        place = np.flatnonzero(np.isin(routes[k], hits.module_id[own]) & (routes[k] >= 0))
-        m = routes[k, place]
-        use = np.column_stack([np.ones(m.size, bool), modules.n_meas[m] == 2]).ravel()
-        return own, place, m, use
-
-    def residuals(x):
-        parts = []
-        for k in range(2):
-            own, place, m, use = measured(k)
-            value, _ = predict(modules, m, *leg(k, x).local[0, place, 3:].T)
-            parts.append((np.column_stack([hits.u[own], hits.v[own]]) - value).ravel()[use])
-        return np.concatenate(parts)
-
-    blocks = []
-    for k in range(2):
-        own, place, m, use = measured(k)
-        legs = leg(k, start)
-        _, slope = predict(modules, m, *legs.local[0, place, 3:].T)
-        h = np.zeros((2 * m.size, 5))
-        h[:, 3:] = slope.reshape(-1, 2)
-        sigma = np.column_stack([hits.sigma_u[own], hits.sigma_v[own]]).ravel()[use]
-        blocks.append(np.linalg.inv(noise_of(legs, place, h, use) + np.diag(sigma**2)))
-    n = blocks[0].shape[0]
-    weight = np.zeros((n + blocks[1].shape[0],) * 2)
-    weight[:n, :n], weight[n:, n:] = blocks
-    steps = np.array([1e-6, 1e-5, 1e-5, 1e-6, 1e-5, 1e-5, 1e-4, 1e-4, 1e-4])
-    x = start.copy()
-    for _ in range(n_steps):
-        a = np.column_stack([
-            (residuals(x - d * e) - residuals(x + d * e)) / (2 * d) for d, e in zip(steps, np.eye(9), strict=True)
-        ])  # fmt: skip
-        cov = np.linalg.inv(a.T @ weight @ a)
-        x = x + cov @ a.T @ weight @ residuals(x)
-    r = residuals(x)
-    return x, cov, float(r @ weight @ r)
-
-
-def noise_of(legs, place, h, use):
-    """Covariance of the measurements of one leg, by brute force over pairs of surfaces."""
-    transport, noise = legs.transport[0], legs.noise[0]
-    n_legs = int(place.max()) + 1
-    total = np.zeros((n_legs, 5, 5))
-    for i in range(n_legs):
-        total[i] = noise[i] + (transport[i] @ total[i - 1] @ transport[i].T if i else 0.0)
-    result = np.zeros((2 * place.size,) * 2)
-    for a, i in enumerate(place):
-        joint = total[i].copy()
-        for b in range(a, place.size):
-            block = h[2 * b : 2 * b + 2] @ joint @ h[2 * a : 2 * a + 2].T
-            result[2 * b : 2 * b + 2, 2 * a : 2 * a + 2] = block
-            result[2 * a : 2 * a + 2, 2 * b : 2 * b + 2] = block.T
-            for step in range(place[b] + 1, place[b + 1] + 1 if b + 1 < place.size else 0):
-                joint = transport[step] @ joint
-    return result[np.ix_(use, use)]
+    return fit
 
 
 def mass_at(x):
@@ -206,12 +158,12 @@ def mass_at(x):
     return np.sqrt(2 * 0.1056583755**2 + 2 * (energy.prod() - dot))
 
 
-def test_vertex_fit_by_brute_force(tracker, simulated):
+def test_vertex_fit_by_brute_force(tracker, simulated, brute_force):
     hits, routes = first_pairs(simulated, 4)
     fits, _ = fit_pairs(tracker, tracker.field, hits, routes, TIGHT)
     for i in range(4):
         rows = fits.tracks[i]
-        x, cov, chi2 = brute_force(tracker, hits.select(rows), routes[rows], fits.vertex.state[i])
+        x, cov, chi2 = brute_force(hits.select(rows), routes[rows], fits.vertex.state[i])
         sigma = np.sqrt(np.diag(cov))
         assert np.abs((fits.vertex.state[i] - x) / sigma).max() < 2e-5
         assert_allclose(fits.vertex.cov[i] / np.outer(sigma, sigma), cov / np.outer(sigma, sigma), atol=2e-5)
@@ -255,7 +207,7 @@ def test_a_pair_is_the_vertex_fit_of_its_two_tracks(tracker, simulated):
         assert fits.vertex.ndof[i] == single.ndof.sum() + 1
 
 
-def test_constrained_fit_by_brute_force(tracker, simulated):
+def test_constrained_fit_by_brute_force(tracker, simulated, brute_force):
     # the surface of the mass, to a tenth of its width, where weights and derivatives are taken; from there a step back
     hits, routes = first_pairs(simulated, 4)
     fits, _ = fit_pairs(tracker, tracker.field, hits, routes, TIGHT, mass=REFERENCE)
@@ -265,7 +217,7 @@ def test_constrained_fit_by_brute_force(tracker, simulated):
         own, own_routes = hits.select(rows), routes[rows]
         x = fits.constrained.state[i]
         for _ in range(4):
-            free, cov, chi2 = brute_force(tracker, own, own_routes, x, n_steps=1)
+            free, cov, chi2 = brute_force(own, own_routes, x, n_steps=1)
             slope, second = mass_derivatives(x)
             gain = cov @ slope
             s, t = slope @ gain + gamma**2, slope @ gain + (0.1 * gamma) ** 2
