@@ -12,6 +12,7 @@ import resource
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -231,8 +232,11 @@ def rabbit_model(n_parameters: int) -> tuple[Model, Observation]:
 
 
 def saved_model(path: str) -> tuple[Model, Observation]:
-    """A model from its file, fitted by both."""
+    """A model from its file, fitted by both; each bin's variance shared by its processes, for rabbit's factors multiply
+    all of them."""
     model = Model.load(path)
+    share = model.nominal / model.nominal.sum(axis=1, keepdims=True)
+    model = replace(model, sumw2=share * model.sumw2.sum(axis=1, keepdims=True))
     return model, toy(model, np.random.default_rng(5), simulation=False, centres=False)
 
 
