@@ -44,4 +44,15 @@ def command(
     ahead = mucal.workflow.compiling_ahead(wanted=analysis.tracks is not None and jobs != 1)
     with listening(as_json=as_json) as tell, mucal.workflow.at_most(jobs), ahead:
         outcome = mucal.workflow.run(analysis, out, resume=resume, overwrite=overwrite, tell=tell)
-    finish(outcome.to_dict(), ["", *outcome.lines, f"report: {out}/report.html"], as_json=as_json)
+    finish(outcome.to_dict(), ["", *outcome.lines, *next_steps(outcome.status, out)], as_json=as_json)
+
+
+def next_steps(status: str, out: str) -> list[str]:
+    """Where the page stands, and what to do with the calibration if there is one."""
+    lines = [f"report: {out}/report.html"]
+    if status == "ok":
+        lines += [
+            f"next: mucal apply {out}/calibration FILES --config FILE.toml; in Python mucal.load('{out}/calibration');",
+            "      docs/how_to says how to go on with hits, dimuons, tables or histograms of your own",
+        ]
+    return lines

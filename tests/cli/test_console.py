@@ -3,6 +3,7 @@
 import pytest
 
 from mucal.cli.console import folded
+from mucal.cli.run import next_steps
 
 TABLE = [
     "                        injected  error     p",
@@ -24,3 +25,10 @@ def test_rows_of_a_table_fold_in_a_narrow_terminal_and_stay_aligned():
 @pytest.mark.parametrize("line", [*TABLE, "a sentence that is longer than thirty characters, as most of them are", ""])
 def test_what_fits_and_what_is_no_table_is_left_alone(line: str):
     assert folded(line, 45) == [line]
+
+
+def test_a_run_ends_with_its_page_and_what_to_do_with_what_it_released():
+    assert next_steps("not_certified", "first") == ["report: first/report.html"]
+    page, apply, _ = next_steps("ok", "first")
+    assert page == "report: first/report.html"
+    assert "mucal apply first/calibration FILES" in apply
