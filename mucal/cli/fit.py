@@ -89,7 +89,7 @@ def command(
     """
     stage, table = import_module("mucal.workflow.fit"), import_module("mucal.workflow.fit_table")
     reading = import_module("mucal.workflow.fit_files").ReadOptions(
-        measurement=measurement, systematic_type=systematics, largest_difference=inexact
+        measurement=measurement, systematic_type=systematics, per=per, largest_difference=inexact
     )
     asked = stage.FitOptions(
         data=data, asimov=asimov, toy=toy, pois=pois, unblind=unblind, freeze=freeze, start=start,

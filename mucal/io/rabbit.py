@@ -7,13 +7,14 @@ Signals have a rate each; bins beyond those of the data are masked channels and 
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Final, Literal
 
 import h5py
 import numpy as np
 
-from mucal.arrays import FloatArray
+from mucal.arrays import BoolArray, FloatArray
 from mucal.errors import InputError, MucalError
 from mucal.io import rabbit_arrays as arrays
 from mucal.io.file_magic import check_length, identify
@@ -36,11 +37,15 @@ def read_rabbit(
     *,
     channels: Mapping[str, Sequence[int]] | None = None,
     systematic_type: SystematicType = "auto",
+    per: Literal["bin", "process"] = "bin",
 ) -> FitInput:
     """The model and data of a tensor.
 
     channels        : name -> bins along each axis, in the file's order; one channel "ch0" by default
     systematic_type : "log_normal", or "normal" for effects that add events; "auto" looks into the file's notes
+    per             : factors of the simulation, which the file does not say: one for each "bin" multiplies all its
+                      processes in rabbit, so that exactly known ones get their share of the variance; one for each
+                      "process" (rabbit's "full") leaves them alone
 
     Raises InputError for what is no tensor, and for what the likelihood cannot say.
     """
@@ -56,7 +61,7 @@ def read_rabbit(
                     kind="rabbit.structure",
                     where={"file": path, "missing": ", ".join(n for n in NAMES if n not in file) or "hnorm"},
                 )
-            return _read(file, path, channels, systematic_type)
+            return _read(file, path, channels, systematic_type, per)
     except MucalError:
         raise
     except Exception as error:  # damaged bytes surface as whatever the library raises
@@ -69,8 +74,9 @@ def read_rabbit(
 
 
 def _read(
-    file: h5py.File, path: Path, channels: Mapping[str, Sequence[int]] | None, systematic_type: SystematicType
-) -> FitInput:
+    file: h5py.File, path: Path, channels: Mapping[str, Sequence[int]] | None, systematic_type: SystematicType,
+    per: Literal["bin", "process"],
+) -> FitInput:  # fmt: skip
     counts = arrays.floats(file, "hdata_obs", (None,), path=path)
     kind = _kind(arrays.systematic_type(file, path=path), systematic_type, path)
     if "hbetavariations" in file and arrays.array(file, "hbetavariations", path=path).any():
@@ -80,15 +86,21 @@ def _read(
             where={"file": path},
         )
     model, n_full = _model(file, path, _channels(channels, counts.size, path), kind == "normal")
+    notes = list(_notes(file, kind, n_full - counts.size))
+    mixed = partly_exact(model)
+    if per == "bin" and mixed.any():
+        model = replace(model, sumw2=np.where(mixed[:, None], shared_variances(model), model.sumw2))
+        notes.append(f"bins in which exactly known processes got a share of the variance: {mixed.sum()}")
     names = arrays.texts(file, "hpseudodatanames", path=path)
     others = arrays.floats(file, "hpseudodata", (counts.size, len(names)), path=path) if names else np.zeros((0, 0))
     return FitInput(
         model=model,
         observation=observe(model, counts),
+        per=per,
         names=names,
         alternative=others,
         format="rabbit",
-        notes=tuple(_notes(file, kind, n_full - counts.size)),
+        notes=tuple(notes),
     )
 
 
@@ -171,6 +183,18 @@ def _variances(file: h5py.File, path: Path, nominal: FloatArray, n_full: int) ->
         return _shared(variances * scale**2, nominal)
     scaled: FloatArray = variances * scale[:, None] ** 2
     return scaled
+
+
+def partly_exact(model: Model) -> BoolArray:
+    """(B,) bins in which some processes are simulated and others exactly known."""
+    simulated = model.sumw2 > 0
+    known = (model.nominal > 0) & ~simulated
+    return np.asarray(simulated.any(axis=1) & known.any(axis=1))
+
+
+def shared_variances(model: Model) -> FloatArray:
+    """(B, P) the variance of each bin, in proportion to the nominal: its one factor then multiplies all processes."""
+    return _shared(model.sumw2.sum(axis=1), model.nominal)
 
 
 def _shared(variance: FloatArray, nominal: FloatArray) -> FloatArray:

@@ -14,6 +14,7 @@ import numpy as np
 from mucal.arrays import FloatArray, IntArray
 from mucal.errors import InputError
 from mucal.io.fit_input import FitInput
+from mucal.io.rabbit import partly_exact
 from mucal.likelihood import Model, Observation, expected_events, observe
 from mucal.store import replace_file
 
@@ -28,7 +29,8 @@ def write_rabbit(
     layout : "symmetric" leaves eta out; for our reader, and files to which notes are added
     sparse : store only numbers that are not 0
 
-    Raises InputError for what a tensor cannot say, naming it.
+    Raises InputError for what a tensor cannot say, naming it; with one factor of the simulation per bin that is a bin
+    of simulated and exactly known processes, for there the factor multiplies all (`rabbit.shared_variances` lets it).
     """
     model = found.model
     data = found.observation or observe(model, expected_events(model))
@@ -38,6 +40,14 @@ def write_rabbit(
     order = sorted(others, key=lambda j: bool(model.precision[j] > 0))
     signals = sorted(rates.values())
     processes = np.array([*signals, *sorted(set(range(len(model.processes))) - set(signals))], dtype=np.int64)
+    mixed = np.flatnonzero(partly_exact(model))
+    if found.per == "bin" and found.mc_stat != "none" and mixed.size:
+        known = np.flatnonzero((model.nominal[mixed[0]] > 0) & (model.sumw2[mixed[0]] == 0))
+        raise _refused(
+            f"process '{model.processes[known[0]]}' in bin {mixed[0]}, one of {mixed.size}",
+            "it is exactly known beside simulated ones, and the factor of a bin multiplies all processes there",
+            'share the variance of each bin (mucal.io.rabbit.shared_variances), or fit with per="process"',
+        )
     kappa, eta = _dense(model, order, processes)
     if layout == "symmetric" and eta.any():
         raise _refused("effects", "some are asymmetric, which the symmetric layout has no place for")
@@ -146,5 +156,5 @@ def _write_tensor(file: Any, nominal: FloatArray, tensor: FloatArray, sparse: bo
         group.attrs["dense_shape"] = np.array(shape, dtype=np.int64)
 
 
-def _refused(what: str, why: str) -> InputError:
-    return InputError(f"{what} cannot be written to a tensor: {why}", kind="rabbit.not_exact")
+def _refused(what: str, why: str, do: str = "") -> InputError:
+    return InputError(f"{what} cannot be written to a tensor: {why}", kind="rabbit.not_exact", do=do)

@@ -25,11 +25,13 @@ class ReadOptions:
 
     measurement        : of a pyhf workspace; the first by default
     systematic_type    : of a rabbit tensor
+    per                : factors of the simulation that a rabbit tensor is to be fitted with; None for "bin"
     largest_difference : of expected events, relative, that our interpolation may make; None for the readers' own
     """
 
     measurement: str | None = None
     systematic_type: Literal["auto", "log_normal", "normal"] = "auto"
+    per: Literal["bin", "process"] | None = None
     largest_difference: float | None = None
 
 
@@ -71,7 +73,7 @@ def _reader(path: Path, head: bytes, options: ReadOptions) -> Callable[[Path], F
     """The reader by content; each is imported when it is used, for the libraries behind them are slow to load."""
     allowed = {} if options.largest_difference is None else {"largest_difference": options.largest_difference}
     if head.startswith(HDF5):
-        return _bound("rabbit", "read_rabbit", systematic_type=options.systematic_type)
+        return _bound("rabbit", "read_rabbit", systematic_type=options.systematic_type, per=options.per or "bin")
     if head.startswith(b"\x1f\x8b") or head.lstrip().startswith((b"{", b"\xef\xbb\xbf{")):
         return _bound("pyhf", "read_pyhf", measurement=options.measurement, **allowed)
     text = head.decode("utf-8", "replace")

@@ -21,6 +21,7 @@ import pytest
 from numba import njit
 
 from mucal.io.fit_input import FitInput
+from mucal.io.rabbit import shared_variances
 from mucal.io.rabbit_writer import write_rabbit
 from mucal.likelihood import (
     Channel,
@@ -235,8 +236,7 @@ def saved_model(path: str) -> tuple[Model, Observation]:
     """A model from its file, fitted by both; each bin's variance shared by its processes, for rabbit's factors multiply
     all of them."""
     model = Model.load(path)
-    share = model.nominal / model.nominal.sum(axis=1, keepdims=True)
-    model = replace(model, sumw2=share * model.sumw2.sum(axis=1, keepdims=True))
+    model = replace(model, sumw2=shared_variances(model))
     return model, toy(model, np.random.default_rng(5), simulation=False, centres=False)
 
 

@@ -108,6 +108,24 @@ def test_a_file_as_rabbit_writes_it(tmp_path):
     assert "bins of masked channels left out: 1" in found.notes
 
 
+def test_exactly_known_processes_share_the_factor_of_their_bin(tmp_path):
+    # rabbit's one factor of a bin multiplies all: k = (sum of N)^2 / variance, as our likelihood has it once they share
+    variances = np.array([[2.0, 0.0], [2.0, 3.0], [1.0, 0.0], [0.0, 0.0]])  # the process of the third bin has no other
+    path = as_rabbit_writes(tmp_path / "t.hdf5", hsumw2=variances)
+    found = read_rabbit(path)
+    assert_allclose(found.model.sumw2, [[2 * 10 / 60, 2 * 50 / 60], [2, 3], [1, 0]])
+    assert_allclose(found.model.effective_events, [60**2 / 2, 60**2 / 5, 30**2 / 1])
+    assert "bins in which exactly known processes got a share of the variance: 1" in found.notes
+    apart = read_rabbit(path, per="process")
+    assert apart.per == "process"
+    assert_array_equal(apart.model.sumw2, variances[:3])
+    with pytest.raises(InputError, match=r"process 'b' in bin 0, one of 1 cannot be written .* exactly known"):
+        write_rabbit(tmp_path / "again.hdf5", replace(apart, per="bin"))
+    again = read_rabbit(write_rabbit(tmp_path / "shared.hdf5", found))
+    assert_allclose(again.model.sumw2, found.model.sumw2)
+    assert_array_equal(read_rabbit(write_rabbit(tmp_path / "t2.hdf5", apart), per="process").model.sumw2, variances[:3])
+
+
 def test_old_files_state_effective_events(tmp_path):
     path = as_rabbit_writes(tmp_path / "t.hdf5", hsumw=None, hsumw2=None, hkstat=np.array([100.0, 0.0, 50.0, 1.0]))
     assert_allclose(read_rabbit(path).model.effective_events, [100.0, 60.0, 50.0])  # 0: the events themselves

@@ -9,6 +9,7 @@ import importlib.util
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ import pytest
 from numpy.testing import assert_allclose
 
 from mucal.io import FitInput, write_rabbit
+from mucal.io.rabbit import partly_exact, shared_variances
 from mucal.likelihood import FitConfig, Model, fit, from_arrays, global_impacts, nominal_impacts, observe
 from mucal.likelihood.objective import objective
 
@@ -27,6 +29,7 @@ CASES = {  # symmetric, per, mc_stat, rabbit's names of these
     "symmetric gamma": (True, "bin", "gamma", "lite", "gamma"),
     "asymmetric normal": (False, "bin", "normal", "lite", "normal-multiplicative"),
     "asymmetric full": (False, "process", "normal", "full", "normal-multiplicative"),
+    "exactly known gamma": (False, "bin", "gamma", "lite", "gamma"),
 }
 
 
@@ -74,9 +77,13 @@ def both(request, tmp_path_factory):
     symmetric, per, mc_stat, mode, kind = CASES[request.param]
     python, folder = rabbit_python(), tmp_path_factory.mktemp("rabbit")
     a = arrays(symmetric, mode, kind)
+    if request.param.startswith("exactly known"):
+        a["sumw2"][:, 2] = 0.0
     np.savez(folder / "model.npz", **a)
     subprocess.run([python, str(DRIVER), str(folder / "model.npz"), str(folder / "answers.npz")], check=True)
     model = model_of(a)
+    if per == "bin" and partly_exact(model).any():  # as `read_rabbit` does
+        model = replace(model, sumw2=shared_variances(model))
     config = FitConfig(mc_stat=mc_stat, per=per)
     result = fit(model, a["counts"], config)
     return a, model, config, result, dict(np.load(folder / "answers.npz"))

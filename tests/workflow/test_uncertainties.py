@@ -25,7 +25,8 @@ def pairs_with_pixels(n: int, lost: float, seed: int) -> RefittedPairs:
     return RefittedPairs(
         run=ids, lumi=ids, event=ids, pt=rng.uniform(20.0, 50.0, (n, 2)), eta=rng.uniform(-2.4, 2.4, (n, 2)),
         phi=rng.uniform(-3.0, 3.0, (n, 2)), charge=np.tile([1, -1], (n, 1)), mass_gen=np.full(n, 91.0),
-        sigma=np.full(n, 0.01), k_gen=np.ones((n, 2)), selected=ids, n_pixel=np.where(rng.uniform(size=(n, 2)) < lost, 0, 4),
+        sigma=np.full(n, 0.01), k_gen=np.ones((n, 2)), selected=ids,
+        n_pixel=np.where(rng.uniform(size=(n, 2)) < lost, 0, 4),
     )  # fmt: skip
 
 
