@@ -7,6 +7,7 @@ The last one sums J/psi pairs of a simple track model through the cms-like track
 import importlib.util
 import os
 import resource
+import shutil
 import subprocess
 import sys
 import time
@@ -18,6 +19,27 @@ import scipy.sparse as sp
 from numba import njit
 from scipy.linalg import lapack
 
+from mucal.detector import barrel
+from mucal.globalcor import (
+    AccumulateConfig,
+    Family,
+    GuardConfig,
+    SolveConfig,
+    accumulate,
+    build_registry,
+    divide,
+    solve,
+)
+from mucal.io.mille import MilleRecords, concatenate, read_mille, write_mille
+from mucal.io.mille_blocks import blocks_of
+from mucal.io.mille_text import (
+    MilleText,
+    Steering,
+    priors_as_measurements,
+    read_result,
+    write_steering,
+    write_text,
+)
 from mucal.numerics.blocks import BLOCK, BlockSum, Factors, joined_factors, symmetric_blocks
 
 pytestmark = pytest.mark.benchmark
@@ -227,3 +249,60 @@ def test_118196_parameters_from_jpsi_pairs():
 
 if __name__ == "__main__":
     run_full()
+
+
+PEDE = shutil.which("pede")
+
+
+@pytest.mark.skipif(PEDE is None, reason="there is no program pede of Millepede-II on the path")
+@pytest.mark.parametrize("components", [("u",), ("u", "v"), ("u", "w", "c")])
+def test_sums_and_solve_beside_pede(components, tmp_path):
+    """Records of 34 rows, 5 local parameters and 108 labels: read, summed and solved with all errors by both."""
+    rng, n_records, k = np.random.default_rng(3), 2000, len(components)
+    registry = build_registry(
+        barrel(), (Family(kind="alignment", by="module", components=components, prior=(1.0,) * k, min_entries=1),)
+    )
+    n, rows, labels = len(registry), 34, 108
+    label = np.stack([np.sort(rng.choice(n, labels, replace=False)) for _ in range(n_records)])
+    b = rng.normal(size=(n_records, rows, labels))
+    value = rng.normal(size=(n_records, rows)) + np.einsum("crl,cl->cr", b, 0.1 * np.cos(label))
+    records = MilleRecords(
+        offsets=rows * np.arange(n_records + 1), value=value.ravel(), sigma=np.ones(n_records * rows),
+        local_offsets=5 * np.arange(n_records * rows + 1), local_index=np.tile(np.arange(1, 6), n_records * rows),
+        local=rng.normal(size=n_records * rows * 5), global_offsets=labels * np.arange(n_records * rows + 1),
+        label=np.repeat(label, rows, axis=0).ravel() + 1, derivative=b.ravel(),
+        errors=np.zeros(n_records, dtype=np.int64),
+    )  # fmt: skip
+    write_mille(tmp_path / "a.bin", [records], flavour="c", double=True)
+    write_text(tmp_path / "par.txt", MilleText(measurements=priors_as_measurements(registry)))
+    write_steering(tmp_path / "steer.txt", Steering(
+        binaries=(("a.bin", "c", 1.0),), texts=("par.txt",), options=("method inversion 1 0.001", "entries 1")
+    ))  # fmt: skip
+
+    def theirs():
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        subprocess.run([PEDE, "steer.txt"], cwd=tmp_path, capture_output=True, check=False)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime
+
+    def ours():
+        start = time.process_time()
+        read = concatenate(list(read_mille(tmp_path / "a.bin")))
+        middle = time.process_time()
+        blocks = blocks_of(read, registry.digest, n)
+        how = AccumulateConfig(guards=GuardConfig(chi2_per_ndof=1e9))
+        profiled = time.process_time()
+        sums = accumulate(lambda chunk: blocks, divide(1, 1), registry, how)
+        found = solve(sums, registry, SolveConfig(method="dense"))
+        return found, middle - start, profiled - middle, time.process_time() - profiled
+
+    ours()  # compile
+    pede = float(np.median([theirs() for _ in range(3)]))
+    found, reading, profiling, solving = ours()
+    result = read_result(tmp_path / "millepede.res")
+    order = np.argsort(result.index)
+    print(f"\n{n} parameters, {n_records} records: pede {pede:.2f} s of processor, sum and solve {solving:.2f} s "
+          f"({pede / solving:.1f} times), with reading and profiling in numpy {reading + profiling + solving:.2f} s "
+          f"({pede / (reading + profiling + solving):.1f} times)")  # fmt: skip
+    np.testing.assert_allclose(result.value[order], found.theta, rtol=5e-5, atol=1e-3 * found.error.min())
+    np.testing.assert_allclose(result.error[order], found.error, rtol=2e-4)
