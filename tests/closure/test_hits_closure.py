@@ -104,7 +104,12 @@ def test_without_distortions_nothing_is_found():
     found = from_hits.corrections(made, 8_000, None, SolveConfig())
     pulls = found.theta[found.free] / found.error[found.free]
     assert np.abs(pulls).max() < 4.0
-    assert np.mean(pulls**2) < 1.0 + 3.0 * np.sqrt(2.0 / pulls.size)
+    # with priors of precision P and a truth of 0 the estimates have the covariance C - C P C
+    theta, precision = found.theta[found.free], registry.prior[found.free] ** -2.0
+    said_by_pairs = np.eye(theta.size) - precision[:, None] * found.covariance
+    distance = theta @ np.linalg.solve(found.covariance, theta)
+    assert np.trace(said_by_pairs) > 5
+    assert abs(distance - np.trace(said_by_pairs)) < 3.0 * np.sqrt(2.0 * np.trace(said_by_pairs @ said_by_pairs))
     assert registry is found.registry
 
 
