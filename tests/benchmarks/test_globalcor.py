@@ -247,10 +247,6 @@ def test_118196_parameters_from_jpsi_pairs():
     assert done.returncode == 0, done.stderr
 
 
-if __name__ == "__main__":
-    run_full()
-
-
 PEDE = shutil.which("pede")
 
 
@@ -306,3 +302,7 @@ def test_sums_and_solve_beside_pede(components, tmp_path):
           f"({pede / (reading + profiling + solving):.1f} times)")  # fmt: skip
     np.testing.assert_allclose(result.value[order], found.theta, rtol=5e-5, atol=1e-3 * found.error.min())
     np.testing.assert_allclose(result.error[order], found.error, rtol=2e-4)
+
+
+if __name__ == "__main__":
+    run_full()
