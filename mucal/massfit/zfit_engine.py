@@ -119,6 +119,7 @@ def _objective(tf: Any, model: Model, counts: FloatArray) -> Callable[[Mapping[s
     fixed = {name: tf.constant(value, dtype=tf.float64) for name, value in model.config.fixed.items()}
 
     def objective(free: Mapping[str, Tensor]) -> Tensor:
+        """At the free parameters, the fixed ones as they are."""
         at = {**fixed, **free}
         mu = sum(
             at[f"n_{state}"] * _smeared(tf, model, line.mass, line.weight, at)

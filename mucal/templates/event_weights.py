@@ -209,6 +209,7 @@ class Prefiring:
         return result
 
     def log_change(self, name: str, events: Events, n: int) -> FloatArray:
+        """(N,) ln of the weight at +1 of this nuisance over the nominal one."""
         if name == "prefiring_ecal" and self.ecal is not None and self.ecal_up is not None:
             ratio: FloatArray = np.log(events[self.ecal_up] / events[self.ecal])
             return ratio

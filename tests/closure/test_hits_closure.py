@@ -279,13 +279,18 @@ def test_the_scale_of_pairs_with_mirrored_noise(capsys):
     both = [replace(made, refit=refit, seen=seen, hits=replace(made.hits, mirrored=image)) for image in (False, True)]
     sums = [from_hits.sums_of(one, n, sample=name) for one, name in zip(both, ("", "mirrored"), strict=True)]
     label = np.flatnonzero(registry.of_kind("mass"))[0]
+
+    def known_mass(found, own):
+        """What it adds to the parameters that the mean mass is known to lie `own` above the assumed one."""
+        of_mass = found.covariance[:, found.free[:label].sum()]
+        return of_mass / of_mass[found.free[:label].sum()] * (own - found.theta[label])
+
     pieces, own = [], []
     for number, (as_is, image) in enumerate(zip(*sums, strict=True)):
         found = solve(as_is + image, registry, SolveConfig(), applied=applied)
-        of_mass = found.covariance[:, found.free[:label].sum()]
-        own.append(from_hits.own_mean(both[0], seen) * of_mass / of_mass[found.free[:label].sum()])
+        own.append(from_hits.own_mean(both[0], seen))
         seen.clear()
-        pieces.append((as_is, image, (found.theta - applied)[found.free] + own[-1]))
+        pieces.append((as_is, image, (found.theta - applied)[found.free] + known_mass(found, own[-1])))
         if number % 2:
             say(f"{number + 1} pieces, {found.n_candidates} fits in the last")
     assert len(pieces) > 1
@@ -293,11 +298,13 @@ def test_the_scale_of_pairs_with_mirrored_noise(capsys):
     alone = solve(reduce(add, (a for a, _, _ in pieces)), registry, SolveConfig(), applied=applied)
     for name, found in (("as they are", alone), ("and mirrored", total)):
         after, _ = from_hits.bias_in_bins(made.truth, replace(start, theta=found.theta), edges)
-        moved = rows[:, found.free] @ np.mean(own, axis=0)
+        moved = rows[:, found.free] @ known_mass(found, np.mean(own))
         known = np.sqrt((rows[:, found.free] @ found.covariance @ rows[:, found.free].T).mean())
         say(f"{found.n_candidates} fits {name}: even, 10 GeV, mean {1e5 * after[:16].mean():+.2f} +- {1e5 * known:.2f}"
             f" e-5, with their own mean mass {1e5 * (after[:16] + moved).mean():+.2f}, largest "
-            f"{1e5 * np.abs(after[:16] + moved).max():.1f} e-5")  # fmt: skip
+            f"{1e5 * np.abs(after[:16] + moved).max():.1f} e-5; mean mass {1e3 * np.mean(own):+.4f} MeV above the "
+            f"assumed one, found {1e3 * found.theta[label]:+.4f} +- {1e3 * found.error[label]:.4f}, prior "
+            f"{1e3 * registry.prior[label]:.4f}")  # fmt: skip
     away = (alone.theta - theta)[alone.free]
     say(f"as they are: distance/N {away @ np.linalg.solve(alone.covariance, away) / away.size:.3f} of {away.size}")
     scales = rows[:, total.free].mean(axis=0) @ np.transpose([step for _, _, step in pieces])

@@ -39,6 +39,7 @@ class KeptFactors(Result):
         edges = np.unique(np.linspace(0, len(self), STRIPES + 1).astype(np.int64))
 
         def part(stripe: int) -> FloatArray:
+            """The sum over the candidates of a stripe."""
             y = np.zeros_like(x)
             kernels.multiply_factors(
                 self.label_offsets, self.row, self.n_rows, self.factor_offsets, self.factor, edges[stripe],

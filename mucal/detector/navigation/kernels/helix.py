@@ -54,6 +54,7 @@ def helix_at(start: FloatArray, k: float, s: float) -> tuple[float, float, float
 
 @borrowing
 def path_of_q(k: float, q: float) -> float:
+    """The path along a helix of turn k (radian per cm) at the parameter q = tan(k s / 2) 2 / k."""
     half = 0.5 * k * q
     if abs(half) < 1e-4:
         return q * (1.0 - half * half / 3.0 * (1.0 - 0.6 * half * half))
@@ -62,6 +63,7 @@ def path_of_q(k: float, q: float) -> float:
 
 @borrowing
 def q_of_path(k: float, s: float) -> float:
+    """The parameter q of a path s along a helix of turn k, the inverse of `path_of_q`; FAR beyond half a turn."""
     half = 0.5 * k * s
     if abs(half) >= 0.5 * pi - 1e-9:
         return FAR
