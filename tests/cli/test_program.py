@@ -49,8 +49,16 @@ def test_an_error_ends_with_its_exit_code(mucal, monkeypatch, error, code):
     assert ("Traceback" in ended.err) == (code == 1)
 
 
+@pytest.fixture
+def at_work():
+    """SIGINT is heeded, as in a shell at work; what such a shell starts in the background is told to ignore it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
-def test_a_stop_that_compiled_code_turned_into_another_error_is_5(mucal, monkeypatch, stop):
+def test_a_stop_that_compiled_code_turned_into_another_error_is_5(mucal, monkeypatch, at_work, stop):
     @click.command("check")
     def failing() -> None:
         try:
