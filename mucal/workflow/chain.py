@@ -8,7 +8,7 @@ from typing import Any
 from mucal.errors import ConfigError, NotCertified
 from mucal.io import open_dimuons
 from mucal.ledger import Ledger
-from mucal.massfit import MassFits, Merging, fit_spectrum, window_warnings
+from mucal.massfit import MassFits, MassHistograms, Merging, fit_spectrum, window_warnings
 from mucal.plot.masses import MassShifts
 from mucal.report import SpectrumFits
 from mucal.scale import ResolutionTable, ScaleConfig, ScaleResiduals, ScaleTable, derive, residuals
@@ -108,88 +108,140 @@ def join(analysis: Analysis, folder: Folder, data: Source, simulation: Source | 
 
     Raises ConfigError where the mass fits need a simulation that the configuration does not name.
     """
-    plain = analysis.plain
-    by_spectra = analysis.massfit.model == "morphing"
-    if by_spectra:
+    if analysis.massfit.model == "morphing":
         require_simulation(analysis, simulation, "massfit.model = 'morphing'")
-    formula = with_formula(analysis)
-    reading = reading_of(analysis, folder)
-    fitting = {key: plain.get(key) for key in ("massfit", "reference", "scale", "resolution")}
-    notes: list[str] = [note for source in (data, simulation) for note in getattr(source, "notes", ())]
-
-    simulation_pass, simulation_key = _simulation(analysis, folder, simulation, reading, tell)
-    simulated = None if simulation_pass is None else simulation_pass.derive
-    table: ScaleTable | None = None
-    table_key = ""
+    simulated, key = _simulation(analysis, folder, simulation, reading_of(analysis, folder), tell)
+    stages = _Stages(
+        analysis=analysis, folder=folder, simulation=simulation, simulated=simulated, simulation_key=key, tell=tell
+    )
     passes: list[Pass] = []
-    of_simulation: SimulatedFits | None = None
-    merging: Merging | None = None
-    later: list[str] = []
+    step: _Step | None = None
     for number in range(analysis.general.passes + 1):
-        made_from = {**reading, "table": table_key}
-        found, key = folder.once(
-            f"stages/pass_{number}.h5", Pass, made_from, partial(_collect, analysis, data, table, number, tell)
-        )
+        found, key = stages.histograms(data, number, step)
         passes.append(found)
         for name, ledger in found.provenance.ledgers.items() if number == 0 else ():
             tell(Event(stage=name, text=ledger.line()))
-        if number == analysis.general.passes:
-            break
-        merging = merging or merging_of(found.derive, simulated, analysis, tell)
-        merged = merging.apply(found.derive)
-        widths = fit_histograms(merged, formula, tell)
-        tell(Event(stage="massfit", text=quality_line(widths)))
-        if simulation is not None and simulated is not None:
-            later.clear()  # what the last pass has to say counts
-            smeared_from = {**reading, "pass": key, "fitting": fitting}
-            refill = partial(refilled, analysis, folder, simulation, simulated, number, smeared_from, tell)
-            of_simulation = fit_simulation(formula, widths, refill, merging, later, tell)
-        fits, fits_mc = widths, None if of_simulation is None else of_simulation.matched
-        if by_spectra and simulation is not None and of_simulation is not None:
-            spectra = simulated_spectra(analysis, folder, simulation, of_simulation.smearing, reading, tell)
-            fits, fits_mc = fit_spectra(analysis, merged, spectra, merging, tell)[0], None
-            tell(Event(stage="massfit", text=quality_line(fits)))
-        start = table
-        table, table_key = folder.once(
-            f"stages/scale_{number}.h5",
-            ScaleTable,
-            {**fitting, "pass": key, "simulation": simulation_key},
-            partial(_step, table, fits, fits_mc, analysis),
-        )
-        tell(Event(stage="scale", text=f"chi2 = {table.chi2:.1f} for {table.ndf} degrees of freedom"))
-    if table is None or merging is None:
+        if number < analysis.general.passes:
+            step = stages.step(found.derive, key, number, step)
+    if step is None:
         raise AssertionError("at least one pass derives a table")
     before, after = passes[0], passes[-1]
-    notes += [*later, *window_warnings(before.derive, analysis.massfit.resonance)]
-    shifts = mass_shifts(
-        before.validate,
-        after.validate,
-        table,
-        formula.massfit,
-        simulated,
-        add_background=analysis.general.add_background,
-    )
-    injected = None if analysis.generate is None or analysis.generate.inject is None else analysis.generate.inject
+    told = (note for source in (data, simulation) for note in getattr(source, "notes", ()))
+    injected = None if analysis.generate is None else analysis.generate.inject
     # the residuals belong to the last step: what is left after the table so far
-    last = table if start is None else difference(table, start)
+    last = step.table if step.start is None else difference(step.table, step.start)
     return Chain(
         before=before,
         after=after,
-        fits=fits,
-        simulation=fits_mc,
-        widths=widths,
-        unsmeared=None if of_simulation is None else of_simulation.plain,
-        smearing=None if of_simulation is None else of_simulation.smearing,
-        merging=merging,
-        table=table,
-        start=start,
-        residuals=residuals(last, fits, fits_mc, analysis.scale),
-        shifts=shifts,
-        recovery=None if injected is None else compare(table, injected.table()),
-        spectra=_spectra(analysis, before, after, simulation_pass, tell),
-        simulation_ledgers={} if simulation_pass is None else simulation_pass.provenance.ledgers,
-        notes=tuple(notes),
+        fits=step.fits,
+        simulation=step.simulation,
+        widths=step.widths,
+        unsmeared=None if step.simulated is None else step.simulated.plain,
+        smearing=None if step.simulated is None else step.simulated.smearing,
+        merging=step.merging,
+        table=step.table,
+        start=step.start,
+        residuals=residuals(last, step.fits, step.simulation, analysis.scale),
+        shifts=mass_shifts(
+            before.validate,
+            after.validate,
+            step.table,
+            with_formula(analysis).massfit,
+            stages.simulated_histograms,
+            add_background=analysis.general.add_background,
+        ),
+        recovery=None if injected is None else compare(step.table, injected.table()),
+        spectra=_spectra(analysis, before, after, simulated, tell),
+        simulation_ledgers={} if simulated is None else simulated.provenance.ledgers,
+        notes=(*told, *step.notes, *window_warnings(before.derive, analysis.massfit.resonance)),
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Step:
+    """What one deriving pass found; names as in `Chain`.
+
+    simulated : fits of simulation by the model of `widths`
+    key       : of the saved table
+    """
+
+    merging: Merging
+    widths: MassFits
+    simulated: SimulatedFits | None
+    fits: MassFits
+    simulation: MassFits | None
+    start: ScaleTable | None
+    table: ScaleTable
+    key: str
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Stages:
+    """The stages of a pass, each saved in the folder.
+
+    simulated, simulation_key : the mass histograms of simulation, None without it, and their key
+    """
+
+    analysis: Analysis
+    folder: Folder
+    simulation: Source | None
+    simulated: Pass | None
+    simulation_key: str
+    tell: Tell
+
+    @property
+    def simulated_histograms(self) -> MassHistograms | None:
+        return None if self.simulated is None else self.simulated.derive
+
+    @property
+    def fitting(self) -> dict[str, Any]:
+        """What the fits and the solve depend on, as plain values."""
+        return {key: self.analysis.plain.get(key) for key in ("massfit", "reference", "scale", "resolution")}
+
+    def histograms(self, data: Source, number: int, step: _Step | None) -> tuple[Pass, str]:
+        """Those of data, on momenta corrected by what the step before found, and their key."""
+        table, key = (None, "") if step is None else (step.table, step.key)
+        return self.folder.once(
+            f"stages/pass_{number}.h5",
+            Pass,
+            {**reading_of(self.analysis, self.folder), "table": key},
+            partial(_collect, self.analysis, data, table, number, self.tell),
+        )
+
+    def step(self, data: MassHistograms, key: str, number: int, before: _Step | None) -> _Step:
+        """Fit the histograms of a pass, those of simulation beside them, and add what they ask for to the table."""
+        analysis, folder, tell = self.analysis, self.folder, self.tell
+        formula, reading = with_formula(analysis), reading_of(analysis, folder)
+        merging = merging_of(data, self.simulated_histograms, analysis, tell) if before is None else before.merging
+        merged = merging.apply(data)
+        widths = fit_histograms(merged, formula, tell)
+        tell(Event(stage="massfit", text=quality_line(widths)))
+        fits, simulation, simulated = widths, None, None
+        notes: list[str] = []
+        if self.simulation is not None and self.simulated is not None:
+            made_from = {**reading, "pass": key, "fitting": self.fitting}
+            refill = partial(
+                refilled, analysis, folder, self.simulation, self.simulated.derive, number, made_from, tell
+            )
+            simulated = fit_simulation(formula, widths, refill, merging, notes, tell)
+            simulation = simulated.matched
+            if analysis.massfit.model == "morphing":
+                spectra = simulated_spectra(analysis, folder, self.simulation, simulated.smearing, reading, tell)
+                fits, simulation = fit_spectra(analysis, merged, spectra, merging, tell)[0], None
+                tell(Event(stage="massfit", text=quality_line(fits)))
+        start = None if before is None else before.table
+        table, table_key = folder.once(
+            f"stages/scale_{number}.h5",
+            ScaleTable,
+            {**self.fitting, "pass": key, "simulation": self.simulation_key},
+            partial(_with_step, start, fits, simulation, analysis),
+        )
+        tell(Event(stage="scale", text=f"chi2 = {table.chi2:.1f} for {table.ndf} degrees of freedom"))
+        return _Step(
+            merging=merging, widths=widths, simulated=simulated, fits=fits, simulation=simulation, start=start,
+            table=table, key=table_key, notes=tuple(notes),
+        )  # fmt: skip
 
 
 def _simulation(
@@ -242,7 +294,9 @@ def solve(data: MassFits, simulation: MassFits | None, config: ScaleConfig) -> S
         raise NotCertified(f"no scale table: {error}", kind="scale.not_solved") from error
 
 
-def _step(before: ScaleTable | None, data: MassFits, simulation: MassFits | None, analysis: Analysis) -> ScaleTable:
+def _with_step(
+    before: ScaleTable | None, data: MassFits, simulation: MassFits | None, analysis: Analysis
+) -> ScaleTable:
     return added(before, solve(data, simulation, analysis.scale))
 
 
