@@ -4,6 +4,7 @@ python docs/examples/generator_figures.py docs/figures [events]
 """
 
 import sys
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from matplotlib.figure import Figure
 
 from mucal.plot.style import save
 from mucal.simulation import GeneratedMuons, MuonGeneration, generate_muons
+from mucal.simulation.production import SPECTRA
 from mucal.simulation.pythia import generate_with_pythia
 from mucal.theory import resonance
 from mucal.track import LAM, PHI, QOP
@@ -37,9 +39,10 @@ def transverse(muons: GeneratedMuons) -> np.ndarray:
 
 
 def samples(name: str, n: int) -> dict[str, GeneratedMuons]:
-    config = MuonGeneration(process=name, pt_min=0.0, eta_max=20.0) if name in ("jpsi", "upsilon1s") else (
-        MuonGeneration(process=name, pt_min=25.0)
-    )  # fmt: skip
+    if name == "z":
+        config = MuonGeneration(process=name, pt_min=25.0)
+    else:  # any pair
+        config = MuonGeneration(process=name, parent=replace(SPECTRA[name], pt_low=0.0), pt_min=0.0, eta_max=20.0)
     found = {"mucal": generate_muons(config, 20 * n)}
     if find_spec("pythia8mc"):
         found["Pythia 8"] = generate_with_pythia(config, n)

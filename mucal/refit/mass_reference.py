@@ -152,6 +152,17 @@ def window_shift(
     sigma         : (S,)     relative
     of_pairs      : (N,)     relative errors of the pairs that were selected: they say which generated masses those have
 
+    """
+    generated, noise = window_means(mass, entries, window, sigma)
+    shift: FloatArray = generated + noise - np.interp(of_pairs, sigma, generated).mean()
+    return shift
+
+
+def window_means(
+    mass: FloatArray, entries: FloatArray, window: tuple[float, float], sigma: FloatArray
+) -> tuple[FloatArray, FloatArray]:
+    """(S,) GeV, mean generated mass and mean noise of pairs whose measured mass is in the window; as in `window_shift`.
+
     With a = (low / m - 1) / sigma and b = (high / m - 1) / sigma the window keeps Phi(b) - Phi(a) of the pairs of mass
     m, whose noise has the mean m sigma (phi(a) - phi(b)) over that.
     """
@@ -160,6 +171,4 @@ def window_shift(
     passing = entries * (ndtr(b) - ndtr(a))
     noise = width * entries * (np.exp(-0.5 * a**2) - np.exp(-0.5 * b**2)) / np.sqrt(2.0 * np.pi)
     total = passing.sum(axis=1)
-    generated = passing @ mass / total
-    shift: FloatArray = generated + noise.sum(axis=1) / total - np.interp(of_pairs, sigma, generated).mean()
-    return shift
+    return passing @ mass / total, noise.sum(axis=1) / total

@@ -48,7 +48,8 @@ class MuonGeneration:
     radiation      : final-state radiation on or off
     pt_min, pt_max : GeV, on every bare muon; pt_min None: 3.5 for quarkonia, 15 for bosons
     eta_max        : on every muon's |eta|
-    parent         : momenta of a quarkonium; None: pT (1 + (pT/p0)^2)^-4, p0 = 4.5 GeV (charmonium) or 9 GeV
+    parent         : momenta of a quarkonium; None: pT (1 + (pT/p0)^2)^-4, p0 = 4.5 GeV (charmonium, from 8 GeV on) or
+                     9 GeV.  Its lowest pT holds for the pair of bare muons, too
     polarisation   : lambda of a quarkonium's 1 + lambda cos^2(theta) to the Collins-Soper axis; 0 is isotropic
     displaced      : share that comes from b decays; None: 0.3 of charmonium, none of the others
     c_tau          : cm, of those: they fly c tau p/m, m and p those of the charmonium, along its direction
@@ -86,6 +87,11 @@ class MuonGeneration:
         return LOWEST_PT.get(self.process, 3.5) if self.pt_min is None else self.pt_min
 
     @property
+    def lowest_pair_pt(self) -> float:
+        """GeV; of a quarkonium and of its bare muons together: below it there are only pairs that radiated."""
+        return 0.0 if self.process not in production.QUARKONIA else self._parent.pt_low
+
+    @property
     def displaced_share(self) -> float:
         """Share that comes from b decays."""
         return DISPLACED.get(self.process, 0.0) if self.displaced is None else self.displaced
@@ -97,10 +103,14 @@ class MuonGeneration:
         return resonance(self.process).pdg_id if known is None else known
 
     @property
+    def _parent(self) -> ParentSpectrum:
+        return self.parent or production.SPECTRA[self.process]
+
+    @property
     def state(self) -> production.Production:
         """Production and decay."""
         if self.process in production.QUARKONIA:
-            return production.quarkonium(self.process, self.parent, self.polarisation)
+            return production.quarkonium(self.process, self._parent, self.polarisation)
         return production.boson(self.process)
 
 
@@ -131,7 +141,7 @@ def generate_muons(config: MuonGeneration, n: int, *, first_event: int = 0) -> G
         muons, vertex, mass, accepted = kernels.generate_w_muons(first_event, n, start, float(charge), *tables)
         charges = np.array([charge])
     else:
-        muons, vertex, mass, accepted = kernels.generate_pairs(first_event, n, start, *tables)
+        muons, vertex, mass, accepted = kernels.generate_pairs(first_event, n, start, *tables, config.lowest_pair_pt)
         charges = np.array([1, -1])
     event = first_event + np.flatnonzero(accepted)
     return to_rows(config, event, charges, muons[accepted].reshape(-1, 5), vertex[accepted], mass[accepted])

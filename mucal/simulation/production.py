@@ -63,13 +63,11 @@ def check_process(name: str) -> None:
         )
 
 
-def quarkonium(name: str, spectrum: ParentSpectrum | None, polarisation: float) -> Production:
+def quarkonium(name: str, spectrum: ParentSpectrum, polarisation: float) -> Production:
     """A narrow state of 1 + lambda cos^2(theta), theta to the Collins-Soper axis; flat in rapidity.
 
-    spectrum     : None: that of `SPECTRA`
     polarisation : lambda, -1 to 1; 0 is isotropic
     """
-    spectrum = spectrum or SPECTRA[name]
     u = np.linspace(0.0, 1.0, QUANTILES)
     p0, n, low, high = spectrum.kernel
     pt = p0 * np.sqrt((low + u * (high - low)) ** (1.0 / (1.0 - n)) - 1.0)

@@ -112,8 +112,13 @@ def _parts(binning: Binning, by: Split) -> dict[str, BoolArray]:
         return {"forward": eta > 0, "backward": eta < 0}
     if by == "central":
         return {"central": np.abs(eta) < CENTRAL, "outer": np.abs(eta) >= CENTRAL}
+    edges = binning.edges[binning.axes.index("eta")]
+    first = range(0, len(edges) - 1, SLICE_BINS)
+    last = [min(i + SLICE_BINS, len(edges) - 1) for i in first]
     slices = binning.along("eta") // SLICE_BINS
-    each = {f"eta{i:02d}": slices == i for i in range(int(slices.max()) + 1)}
+    each = {
+        f"eta_{edges[a]:+.3g}_to_{edges[b]:+.3g}": slices == i for i, (a, b) in enumerate(zip(first, last, strict=True))
+    }
     if by == "eta":
         return each
     return {

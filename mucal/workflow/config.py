@@ -32,7 +32,7 @@ _FULL_BINS: Final = (
     f"bins.eta_edges={list(_ETA_EDGES)}", f"bins.resolution_eta_edges={list(_ETA_EDGES[::2])}",
     *(f"tracks.closing.{i}.bins.eta_edges={list(_ETA_EDGES[::2])}" for i in (0, 1)),
     *(f"tracks.closing.{i}.massfit.min_events=40" for i in (0, 1)), "resolution.free=['a', 'b', 'c']",
-    "resolution.prior={b=5e-6}",
+    "resolution.prior={b=5e-6}", "scale.prior={e=5e-4, M=5e-5}",
 )  # fmt: skip
 """48 bins of the scale and 24 of closure and resolution: the 314 nuisances of arXiv:2412.13872.
 

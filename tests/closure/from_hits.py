@@ -33,6 +33,7 @@ from mucal.globalcor.normal_equations import REFIT
 from mucal.plot.globalcor import curvature_curves
 from mucal.plot.style import save
 from mucal.refit import MassReference, PairFits, PairSelection, RefitConfig, TrackFits, derive_mass_reference
+from mucal.refit.mass_reference import window_means
 from mucal.simulation import HitSimulation, MuonGeneration, MuonGun, fire, generate_muons, simulate_hits
 from mucal.track import LAM, QOP, Hits
 from mucal.workflow.hit_sums import digest_of, generated_mass
@@ -60,14 +61,14 @@ def true_detector(detector: Detector, registry: Registry, theta: FloatArray) -> 
 class SimulatedBlocks:
     """Blocks of generated events, by their numbers.
 
-    seen : what `derive_mass_reference` wants of the pairs of each chunk that is asked for, if it is wanted
+    seen : folder for `columns_of` the pairs of each chunk, if they are wanted
     """
 
     truth: Detector
     muons: MuonGeneration
     hits: HitSimulation
     refit: Refit
-    seen: list[FloatArray] | None = None
+    seen: Path | None = None
 
     def simulated(self, start: int, stop: int):
         muons = generate_muons(self.muons, stop - start, first_event=start)
@@ -77,8 +78,12 @@ class SimulatedBlocks:
         hits = self.simulated(chunk.start, chunk.stop)
         fits, blocks = self.refit.pairs(hits)
         if self.seen is not None:
-            self.seen.append(columns_of(hits, fits))
+            np.save(self.columns_at(chunk), columns_of(hits, fits))
         return blocks
+
+    def columns_at(self, chunk: Chunk) -> Path:
+        assert self.seen is not None
+        return self.seen / f"columns_{chunk.start}_{chunk.stop}{'_mirrored' * self.hits.mirrored}.npy"
 
 
 def columns_of(hits: Hits, fits: PairFits) -> FloatArray:
@@ -107,14 +112,26 @@ def reference_mass(made: SimulatedBlocks, n: int, *, more: int = 0) -> MassRefer
     return reference_with_generated(*columns, window, generated, more)
 
 
-def own_mean(made: SimulatedBlocks, seen: list[FloatArray]) -> float:
-    """GeV, by how much the mean mass of pairs that were seen lies above the one that is assumed."""
-    mass, soft, sigma, ok = np.concatenate(seen, axis=1)
-    chosen, assumed = ok == 1, made.refit.mass
-    own = derive_mass_reference(mass, soft, sigma, chosen, window=made.refit.selection.window)
-    soft, sigma = soft[chosen], sigma[chosen]
+def columns_of_piece(made: SimulatedBlocks, n_events: int, number: int, *, chunk: int = 8_000) -> FloatArray:
+    """(4, C) `columns_of` the pairs of a piece of `sums_of`, which has to be summed."""
+    chunks = divide(n_events, chunk)[number * PIECE : (number + 1) * PIECE]
+    return np.hstack([np.load(made.columns_at(chunk)) for chunk in chunks])
+
+
+def own_mean(refit: Refit, columns: FloatArray) -> float:
+    """GeV, by how much the masses of pairs lie above those that are assumed, in the mean that the fit takes of them.
+
+    columns : (4, C) of `columns_of`; generated masses, to which the mean noise in the window is added
+    """
+    assumed = refit.mass
+    assert assumed is not None
+    entries, at = np.histogram(columns[0, np.isfinite(columns[0])], 4096)
+    mass, soft, sigma, _ = columns[:, columns[3] == 1]
+    nodes = np.linspace(0.0, sigma.max(), 65)
+    _, noise = window_means(0.5 * (at[1:] + at[:-1]), entries, refit.selection.window, nodes)
     weight = 1.0 / ((assumed.m_ref[0] * sigma) ** 2 + assumed.gamma[0] ** 2)
-    return float(np.average(own.at(soft, sigma)[0] - assumed.at(soft, sigma)[0], weights=weight))
+    measured = mass + np.interp(sigma, nodes, noise)
+    return float(np.average(measured - assumed.at(soft, sigma)[0], weights=weight))
 
 
 def probe_bias(truth: Detector, refit: Refit, pt: float, n: int, *, seed: int = 77, eta_max: float = 2.3):
@@ -283,7 +300,7 @@ def sums_of(
     inputs = {REFIT: digest_of(made.refit)}
     for at in range(0, len(chunks), PIECE):
         piece = chunks[at : at + PIECE]
-        place = None if kept is None else kept / f"{inputs[REFIT][:12]}_{at}_{piece[-1].stop}"
+        place = None if kept is None else kept / f"{inputs[REFIT][:12]}_{at}_{piece[-1].stop}{sample}"
         yield accumulate(
             made, piece, made.refit.registry, how, tell=tell, checkpoints=place, inputs=inputs, sample=sample
         )

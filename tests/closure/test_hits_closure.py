@@ -249,12 +249,12 @@ def test_closure_of_the_whole_tracker(capsys):
 
 
 @pytest.mark.slow
-def test_the_scale_of_pairs_with_mirrored_noise(capsys):
+def test_the_scale_of_pairs_with_mirrored_noise(tmp_path, capsys):
     """What noise, selection and window do to the common scale in the second order: the rest cancels or is known.
 
     Each pair is summed with its noise and with the opposite noise, which cancels in the first order; the generated
     masses of the very pairs give their own mean, whose difference to the assumed one moves the scale by as much.
-    Errors are those of pieces of 200 000 events, MUCAL_CLOSURE_EVENTS of them.
+    Errors are those of pieces of 200 000 events, MUCAL_CLOSURE_EVENTS of them; MUCAL_CLOSURE_FOLDER as above.
     """
     detector, registry, theta = distorted_layers()
     n = int(os.environ.get("MUCAL_CLOSURE_EVENTS", "400_000"))
@@ -265,19 +265,26 @@ def test_the_scale_of_pairs_with_mirrored_noise(capsys):
             print(f"{time.process_time():8.0f} s  {text}", flush=True)
 
     made = pairs_of(detector, registry, theta)
-    mass = kept(folder, "reference_75000", lambda: from_hits.reference_mass(made, 75_000, more=4_000_000))
+    n_simulated = min(n // 4, 300_000)
+    mass = kept(folder, f"reference_{n_simulated}", lambda: from_hits.reference_mass(made, n_simulated, more=4_000_000))
     registry = registry.with_mass_error(mass.common_error)
     start = from_hits.refit_of(detector, registry, mass)
     edges = np.linspace(-2.3, 2.3, 17)
     refit, applied = start, None
     for events in (75_000, 225_000):
-        near = from_hits.corrections(replace(made, refit=refit), events, None, SolveConfig(), applied=applied)
+        near = from_hits.corrections(
+            replace(made, refit=refit), events, None, SolveConfig(), applied=applied, kept=folder
+        )
         applied, refit = near.theta, replace(start, theta=near.theta)
+    say(f"linearised about the corrections of {near.n_candidates} pairs")
     _, rows = from_hits.bias_in_bins(made.truth, refit, edges)
-    rows = rows[:16]
-    seen = []
-    both = [replace(made, refit=refit, seen=seen, hits=replace(made.hits, mirrored=image)) for image in (False, True)]
-    sums = [from_hits.sums_of(one, n, sample=name) for one, name in zip(both, ("", "mirrored"), strict=True)]
+    both = [
+        replace(made, refit=refit, seen=folder or tmp_path, hits=replace(made.hits, mirrored=image))
+        for image in (False, True)
+    ]
+    sums = [
+        from_hits.sums_of(one, n, kept=folder, sample=name) for one, name in zip(both, ("", "_mirrored"), strict=True)
+    ]
     label = np.flatnonzero(registry.of_kind("mass"))[0]
 
     def known_mass(found, own):
@@ -285,32 +292,40 @@ def test_the_scale_of_pairs_with_mirrored_noise(capsys):
         of_mass = found.covariance[:, found.free[:label].sum()]
         return of_mass / of_mass[found.free[:label].sum()] * (own - found.theta[label])
 
-    pieces, own = [], []
+    pieces, seen = [], []
     for number, (as_is, image) in enumerate(zip(*sums, strict=True)):
         found = solve(as_is + image, registry, SolveConfig(), applied=applied)
-        own.append(from_hits.own_mean(both[0], seen))
-        seen.clear()
-        pieces.append((as_is, image, (found.theta - applied)[found.free] + known_mass(found, own[-1])))
+        columns = [from_hits.columns_of_piece(one, n, number) for one in both]
+        seen.append(columns)
+        own = from_hits.own_mean(refit, np.hstack(columns))
+        pieces.append((as_is, image, (found.theta - applied)[found.free] + known_mass(found, own)))
         if number % 2:
             say(f"{number + 1} pieces, {found.n_candidates} fits in the last")
     assert len(pieces) > 1
     total = solve(reduce(add, (a + b for a, b, _ in pieces)), registry, SolveConfig(), applied=applied)
     alone = solve(reduce(add, (a for a, _, _ in pieces)), registry, SolveConfig(), applied=applied)
-    for name, found in (("as they are", alone), ("and mirrored", total)):
+    for name, found, images in (("as they are", alone, slice(1)), ("and mirrored", total, slice(2))):
         after, _ = from_hits.bias_in_bins(made.truth, replace(start, theta=found.theta), edges)
-        moved = rows[:, found.free] @ known_mass(found, np.mean(own))
-        known = np.sqrt((rows[:, found.free] @ found.covariance @ rows[:, found.free].T).mean())
-        say(f"{found.n_candidates} fits {name}: even, 10 GeV, mean {1e5 * after[:16].mean():+.2f} +- {1e5 * known:.2f}"
-            f" e-5, with their own mean mass {1e5 * (after[:16] + moved).mean():+.2f}, largest "
-            f"{1e5 * np.abs(after[:16] + moved).max():.1f} e-5; mean mass {1e3 * np.mean(own):+.4f} MeV above the "
-            f"assumed one, found {1e3 * found.theta[label]:+.4f} +- {1e3 * found.error[label]:.4f}, prior "
+        own = from_hits.own_mean(refit, np.hstack([c for columns in seen for c in columns[images]]))
+        moved = rows[:, found.free] @ known_mass(found, own)
+        cov = rows[:, found.free] @ found.covariance @ rows[:, found.free].T
+        say(f"{found.n_candidates} fits {name}: mean mass {1e3 * own:+.4f} MeV above the assumed one, found "
+            f"{1e3 * found.theta[label]:+.4f} +- {1e3 * found.error[label]:.4f}, prior "
             f"{1e3 * registry.prior[label]:.4f}")  # fmt: skip
+        for part, cells in (("even, 10 GeV", slice(16)), ("odd, 40 GeV", slice(16, 32))):
+            values, c = after[cells], cov[cells, cells]
+            chi2 = from_hits.chi2_of(values, c)
+            say(f"  {part}: mean {1e5 * values.mean():+.2f} +- {1e5 * np.sqrt(c.mean()):.2f} e-5, largest "
+                f"{1e5 * np.abs(values).max():.1f} (errors {1e5 * np.sqrt(np.diag(c).min()):.1f} to "
+                f"{1e5 * np.sqrt(np.diag(c).max()):.1f}), chi2 {chi2:.1f}, p = {stats.chi2.sf(chi2, 16):.2f} if not "
+                f"mirrored; with their own mean mass {1e5 * (values + moved[cells]).mean():+.2f}, largest "
+                f"{1e5 * np.abs(values + moved[cells]).max():.1f}")  # fmt: skip
     away = (alone.theta - theta)[alone.free]
     say(f"as they are: distance/N {away @ np.linalg.solve(alone.covariance, away) / away.size:.3f} of {away.size}")
-    scales = rows[:, total.free].mean(axis=0) @ np.transpose([step for _, _, step in pieces])
+    scales = rows[:16, total.free].mean(axis=0) @ np.transpose([step for _, _, step in pieces])
     error = scales.std(ddof=1) / np.sqrt(scales.size)
-    say(f"error from {scales.size} pieces {1e5 * error:.2f} e-5")
-    assert abs((after[:16] + moved).mean()) < max(1e-5, 3.0 * error)
+    say(f"error of the last mean from {scales.size} pieces {1e5 * error:.2f} e-5")
+    assert abs((after + moved)[:16].mean()) < max(1e-5, 3.0 * error)
 
 
 @pytest.mark.slow

@@ -4,10 +4,13 @@ Ours is an exponentiated one-photon radiator with leading-order production and f
 leading-logarithmic QED shower, its own partons, and initial-state radiation.  Run with `pytest -m oracle`.
 """
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from mucal.simulation import GeneratedMuons, MuonGeneration, generate_muons
+from mucal.simulation.production import SPECTRA
 from mucal.simulation.pythia import generate_with_pythia
 from mucal.theory import resonance
 from mucal.track import LAM, PHI, QOP
@@ -31,7 +34,7 @@ def pair_masses(muons: GeneratedMuons) -> np.ndarray:
 
 @pytest.mark.parametrize(("name", "low", "high"), [("jpsi", 2.9, 3.3), ("upsilon1s", 8.9, 9.9)])
 def test_mean_mass_of_a_quarkonium_in_its_window(name, low, high):
-    config = MuonGeneration(process=name, pt_min=0.0, eta_max=20.0)
+    config = MuonGeneration(process=name, parent=replace(SPECTRA[name], pt_low=0.0), pt_min=0.0, eta_max=20.0)
     ours, theirs = pair_masses(generate_muons(config, 20 * N)), pair_masses(generate_with_pythia(config, N))
     inside = [m[(m > low) & (m < high)] for m in (ours, theirs)]
     shifts = [m.mean() - resonance(name).mass for m in inside]

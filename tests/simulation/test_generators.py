@@ -10,7 +10,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from mucal.errors import ConfigError
 from mucal.simulation import BeamSpot, GeneratedMuons, MuonGeneration, ParentSpectrum, generate_muons, stream_muons
 from mucal.simulation import muon_kernels as kernels
-from mucal.simulation.production import PROCESSES, QUARKONIA
+from mucal.simulation.production import PROCESSES, QUARKONIA, SPECTRA
 from mucal.theory import fsr, resonance
 from mucal.track import LAM, PHI, QOP
 from mucal.units import MUON_MASS
@@ -20,7 +20,9 @@ POINT = BeamSpot(centre=(0.0, 0.0, 0.0), width=(0.0, 0.0, 0.0))
 
 
 def open_to_all(name: str, **changes) -> MuonGeneration:
-    """No cut on the muons."""
+    """No cut on the muons or on their pair."""
+    if name in QUARKONIA:
+        changes.setdefault("parent", replace(SPECTRA[name], pt_low=0.0))
     return MuonGeneration(process=name, pt_min=0.0, eta_max=20.0, **changes)
 
 
@@ -232,6 +234,19 @@ def test_cuts_act_on_every_muon():
     assert pt.min() >= 5.0
     assert pt.max() < 20.0
     assert 1.09 < np.abs(eta).max() < 1.1
+
+
+def test_no_pair_is_there_only_because_it_radiated():
+    """Below the lowest J/psi all pairs have radiated: left in, pairs of soft muons have a mean mass 2.7 MeV lower."""
+    muons = generate_muons(MuonGeneration(process="jpsi"), 1_000_000)
+    total = momenta(muons).reshape(-1, 2, 4).sum(axis=1)
+    assert 8.0 <= np.hypot(total[:, 0], total[:, 1]).min() < 8.001
+    mass, pt = pair_masses(muons), np.hypot(*momenta(muons)[:, :2].T).reshape(-1, 2)
+    inside = (mass > 2.9) & (mass < 3.3)
+    curvature = (1.0 / pt).mean(axis=1)
+    softest = curvature[inside] > np.quantile(curvature[inside], 0.9)
+    low, others = mass[inside][softest], mass[inside][~softest]
+    assert abs(low.mean() - others.mean()) < 4e-4 + 4.0 * low.std() / np.sqrt(low.size)
 
 
 def test_momenta_of_quarkonia_follow_their_spectrum():

@@ -176,6 +176,11 @@ def test_parts_agree_with_the_whole(templates, flat, by, number):
     assert parts.p_value > 0.99
 
 
+def test_slices_are_named_after_their_limits(templates, flat):
+    names = split_mass(mass_model(templates, [flat]), "slices").pois
+    assert (names[0], names[-1]) == ("mass_plus_eta_-2.4_to_-2.2", "mass_minus_eta_+2.2_to_+2.4")
+
+
 def test_helicity_cross_sections_cost_precision(templates, flat):
     model = mass_model(templates, [flat])
     counts = expected_events(model)
