@@ -84,6 +84,33 @@ class WShift(Result):
         return both
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ZMass(Result):
+    """Z mass of a template fit of pairs less the injected one, at each of `STAGES`.
+
+    pairs             :           of data, counted with the whole calibration
+    shift             : (3,) MeV
+    error             : (3,) MeV  statistical, of both samples
+    calibration_error : (3,) MeV  of the calibration so far; at the end of its nuisances in the fit
+    groups            : of nuisances -> MeV, their impact at the end
+    """
+
+    pairs: int
+    shift: FloatArray
+    error: FloatArray
+    calibration_error: FloatArray
+    groups: dict[str, float]
+
+    def __post_init__(self) -> None:
+        check_shapes(self, **dict.fromkeys(("shift", "error", "calibration_error"), (len(STAGES),)))
+
+    @property
+    def total_error(self) -> FloatArray:
+        """(3,) MeV, statistical and of the calibration"""
+        both: FloatArray = np.hypot(self.error, self.calibration_error)
+        return both
+
+
 def closure_figure(
     closing: Sequence[ClosingMass], probes: ProbeBias, *, stage: int = 1, momentum: float = 40.0
 ) -> Figure:

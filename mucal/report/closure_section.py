@@ -98,6 +98,11 @@ def mass_rows(tracks: TrackResults) -> list[list[str]]:
         ]
         pull = found.shift[-1] / found.total_error[-1]
         rows.append([f"{resonance_name(found.resonance)} mass − input [MeV]", str(found.pairs), *cells, f"{pull:+.1f}"])
+    if tracks.z is not None:
+        z = tracks.z
+        cells = [f"{s:+.2f} ± {e:.2f}" for s, e in zip(z.shift, z.total_error, strict=True)]
+        pull = z.shift[-1] / z.total_error[-1]
+        rows.append(["Z mass − input, template fit [MeV]", str(z.pairs), *cells, f"{pull:+.1f}"])
     if tracks.w is not None:
         for name, shift, error in zip(
             ("W mass − input [MeV]", "W⁺ − W⁻ [MeV]"), tracks.w.shift, tracks.w.total_error, strict=True
@@ -113,6 +118,9 @@ def split_lines(tracks: TrackResults) -> list[str]:
         (f"{resonance_name(one.resonance)} mass − input", *(1e3 * one.mass * part[-1] for part in _parts(one)))
         for one in tracks.closing
     ]
+    if tracks.z is not None:
+        z = tracks.z
+        found.append(("Z mass − input, template fit", z.shift[-1], z.error[-1], z.calibration_error[-1]))
     if tracks.w is not None:
         w = tracks.w
         found.append(("W mass − input", w.shift[0, -1], w.error[0, -1], w.calibration_error[0, -1]))
@@ -124,6 +132,14 @@ def split_lines(tracks: TrackResults) -> list[str]:
 
 def _parts(one: ClosingMass) -> tuple[FloatArray, FloatArray, FloatArray]:
     return one.shift, one.error, one.calibration_error
+
+
+def _about_fits(tracks: TrackResults) -> str:
+    """How the masses that are template fits were fitted."""
+    text = "" if tracks.w is None else W_TEXT
+    if tracks.z is not None:
+        text += Z_TEXT + ", ".join(f"{name} {impact:.2g} MeV" for name, impact in tracks.z.groups.items()) + "."
+    return text
 
 
 def front_section(tracks: TrackResults, recovery: Recovery | None, table: ScaleTable) -> Section:
@@ -138,7 +154,7 @@ def front_section(tracks: TrackResults, recovery: Recovery | None, table: ScaleT
         ),
     ]
     if rows := mass_rows(tracks):
-        items.append(Table(head=MASS_HEAD, rows=rows, caption=MASS_TEXT + (W_TEXT if tracks.w is not None else "")))
+        items.append(Table(head=MASS_HEAD, rows=rows, caption=MASS_TEXT + _about_fits(tracks)))
         items.append(Text(text=". ".join(split_lines(tracks)) + "."))
     if tracks.closing:
         items += [
@@ -160,6 +176,10 @@ PARAMETER_TEXT: Final = (
 MASS_TEXT: Final = (
     "Fitted mass against its simulation: momenta fitted on the assumed detector, with the global corrections, and with "
     "the scale table as well. Errors: statistics of both samples and covariance of the calibration."
+)
+Z_TEXT: Final = (
+    " Z, template fit: pairs in bins of mass and larger |η|, both muons between 26 and 60 GeV, with a free rate; "
+    "calibrated, with every nuisance of the calibration in the fit. Impacts of their groups: "
 )
 W_TEXT: Final = (
     " W: a template fit of muons of W → μν in bins of charge, η and pT between 26 and 56 GeV, with a free rate of each "

@@ -6,7 +6,7 @@ from typing import Final
 
 from mucal.globalcor import BiasMap, GlobalCorrections, InjectedParameters, ProbeBias, WeakModes
 from mucal.massfit import MassFits, SpectrumFit
-from mucal.plot.closing import ClosingMass, WShift
+from mucal.plot.closing import ClosingMass, WShift, ZMass
 from mucal.plot.masses import MassShifts
 from mucal.refit import MassReference
 from mucal.report.uncertainty_section import UncertaintyModel
@@ -42,6 +42,7 @@ class TrackResults:
     injected    : what a perfect solve would find
     closing     : resonances that took no part
     w           : what the muons of W show, if there are any
+    z           : the mass of a template fit of pairs, if a calibration was released and there are Z
     modes       : the softest modes of the sums, if they were looked for
     mode_bias   : what they do to momenta
     """
@@ -52,6 +53,7 @@ class TrackResults:
     injected: InjectedParameters
     closing: tuple[ClosingMass, ...] = ()
     w: WShift | None = None
+    z: ZMass | None = None
     modes: WeakModes | None = None
     mode_bias: BiasMap | None = None
 

@@ -43,6 +43,7 @@ from mucal.workflow.tracked import TrackedChain, track
 from mucal.workflow.uncertainties import closures_of, model_of, pixels_of, resolutions_of
 from mucal.workflow.verification import write_digests
 from mucal.workflow.w_muons import scale_slope, w_shift
+from mucal.workflow.z_pairs import with_z_mass
 
 
 def run(
@@ -98,6 +99,8 @@ def _run(analysis: Analysis, out: Path, folder: Folder, tell: Tell) -> Outcome:
         tell(Event(stage="warning", text=note))
     calibration, reasons = certified(analysis, chain, found, folder.base, tell)
     model = None
+    if calibration is not None and tracked is not None and analysis.tracks is not None:
+        found = replace(found, tracks=with_z_mass(found.tracks, analysis.tracks, tracked.closing, calibration))
     if calibration is not None:
         slope = None if tracked is None or tracked.w is None else scale_slope(tracked.w, chain.table)
         model = model_of(calibration, slope)
@@ -193,7 +196,7 @@ def save_tracks(found: TrackResults | None, folder: Folder) -> list[str]:
     if found is not None:
         made = (
             found.corrections, found.probes, found.reference, found.injected, ClosingMasses(masses=found.closing),
-            found.w, found.modes, found.mode_bias,
+            found.w, found.z, found.modes, found.mode_bias,
         )  # fmt: skip
         results = dict(zip(TRACK_TABLES, made, strict=True))
     for name, result in results.items():

@@ -9,7 +9,7 @@ from mucal.efficiency import Efficiencies, EfficiencyModel, ScaleFactors
 from mucal.errors import InputError
 from mucal.globalcor import BiasMap, GlobalCorrections, InjectedParameters, ProbeBias, WeakModes
 from mucal.massfit import MassFits, SpectrumFit
-from mucal.plot.closing import ClosingMasses, WShift
+from mucal.plot.closing import ClosingMasses, WShift, ZMass
 from mucal.plot.masses import MassShifts
 from mucal.refit import MassReference
 from mucal.report import RunResults, Section, SpectrumFits, TrackResults, UncertaintyModel, run_page
@@ -86,14 +86,14 @@ def load_run(out: str | Path) -> RunResults:
 
 
 def _tracks(out: Path) -> TrackResults | None:
-    corrections, probes, reference, injected, closing, w, modes, bias = (out / name for name in TRACK_TABLES)
+    corrections, probes, reference, injected, closing, w, z, modes, bias = (out / name for name in TRACK_TABLES)
     if not corrections.exists():
         return None
     return TrackResults(
         corrections=GlobalCorrections.load(corrections), probes=ProbeBias.load(probes),
         reference=MassReference.load(reference), injected=InjectedParameters.load(injected),
-        closing=ClosingMasses.load(closing).masses, w=_optional(WShift, w), modes=_optional(WeakModes, modes),
-        mode_bias=_optional(BiasMap, bias),
+        closing=ClosingMasses.load(closing).masses, w=_optional(WShift, w), z=_optional(ZMass, z),
+        modes=_optional(WeakModes, modes), mode_bias=_optional(BiasMap, bias),
     )  # fmt: skip
 
 

@@ -144,6 +144,8 @@ def closure_numbers(closure: TrackResults) -> dict[str, float | int | str | None
         if found is not None:
             numbers |= {f"closure_{kind}_chi2": found.chi2, f"closure_{kind}_ndf": found.ndf}
     shifts = [(one.resonance, one.shift, one.total_error) for one in closure.closing]
+    if closure.z is not None:
+        shifts.append(("z_fit_mev", closure.z.shift, closure.z.total_error))
     if closure.w is not None:
         shifts.append(("w_mev", closure.w.shift[0], closure.w.total_error[0]))
     for name, shift, error in shifts:

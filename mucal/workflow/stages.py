@@ -29,8 +29,8 @@ TABLES: Final = (
     "resolution_simulation.h5", "recovery.h5", "one_step.h5", "angles.h5",
 )  # fmt: skip
 TRACK_TABLES: Final = (
-    "corrections.h5", "probes.h5", "reference.h5", "injected.h5", "closing.h5", "w_shift.h5", "weak_modes.h5",
-    "mode_bias.h5",
+    "corrections.h5", "probes.h5", "reference.h5", "injected.h5", "closing.h5", "w_shift.h5", "z_mass.h5",
+    "weak_modes.h5", "mode_bias.h5",
 )  # fmt: skip
 """Of a run from hits."""
 PARTIAL: Final = "stages/partial"
