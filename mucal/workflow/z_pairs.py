@@ -21,19 +21,25 @@ from mucal.workflow.tracks_config import Tracked
 def with_z_mass(
     found: TrackResults | None, config: Tracked, closing: Sequence[ClosingPairs], calibration: Calibration
 ) -> TrackResults | None:
-    """With the fitted Z mass, if Z are among the closing resonances."""
+    """With the fitted Z mass, if Z are among the closing resonances, and enough of them for a fit."""
     number = next((i for i, pairs in enumerate(closing) if pairs.resonance == "z"), None)
     if found is None or number is None:
         return found
-    return replace(found, z=z_mass(config, number, closing[number], found.closing[number], calibration))
+    z = z_mass(config, number, closing[number], found.closing[number], calibration)
+    return replace(found, z=z) if np.all(np.isfinite(z.shift)) else found
 
 
 def z_mass(config: Tracked, number: int, pairs: ClosingPairs, closed: ClosingMass, calibration: Calibration) -> ZMass:
     """Fitted with momenta of the assumed detector, with the global corrections, and with the calibration.
 
+    The calibration is carried to the momenta of Z, whatever the range that it holds for: whether it may be is the
+    question.
+
     number : of the Z among the closing resonances
     closed : what its mass fits found, for the error of the global corrections
     """
+    low, high = dilepton_mass.PT_RANGE
+    calibration = replace(calibration, pt_range=(min(calibration.pt_range[0], 0.5 * low), 2.0 * high))
     simulated = SimulatedPairs(
         muons=pairs.simulation.dimuons(), n_pixel=pairs.simulation.n_pixel,
         boson_mass=generated_masses(config, number, pairs.simulation),
