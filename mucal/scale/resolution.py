@@ -21,6 +21,8 @@ TERMS: Final = ("a", "b", "c")
 STEPS: Final = 50
 TOLERANCE: Final = 1e-6
 MOMENTA: Final = 50
+MOST_BELOW: Final = 3.0
+"""Errors that a term which would make a square negative may lie below 0, to be held there."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,13 +82,14 @@ def derive_resolution(fits: Sequence[MassFits], config: ResolutionConfig | None 
     Solves sigma_m^2/m^2 = sum_i [<w_i^2> a_i + <w_i^2 pT_i^2> c_i + <w_i^2> b_i / (1 + d/<pT_i^2>)] by weighted least
     squares; the variance of a bin is 4 kappa^2 z^2/N with z *predicted* by the table itself, for a fitted width that
     fluctuates low claims a small error.  kappa^2 is the median of N var(ln sigma) over each sample's bins.  Directions
-    are taken as exact.  Fits in |eta| are unfolded.
+    are taken as exact.  Fits in |eta| are unfolded.  Terms below 0 that make (sigma_k/k)^2 negative in the range of
+    momenta used are held at 0 where they are within `MOST_BELOW` errors of it; the covariance stays that without it.
 
     fits   : mass fits (of data, or of simulation) in the same eta bins
     config : which terms are free
 
     Raises ValueError for different eta bins or terms without information, NotCertified if (sigma_k/k)^2 is negative
-    anywhere in the range of momenta used.
+    anywhere in that range otherwise.
     Source: CMS-SMP-23-002, arXiv:2412.13872 for the form; derived in docs/physics/scale.md.
     """
     config = config or ResolutionConfig()
@@ -109,15 +112,18 @@ def derive_resolution(fits: Sequence[MassFits], config: ResolutionConfig | None 
     parameters, cov, chi2 = _reweighted(z, kappa, x, columns, free, prior, parameter_names(TERMS, edges))
     low = min(float(part.histograms.pt_edges[0]) for part in fits)
     high = max(float(part.histograms.pt_edges[-1]) for part in fits)
+    parameters, more, held = _not_negative(parameters, cov, (low, high), config.d)
+    names = [name for name, here in zip(parameter_names(TERMS, edges), held, strict=True) if here]
     if abs_eta:
         edges, parameters, cov = unfold_abs_eta(edges, parameters, cov)
     a, b, c = parameters.reshape(3, -1)
     table = ResolutionTable(
-        eta_edges=edges, a=a, b=b, c=c, d=np.full(a.size, config.d), cov=cov, chi2=chi2,
+        eta_edges=edges, a=a, b=b, c=c, d=np.full(a.size, config.d), cov=cov, chi2=chi2 + more,
         ndf=z.size + int(np.count_nonzero(prior[free])) - int(free.sum()), pt_range=(low, high),
         provenance=Provenance(
             configuration={
                 "free": tuple(config.free), "prior": dict(config.prior), "d": config.d, "min_events": config.min_events,
+                "held_at_zero": tuple(names),
             },
             ledgers={f"resolution/{i}": part.ledger for i, part in enumerate(parts)},
         ),
@@ -187,6 +193,30 @@ def _reweighted(
         kind="scale.not_converged",
         do="look at the widths of the mass fits",
     )
+
+
+def _not_negative(
+    parameters: FloatArray, cov: FloatArray, pt_range: tuple[float, float], d: float
+) -> tuple[FloatArray, float, BoolArray]:
+    """Parameters (P,), what chi2 grows by, and the terms (P,) that are held at 0 for the square's sake.
+
+    The rest follows as it does in a fit with these at 0, x - C_.H C_HH^-1 x_H.
+    """
+    square = np.linspace(*pt_range, MOMENTA)[:, None] ** 2
+    held, found, more = np.zeros(parameters.size, dtype=bool), parameters, 0.0
+    while True:
+        a, b, c = found.reshape(3, -1)
+        negative = np.any(a + c * square + b / (1.0 + d / square) < 0.0, axis=0)
+        new = np.tile(negative, 3) & (found < 0.0) & ~held
+        if not new.any():
+            return found, more, held
+        held |= new
+        lift = np.linalg.solve(cov[np.ix_(held, held)], parameters[held])
+        more = float(parameters[held] @ lift)
+        if more > MOST_BELOW**2 * held.sum():
+            return parameters, 0.0, np.zeros_like(held)
+        found = parameters - cov[:, held] @ lift
+        found[held] = 0.0
 
 
 def _require_positive(table: ResolutionTable) -> None:

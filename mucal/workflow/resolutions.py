@@ -62,7 +62,10 @@ def resolution_of(
         except ValueError:
             notes.append(f"the bins of {one.resonance} do not fit into those of the resolution: left out of it")
     try:
-        return derive_resolution(used, config)
+        table = derive_resolution(used, config)
     except (NotCertified, ValueError) as error:
         notes.append(f"no resolution table of {what}: {error.args[0]}")
         return None
+    if held := table.provenance.configuration["held_at_zero"]:
+        notes.append(f"resolution of {what}: {', '.join(held)} held at 0, below which the widths alone would bring it")
+    return table

@@ -107,6 +107,20 @@ def test_a_negative_square_in_the_range_used_is_refused(jpsi_histograms, make_fi
         derive_resolution([with_width(jpsi_histograms, make_fits, **terms)])
 
 
+def test_a_term_that_only_fluctuates_below_zero_is_held_there(jpsi_histograms, make_fits):
+    few = replace(jpsi_histograms, counts=jpsi_histograms.counts / 400, sums=jpsi_histograms.sums / 400)
+    terms = TRUE | {"b": np.zeros(12), "c": TRUE["c"].copy()}
+    terms["c"][4] = -2.5e-7  # as refused with all events
+    found = derive_resolution([with_width(few, make_fits, **terms)])
+    assert found.c[4] == 0.0
+    assert found.provenance.configuration["held_at_zero"] == ("c[-0.8, -0.4)",)
+    assert np.sqrt(found.cov[24 + 4, 24 + 4]) > 2.5e-7 / 3.0
+    # as a fit without that term has it
+    assert 0.0 < found.chi2 < 9.0
+    assert found.a[4] < TRUE["a"][4]
+    assert_allclose(np.delete(found.c, 4), np.delete(terms["c"], 4), atol=2e-8)
+
+
 def test_negative_terms_with_a_positive_square_are_legal(jpsi_histograms, make_fits):
     terms = TRUE | {"b": np.zeros(12), "c": TRUE["c"].copy()}
     terms["c"][4] = -5e-8
