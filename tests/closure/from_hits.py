@@ -118,6 +118,17 @@ def columns_of_piece(made: SimulatedBlocks, n_events: int, number: int, *, chunk
     return np.hstack([np.load(made.columns_at(chunk)) for chunk in chunks])
 
 
+def score_at(found: GlobalCorrections, truth: FloatArray) -> FloatArray:
+    """(F,) slope of the pairs' log-likelihood at the true parameters, 0 in the mean of an unbiased fit.
+
+    Of a linear fit with priors P about 0: C^-1 theta - (C^-1 - P) theta_true, of the free parameters.
+    """
+    precision = np.linalg.inv(found.covariance)
+    prior = np.diag(found.registry.prior[found.free] ** -2.0)
+    score: FloatArray = precision @ found.theta[found.free] - (precision - prior) @ truth[found.free]
+    return score
+
+
 def own_mean(refit: Refit, columns: FloatArray) -> float:
     """GeV, by how much the masses of pairs lie above those that are assumed, in the mean that the fit takes of them.
 
@@ -177,6 +188,12 @@ def bias_in_bins(truth: Detector, refit: Refit, edges: FloatArray, n: int = 6000
         bias, eta, _, charge, slope = probe_bias(truth, refit, pt, n)
         found.append(in_bins(bias, eta, charge, slope, edges, sign))
     return np.concatenate([value for value, _ in found]), np.concatenate([rows for _, rows in found])
+
+
+def even_slopes(truth: Detector, refit: Refit, pt: float, edges: FloatArray, n: int = 4000) -> FloatArray:
+    """(m, P) d / d theta of the charge-even bias of muons without noise in eta bins."""
+    bias, eta, _, charge, slope = probe_bias(truth, refit, pt, n)
+    return in_bins(bias, eta, charge, slope, edges, 1)[1]
 
 
 @dataclass(frozen=True, kw_only=True)
