@@ -16,7 +16,7 @@ class PairSelection:
     window        : GeV  of the mass of the vertex fit
     chi2_per_ndof :      largest, of both passes
     edm           :      largest, of both passes
-    pt_min        : GeV  of both muons in the constrained fit, whose momenta do not select on the resolution
+    pt_min        : GeV  of both muons in the constrained fit, which still follow the noise of the mass by Gamma^2 / s
     eta_max       :      of both muons in the constrained fit
     min_hits      :      of the track with fewer
     min_pixels    :      pixel hits of the track with fewer
