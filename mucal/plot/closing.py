@@ -23,25 +23,17 @@ PER_UNIT: Final = 1e5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ClosingMass(Result):
-    """One resonance, at each of `STAGES`.
+class MassAtStages(Result):
+    """A mass less that of simulation, at each of `STAGES`.
 
-    resonance         :
-    pairs             :           of data, fitted
-    mass              : GeV       the reference
-    shift             : (3,)      ln(m / m_simulation)
-    error             : (3,)      statistical, of both samples
-    calibration_error : (3,)      of the calibration so far: 0, the global corrections, these and the table
-    tables            : 3         the scale that these masses alone ask for in bins of eta
+    shift             : (3,)
+    error             : (3,)  statistical, of both samples
+    calibration_error : (3,)  of the calibration so far
     """
 
-    resonance: str
-    pairs: int
-    mass: float
     shift: FloatArray
     error: FloatArray
     calibration_error: FloatArray
-    tables: tuple[ScaleTable, ...]
 
     def __post_init__(self) -> None:
         check_shapes(self, **dict.fromkeys(("shift", "error", "calibration_error"), (len(STAGES),)))
@@ -51,6 +43,22 @@ class ClosingMass(Result):
         """(3,) statistical and of the calibration"""
         both: FloatArray = np.hypot(self.error, self.calibration_error)
         return both
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClosingMass(MassAtStages):
+    """One resonance by mass fits: shifts and errors are those of ln(m / m_simulation).
+
+    resonance :
+    pairs     :      of data, fitted
+    mass      : GeV  the reference
+    tables    : 3    the scale that these masses alone ask for in bins of eta
+    """
+
+    resonance: str
+    pairs: int
+    mass: float
+    tables: tuple[ScaleTable, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,30 +93,15 @@ class WShift(Result):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ZMass(Result):
-    """Z mass of a template fit of pairs less the injected one, at each of `STAGES`.
+class ZMass(MassAtStages):
+    """Z mass of a template fit of pairs, MeV; the last error of the calibration is that of its nuisances in the fit.
 
-    pairs             :           of data, counted with the whole calibration
-    shift             : (3,) MeV
-    error             : (3,) MeV  statistical, of both samples
-    calibration_error : (3,) MeV  of the calibration so far; at the end of its nuisances in the fit
-    groups            : of nuisances -> MeV, their impact at the end
+    pairs  : of data, counted with the whole calibration
+    groups : of nuisances -> MeV, their impact with it
     """
 
     pairs: int
-    shift: FloatArray
-    error: FloatArray
-    calibration_error: FloatArray
     groups: dict[str, float]
-
-    def __post_init__(self) -> None:
-        check_shapes(self, **dict.fromkeys(("shift", "error", "calibration_error"), (len(STAGES),)))
-
-    @property
-    def total_error(self) -> FloatArray:
-        """(3,) MeV, statistical and of the calibration"""
-        both: FloatArray = np.hypot(self.error, self.calibration_error)
-        return both
 
 
 def closure_figure(

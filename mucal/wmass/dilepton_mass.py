@@ -33,6 +33,8 @@ ENOUGH: Final = 50.0
 """Simulated pairs a bin, in the mean: with fewer the bins of eta are `FEW_ETA_EDGES`, not the published 14."""
 SMALLEST: Final = 1e-3
 """Pairs: bins without simulated ones have as many, in the data as well."""
+FEWEST: Final = 50.0
+"""Simulated pairs inside the histogram: with fewer there is no fit."""
 SHIFTS: Final = (-UNIT, UNIT)
 """GeV, of the mass."""
 CALIBRATION: Final = "calibration"
@@ -60,7 +62,7 @@ class SimulatedPairs:
 class FittedZ:
     """A fitted mass.
 
-    value       : GeV  from that of the simulation; NaN where the fit did not converge
+    value       : GeV  from that of the simulation; NaN where simulated pairs are too few or the fit did not converge
     statistics  : GeV  error with the calibration held: of the pairs, and of the simulated ones
     calibration : GeV  what its nuisances add in squares
     groups      : group of nuisances -> GeV
@@ -125,11 +127,14 @@ def fit_z(model: Model, counts: FloatArray, *, nuisances: bool = True) -> Fitted
     nuisances : False: those of the calibration are held, for momenta without it
     """
     held = () if nuisances else tuple(name for members in model.groups.values() for name in members)
+    missing = FittedZ(value=np.nan, statistics=np.nan, calibration=np.nan, groups={})
     template = model.nominal.sum(axis=1)
+    if template.sum() < FEWEST:
+        return missing
     counts = np.where(template > SMALLEST, counts, template)  # nothing is known where nothing was simulated
     result = fit(model, counts, FitConfig(frozen=held))
     if result.status != Status.OK:
-        return FittedZ(value=np.nan, statistics=np.nan, calibration=np.nan, groups={})
+        return missing
     groups, value = {}, UNIT * result.value(MASS)
     if nuisances and model.groups:
         every = tuple(name for members in model.groups.values() for name in members)
@@ -178,17 +183,15 @@ def _varied(
 ) -> Iterator[tuple[FloatArray, FloatArray]]:  # fmt: skip
     """Counts with each nuisance up and down."""
     m = pairs.muons
-    scale, resolution = len(calibration.scale_variations), len(calibration.resolution_variations)
-    for i, name in enumerate(calibration.names):
-        if i < scale:
-            moved = calibration.vary(pt, m.eta, m.phi, m.charge, name, "mc", outside="nan")
-        elif i < scale + resolution:
-            moved = calibration.vary_smearing(m.pt, m.eta, m.phi, *_events(m), name, outside="nan")
-        else:
+    for name, kind in zip(calibration.names, calibration.kinds, strict=True):
+        if kind == "pixel":
             triggered = m.pt > trigger_pt
-            both = calibration.vary_pixel_weight(m.eta, m.charge, triggered, pairs.n_pixel, name, outside="nan")
-            up, down = (pair_counts(binning, m, pt, _product(w)) for w in both)
-            yield up, down
-            continue
-        up, down = (pair_counts(binning, m, one, weight) for one in moved)
+            weights = calibration.vary_pixel_weight(m.eta, m.charge, triggered, pairs.n_pixel, name, outside="nan")
+            up, down = (pair_counts(binning, m, pt, _product(one)) for one in weights)
+        elif kind == "scale":
+            moved = calibration.vary(pt, m.eta, m.phi, m.charge, name, "mc", outside="nan")
+            up, down = (pair_counts(binning, m, one, weight) for one in moved)
+        else:
+            moved = calibration.vary_smearing(m.pt, m.eta, m.phi, *_events(m), name, outside="nan")
+            up, down = (pair_counts(binning, m, one, weight) for one in moved)
         yield up, down

@@ -99,9 +99,11 @@ def _run(analysis: Analysis, out: Path, folder: Folder, tell: Tell) -> Outcome:
         tell(Event(stage="warning", text=note))
     calibration, reasons = certified(analysis, chain, found, folder.base, tell)
     model = None
-    if calibration is not None and tracked is not None and analysis.tracks is not None:
-        found = replace(found, tracks=with_z_mass(found.tracks, analysis.tracks, tracked.closing, calibration))
     if calibration is not None:
+        if tracked is not None and analysis.tracks is not None:
+            found = replace(
+                found, tracks=with_z_mass(found.tracks, analysis.tracks, tracked.closing, calibration, tell)
+            )
         slope = None if tracked is None or tracked.w is None else scale_slope(tracked.w, chain.table)
         model = model_of(calibration, slope)
         tell(Event(stage="calibration", text=model.line))

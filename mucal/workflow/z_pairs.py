@@ -14,19 +14,23 @@ from mucal.units import MeV
 from mucal.wmass import dilepton_mass
 from mucal.wmass.dilepton_mass import SimulatedPairs
 from mucal.workflow.closing_pairs import ClosingPairs
+from mucal.workflow.progress import Event, Tell
 from mucal.workflow.refitted_pairs import RefittedPairs
 from mucal.workflow.tracks_config import Tracked
 
 
 def with_z_mass(
-    found: TrackResults | None, config: Tracked, closing: Sequence[ClosingPairs], calibration: Calibration
+    found: TrackResults | None, config: Tracked, closing: Sequence[ClosingPairs], calibration: Calibration, tell: Tell
 ) -> TrackResults | None:
-    """With the fitted Z mass, if Z are among the closing resonances, and enough of them for a fit."""
+    """With the fitted Z mass, if Z are among the closing resonances; a warning where they are too few for a fit."""
     number = next((i for i, pairs in enumerate(closing) if pairs.resonance == "z"), None)
     if found is None or number is None:
         return found
     z = z_mass(config, number, closing[number], found.closing[number], calibration)
-    return replace(found, z=z) if np.all(np.isfinite(z.shift)) else found
+    if np.all(np.isfinite(z.shift)):
+        return replace(found, z=z)
+    tell(Event(stage="warning", text=f"no template fit of m_Z: too few pairs, {z.pairs} of data"))
+    return found
 
 
 def z_mass(config: Tracked, number: int, pairs: ClosingPairs, closed: ClosingMass, calibration: Calibration) -> ZMass:

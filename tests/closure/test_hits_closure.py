@@ -290,33 +290,40 @@ def test_the_scale_of_pairs_with_mirrored_noise(tmp_path, capsys):
     for number, (as_is, image) in enumerate(zip(*sums, strict=True)):
         columns = [from_hits.columns_of_piece(one, n, number) for one in both]
         pieces.append((as_is, as_is + image))
-        for name, sum_, seen in zip(scores, pieces[-1], (columns[:1], columns), strict=True):
+        for name, sum_, used in zip(scores, pieces[-1], (columns[:1], columns), strict=True):
             true = theta.copy()
-            true[label] = from_hits.own_mean(refit, np.hstack(seen))
+            true[label] = from_hits.own_mean(refit, np.hstack(used))
             scores[name].append(from_hits.score_at(solve(sum_, registry, SolveConfig(), applied=applied), true))
     assert len(pieces) > 1
     momenta = (4.0, 5.0, 7.0, 10.0, 20.0, 40.0)
     slopes = [from_hits.even_slopes(made.truth, refit, pt, edges) for pt in momenta]
     for i, (name, each) in enumerate(scores.items()):
+        seen = {}
         found = solve(reduce(add, (piece[i] for piece in pieces)), registry, SolveConfig(), applied=applied)
         shifts = found.covariance @ np.transpose(each)
-        say(f"{found.n_candidates} fits {name}, errors from {len(each)} pieces")
+        away = (found.theta - theta)[found.free]
+        distance = away @ np.linalg.solve(found.covariance, away) / away.size
+        after, _ = from_hits.bias_in_bins(made.truth, replace(start, theta=found.theta), edges)
+        cov = rows_of_bias[:, found.free] @ found.covariance @ rows_of_bias[:, found.free].T
+        say(f"{found.n_candidates} fits {name}; distance/N {distance:.3f} of {away.size} with the priors as they are")
+        for part, cells in (("even, 10 GeV", slice(16)), ("odd, 40 GeV", slice(16, 32))):
+            chi2 = from_hits.chi2_of(after[cells], cov[cells, cells])
+            error = np.sqrt(cov[cells, cells].mean())
+            say(f"  {part}: mean {1e5 * after[cells].mean():+.2f} +- {1e5 * error:.2f} e-5, "
+                f"chi2 of 16 bins {chi2:.1f}, p = {stats.chi2.sf(chi2, 16):.2f}")  # fmt: skip
+        say(f"  the score at the truth, errors from {len(each)} pieces")
         for pt, rows in zip(momenta, slopes, strict=True):
             by_bin = rows[:, found.free] @ shifts
             mean = by_bin.mean(axis=0)
             error = mean.std(ddof=1) * np.sqrt(mean.size)
             say(f"  even, {pt:g} GeV: mean {1e5 * mean.sum():+.2f} +- {1e5 * error:.2f} e-5, of bins "
                 f"{1e5 * by_bin.sum(axis=1).min():+.1f} to {1e5 * by_bin.sum(axis=1).max():+.1f}")  # fmt: skip
-            if pt == 5.0:
-                at_jpsi = mean.sum(), error
-    after, _ = from_hits.bias_in_bins(made.truth, replace(start, theta=found.theta), edges)
-    cov = rows_of_bias[:, found.free] @ found.covariance @ rows_of_bias[:, found.free].T
-    say(f"with the priors: even, 10 GeV, {1e5 * after[:16].mean():+.2f} e-5; "
-        f"+- {1e5 * np.sqrt(cov[:16, :16].mean()):.2f} if not mirrored")  # fmt: skip
-    away = (found.theta - theta)[found.free]
-    distance = away @ np.linalg.solve(found.covariance, away) / away.size
-    say(f"distance/N {distance:.3f} of {away.size}, errors as if not mirrored")
-    assert abs(at_jpsi[0]) < max(1e-5, 3.0 * at_jpsi[1])
+            seen[pt] = mean.sum(), error
+    for pt in (5.0, 10.0):  # of the mirrored pairs: at the momenta of J/psi, and beyond
+        scale, error = seen[pt]
+        if pt == 10.0 and abs(scale) > max(1e-5, 3.0 * error):
+            pytest.xfail("limits on bare momenta: the mean mass is not the same for all (docs/physics/pairs.md)")
+        assert abs(scale) < max(1e-5, 3.0 * error)
 
 
 @pytest.mark.slow

@@ -89,7 +89,9 @@ def test_the_error_of_the_calibration_is_that_of_the_mean_mass(pairs, as_it_is):
         invariant_mass(as_it_is.vary(m.pt, m.eta, m.phi, m.charge, name, "mc")[0], m.eta, m.phi) - mass
         for name in as_it_is.names[: len(as_it_is.scale_variations)]
     ]
-    assert_allclose(found.calibration, np.linalg.norm(np.mean(moved, axis=1)), rtol=0.15)
+    of_mean = np.linalg.norm(np.mean(moved, axis=1))
+    print(f"calibration {1e3 * found.calibration:.1f} MeV in the fit, {1e3 * of_mean:.1f} MeV of the mean mass")
+    assert_allclose(found.calibration, of_mean, rtol=0.15)
     assert_allclose(np.linalg.norm(list(found.groups.values())), found.calibration, rtol=0.2)
 
 
@@ -121,4 +123,5 @@ def test_too_few_pairs_have_no_mass(as_it_is):
     few = generated(20, 9)
     model, binning = pair_model(few, as_it_is, TRIGGER)
     found = fit_z(model, pair_counts(binning, few.muons, few.muons.pt))
-    assert np.isnan(found.value) or found.statistics > 0.2
+    assert np.isnan(found.value)
+    assert np.isnan(found.statistics)

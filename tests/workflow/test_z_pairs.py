@@ -1,6 +1,7 @@
 """The Z mass of a run's pairs: events of its generator with a Gaussian resolution in place of hits and refits."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,11 +14,15 @@ from mucal.track import LAM, PHI, QOP
 from mucal.track.dimuon import invariant_mass
 from mucal.workflow.closing_pairs import ClosingPairs, MassSlope
 from mucal.workflow.config import load_analysis
+from mucal.workflow.progress import silent
 from mucal.workflow.refitted_pairs import RefittedPairs
 from mucal.workflow.z_pairs import generated_masses, with_z_mass, z_mass
 
 NUMBER = 1
 """Of the Z among the closing resonances of the built-in closure."""
+COLUMNS = (
+    "run", "lumi", "event", "pt", "eta", "phi", "charge", "mass_gen", "sigma", "k_gen", "selected", "n_pixel",
+)  # fmt: skip
 LOW = 1e-3
 """By as much the momenta of the assumed detector are too low."""
 
@@ -90,5 +95,16 @@ def test_the_mass_is_low_before_and_right_after(config, pairs, closed, uncorrect
     assert 5.0 < found.calibration_error[2] < 15.0
 
 
-def test_without_z_there_is_no_mass(config, pairs, uncorrected):
-    assert with_z_mass(None, config, [replace(pairs, resonance="upsilon1s")], uncorrected) is None
+def test_without_z_there_is_no_mass(config, pairs, closed, uncorrected):
+    found = SimpleNamespace(closing=(closed, closed))
+    others = [replace(pairs, resonance="upsilon1s")] * 2
+    assert with_z_mass(found, config, others, uncorrected, silent) is found
+
+
+def test_too_few_z_are_a_warning(config, pairs, closed, uncorrected):
+    few = RefittedPairs(**{name: getattr(pairs.simulation, name)[:30] for name in COLUMNS})
+    found, told = SimpleNamespace(closing=(closed, closed)), []
+    both = [replace(pairs, resonance="upsilon1s"), replace(pairs, before=few, after=few, simulation=few)]
+    assert with_z_mass(found, config, both, uncorrected, told.append) is found
+    assert [event.stage for event in told] == ["warning"]
+    assert "no template fit of m_Z" in told[0].text
