@@ -13,14 +13,14 @@ from mucal.refit.pair_status import PairStatus
 
 
 def fit_pair_batch(
-    batch: Batch, routes: IntArray, places: IntArray, starts: FloatArray, cov: FloatArray | None, status: IntArray,
+    batch: Batch, routes: IntArray, places: IntArray, starts: FloatArray, use_mass: bool, status: IntArray,
     constraints: FloatArray, settings: FloatArray, trace: bool,
 ) -> Outcome:  # fmt: skip
     """Fits the pairs of one piece, in one pass.
 
     routes, places : (C, 2, L)  elements of both tracks and the hits on them
     starts         : (C, 2, 7)  both muons at their common start
-    cov            : (C, 9, 9)  of the fit without the mass, for that with it; None for the former
+    use_mass       :            the second pass
     constraints    : (C, `tie.CONSTRAINTS`)
 
     Returns free (C, 2, 7), cov (C, 9, 9), report (C, `kernels.SUMMARY`), and j_ref (T, 10): nine unknowns and the mass.
@@ -35,7 +35,7 @@ def fit_pair_batch(
     bound = np.zeros((n, 2), dtype=np.int64)
     if batch.want:
         bound = label_bounds(batch, routes.reshape(flat), places.reshape(flat)).reshape(n, 2) * good[:, None]
-    mass_label = batch.mass_label if cov is not None else -1
+    mass_label = batch.mass_label if use_mass else -1
     # legs and tie without the 9 unknowns, at most three rows of a beam line and one of the mass
     most_rows = np.maximum(rows.sum(axis=1) - 9 + 4, 0)
     labels = bound.sum(axis=1) + (good & (mass_label >= 0))
@@ -43,14 +43,14 @@ def fit_pair_batch(
     free, status = starts.copy(), status.copy()
     report = np.zeros((n, kernels.SUMMARY))
     traces = empty_traces(n, settings, trace)
-    covs = np.full((n, 9, 9), np.nan) if cov is None else cov.copy()
+    covs = np.full((n, 9, 9), np.nan)
     n_rows, n_labels = np.zeros(n, dtype=np.int64), np.zeros(n, dtype=np.int64)
     label, gradient = np.empty(most_labels, dtype=np.int64), np.empty(most_labels)
     j_ref: npt.NDArray[Any] = np.empty((most_labels, tie.SIZE + 1), dtype=np.float32)
     factor: npt.NDArray[Any] = np.empty(int((labels * most_rows).sum()), dtype=np.float32)
     kernels.fit_pairs(
         batch.field, batch.surfaces, batch.media, batch.modules, batch.offsets, batch.ln_loss, routes, places,
-        batch.hits, free, settings, constraints, cov is not None, batch.maps, mass_label,
+        batch.hits, free, settings, constraints, use_mass, batch.maps, mass_label,
         int(rows.max(initial=5)), int(bound.max(initial=1)), batch.n_modes, status, covs, report, traces,
         batch.want, n_rows, n_labels, label, gradient, j_ref, factor,
     )  # fmt: skip

@@ -14,6 +14,7 @@ from mucal.propagation import Surfaces, free_states, surfaces_of
 from mucal.refit.batches import Batch, Outcome, joined_blocks, one_array
 from mucal.refit.kernels import pair as kernels
 from mucal.refit.kernels import tie
+from mucal.refit.kernels.mass_row import on_surface
 from mucal.refit.kernels.placing import share_hits
 from mucal.refit.mass_reference import MassReference
 from mucal.refit.pair_batches import fit_pair_batch
@@ -93,7 +94,8 @@ def fit_pairs(
 
     detector, magnet, hits, routes, config, parameters, surfaces, offsets, ln_loss : as in `fit_tracks`
     mass       : mean and width of the generated mass that the constraint assumes; None: no second pass
-    selection  : pairs that take part in the second pass, by the result of the first; and kept by that of the second
+    selection  : pairs that take part in the second pass, by the result of the first and by the momenta that it gives
+                 on the surface of the mass; and kept by the result of the second
     beam       : the luminous region, a measurement of the vertex; not for muons that may come from displaced decays
 
     Returns the fits and, if `parameters` is given, what the pairs say of them: those whose last pass is OK.
@@ -121,7 +123,7 @@ def fit_pairs(
     places = places[legs] if len(hits) else joint
     constraints = _constraints(number.size, beam)
     outcomes = _run(
-        replace(batch, want=batch.want and mass is None), joint, places, free, None, status, constraints, config
+        replace(batch, want=batch.want and mass is None), joint, places, free, False, status, constraints, config
     )
     vertex = _pass_of(outcomes)
     m_ref = gamma = np.full(number.size, np.nan)
@@ -131,7 +133,9 @@ def fit_pairs(
         constraints[:, tie.M_REF], constraints[:, tie.GAMMA] = m_ref, gamma
         chosen = selection.by_vertex(vertex, _weaker_counts(detector, hits, legs))
         chosen = np.where(vertex.ok & (chosen == PairStatus.OK) & ~np.isfinite(m_ref), PairStatus.OUTSIDE_TABLE, chosen)
-        outcomes = _run(batch, joint, places, _free_of(outcomes), vertex.cov, chosen, constraints, config)
+        free = on_surface(_free_of(outcomes), vertex.cov, constraints, chosen == PairStatus.OK)
+        chosen = selection.on_surface(*_momenta(free), chosen)
+        outcomes = _run(batch, joint, places, free, True, chosen, constraints, config)
         constrained = _pass_of(outcomes)
         constrained = _masked(constrained, selection.by_constrained(constrained))
     last = constrained if mass is not None else vertex
@@ -224,7 +228,7 @@ def _constraints(n: int, beam: BeamLine | None) -> FloatArray:
 
 
 def _run(
-    batch: Batch, routes: IntArray, places: IntArray, free: FloatArray, cov: FloatArray | None, status: IntArray,
+    batch: Batch, routes: IntArray, places: IntArray, free: FloatArray, use_mass: bool, status: IntArray,
     constraints: FloatArray, config: RefitConfig,
 ) -> list[Outcome]:  # fmt: skip
     """One pass over all pairs, piece by piece."""
@@ -233,8 +237,8 @@ def _run(
 
     def run(part: slice) -> Outcome:
         return fit_pair_batch(
-            batch, routes[part], places[part], free[part], None if cov is None else cov[part], status[part],
-            constraints[part], config.settings, config.trace,
+            batch, routes[part], places[part], free[part], use_mass, status[part], constraints[part], config.settings,
+            config.trace,
         )  # fmt: skip
 
     return _in_threads(run, pieces, config.n_threads)
@@ -252,15 +256,19 @@ def _free_of(outcomes: list[Outcome]) -> FloatArray:
     return free
 
 
+def _momenta(free: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """q/p and dip angle (C, 2) of both muons (C, 2, 7)."""
+    return free[:, :, 6], np.arctan2(free[:, :, 5], np.hypot(free[:, :, 3], free[:, :, 4]))
+
+
 def _pass_of(outcomes: list[Outcome]) -> PairPass:
     """Results of all pieces as one table, with NaN where a fit failed."""
     if not outcomes:
         return _not_tried(0)
     status = np.concatenate([o.status for o in outcomes])
     report, free = np.concatenate([o.report for o in outcomes]), _free_of(outcomes)
-    direction, qop = free[:, :, 3:6], free[:, :, 6]
-    lam = np.arctan2(direction[:, :, 2], np.hypot(direction[:, :, 0], direction[:, :, 1]))
-    phi = np.arctan2(direction[:, :, 1], direction[:, :, 0])
+    qop, lam = _momenta(free)
+    phi = np.arctan2(free[:, :, 4], free[:, :, 3])
     fits = PairPass(
         state=np.column_stack([np.stack([qop, lam, phi], axis=2).reshape(-1, 6), free[:, 0, :3]]),
         cov=np.concatenate([o.cov for o in outcomes]), mass=report[:, kernels.MASS],

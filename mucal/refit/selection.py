@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mucal.arrays import IntArray
+from mucal.arrays import FloatArray, IntArray
 from mucal.refit.pair_fits import PairPass
 from mucal.refit.pair_status import PairStatus
 
@@ -16,8 +16,9 @@ class PairSelection:
     window        : GeV  of the mass of the vertex fit
     chi2_per_ndof :      largest, of both passes
     edm           :      largest, of both passes
-    pt_min        : GeV  of both muons in the constrained fit, which still follow the noise of the mass by Gamma^2 / s
-    eta_max       :      of both muons in the constrained fit
+    pt_min        : GeV  of both muons where the vertex fit puts them on the surface m = m_ref: there they do not know
+                         of the noise of the mass
+    eta_max       :      of both muons there
     min_hits      :      of the track with fewer
     min_pixels    :      pixel hits of the track with fewer
 
@@ -40,6 +41,13 @@ class PairSelection:
                 f"chi2_per_ndof = {self.chi2_per_ndof}, edm = {self.edm}, pt_min = {self.pt_min} GeV, eta_max = "
                 f"{self.eta_max}; expected positive numbers"
             )
+
+    def lowest_pt(self, mass: float) -> float:
+        """GeV, pT above which all muons of pairs of this mass (GeV) have to be generated, so that none is missed.
+
+        A pair that lost (m / mass)^2 at most is inside the window, and on the surface no muon is given back more.
+        """
+        return self.pt_min * min(1.0, self.window[0] / mass) ** 2
 
     def by_vertex(self, fits: PairPass, counts: IntArray) -> IntArray:
         """(C,) OK or why a pair does not take part; counts (C, 2) are hits and pixel hits of its weaker track."""
@@ -65,6 +73,18 @@ class PairSelection:
                 int(PairStatus.OK),
             )
 
+    def on_surface(self, qop: FloatArray, lam: FloatArray, status: IntArray) -> IntArray:
+        """(C,) the status of pairs after the cuts on their momenta on the surface of the mass.
+
+        qop, lam : (C, 2) 1/GeV, rad  of both muons there
+        status   : (C,)               of the pairs by the vertex fit
+        """
+        with np.errstate(invalid="ignore", divide="ignore"):
+            soft = (np.cos(lam) / np.abs(qop)).min(axis=1) < self.pt_min
+            forward = np.abs(np.tan(lam)).max(axis=1) > np.sinh(self.eta_max)
+        cut = np.where(soft, PairStatus.SOFT, np.where(forward, PairStatus.FORWARD, PairStatus.OK))
+        return np.where(status == PairStatus.OK, cut, status)
+
     def by_constrained(self, fits: PairPass) -> IntArray:
         """(C,) the status of the constrained fit after the cuts on it."""
         with np.errstate(invalid="ignore"):
@@ -73,15 +93,7 @@ class PairSelection:
                     ~fits.ok,
                     ~(fits.chi2 < self.chi2_per_ndof * np.maximum(fits.ndof, 1)),
                     ~(fits.edm < self.edm),
-                    fits.pt.min(axis=1) < self.pt_min,
-                    np.abs(fits.eta).max(axis=1) > self.eta_max,
                 ],
-                [
-                    fits.status,
-                    *(
-                        int(s)
-                        for s in (PairStatus.LARGE_CHI2, PairStatus.LARGE_EDM, PairStatus.SOFT, PairStatus.FORWARD)
-                    ),
-                ],
+                [fits.status, int(PairStatus.LARGE_CHI2), int(PairStatus.LARGE_EDM)],
                 int(PairStatus.OK),
             )

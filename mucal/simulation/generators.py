@@ -1,7 +1,7 @@
 """Muons of J/psi, psi(2S), Upsilon(nS), Z and W, as they leave the place where they are born."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -48,8 +48,8 @@ class MuonGeneration:
     radiation      : final-state radiation on or off
     pt_min, pt_max : GeV, on every bare muon; pt_min None: 3.5 for quarkonia, 15 for bosons
     eta_max        : on every muon's |eta|
-    parent         : momenta of a quarkonium; None: pT (1 + (pT/p0)^2)^-4, p0 = 4.5 GeV (charmonium, from 8 GeV on) or
-                     9 GeV.  Its lowest pT holds for the pair of bare muons, too
+    parent         : momenta of a quarkonium; None: pT (1 + (pT/p0)^2)^-4, p0 = 4.5 GeV (charmonium) or 9 GeV, as far
+                     down as two such muons can come from
     polarisation   : lambda of a quarkonium's 1 + lambda cos^2(theta) to the Collins-Soper axis; 0 is isotropic
     displaced      : share that comes from b decays; None: 0.3 of charmonium, none of the others
     c_tau          : cm, of those: they fly c tau p/m, m and p those of the charmonium, along its direction
@@ -87,11 +87,6 @@ class MuonGeneration:
         return LOWEST_PT.get(self.process, 3.5) if self.pt_min is None else self.pt_min
 
     @property
-    def lowest_pair_pt(self) -> float:
-        """GeV; of a quarkonium and of its bare muons together: below it there are only pairs that radiated."""
-        return 0.0 if self.process not in production.QUARKONIA else self._parent.pt_low
-
-    @property
     def displaced_share(self) -> float:
         """Share that comes from b decays."""
         return DISPLACED.get(self.process, 0.0) if self.displaced is None else self.displaced
@@ -104,7 +99,17 @@ class MuonGeneration:
 
     @property
     def _parent(self) -> ParentSpectrum:
-        return self.parent or production.SPECTRA[self.process]
+        if self.parent is not None:
+            return self.parent
+        # muons that share a momentum evenly, and no pair has more mass than its parent
+        spectrum = production.SPECTRA[self.process]
+        softest = float(np.sqrt(max(4.0 * self.lowest_pt**2 - resonance(self.process).mass ** 2, 0.0)))
+        if softest >= spectrum.pt_high:
+            raise ValueError(
+                f"two muons above {self.lowest_pt:g} GeV come from a {self.process} from {softest:.1f} GeV on, and "
+                f"they end at {spectrum.pt_high:g} GeV; give a parent"
+            )
+        return replace(spectrum, pt_low=softest)
 
     @property
     def state(self) -> production.Production:
@@ -125,7 +130,8 @@ def generate_muons(config: MuonGeneration, n: int, *, first_event: int = 0) -> G
     n           : events generated (not accepted)
     first_event : number of the first one, >= 0
 
-    Raises ValueError for negative n or first_event.  Source: docs/physics/generators.md.
+    Raises ValueError for negative n or first_event, and if no parent of a quarkonium is fast enough.
+    Source: docs/physics/generators.md.
     """
     if n < 0 or first_event < 0:
         raise ValueError(f"n = {n}, first_event = {first_event}; expected numbers >= 0")
@@ -141,7 +147,7 @@ def generate_muons(config: MuonGeneration, n: int, *, first_event: int = 0) -> G
         muons, vertex, mass, accepted = kernels.generate_w_muons(first_event, n, start, float(charge), *tables)
         charges = np.array([charge])
     else:
-        muons, vertex, mass, accepted = kernels.generate_pairs(first_event, n, start, *tables, config.lowest_pair_pt)
+        muons, vertex, mass, accepted = kernels.generate_pairs(first_event, n, start, *tables)
         charges = np.array([1, -1])
     event = first_event + np.flatnonzero(accepted)
     return to_rows(config, event, charges, muons[accepted].reshape(-1, 5), vertex[accepted], mass[accepted])

@@ -186,7 +186,7 @@ def generate_pairs(
     first_event: int, n: int, start: WordArray,
     masses: FloatArray, pts: FloatArray, rapidities: FloatArray, forward: FloatArray, y_max: float,
     longitudinal: float, place: FloatArray, alpha: float, muon_mass: float, pt_min: float, pt_max: float,
-    eta_max: float, pair_pt_min: float,
+    eta_max: float,
 ) -> tuple[FloatArray, FloatArray, FloatArray, BoolArray]:  # fmt: skip
     """Pairs of events first_event ... + n - 1: state (n, 2, 5) in the order +, -; vertex (n, 3); mass, accepted (n,).
 
@@ -210,11 +210,7 @@ def generate_pairs(
         plus = to_laboratory(-p_plus, math.sqrt(p_plus * p_plus + muon_mass * muon_mass), angles, parent)
         minus = to_laboratory(p_minus, math.sqrt(p_minus * p_minus + muon_mass * muon_mass), angles, parent)
         mass[row] = parent[0]
-        accepted[row] = (
-            selected(plus, pt_min, pt_max, steepest)
-            and selected(minus, pt_min, pt_max, steepest)
-            and math.hypot(plus[0] + minus[0], plus[1] + minus[1]) >= pair_pt_min
-        )
+        accepted[row] = selected(plus, pt_min, pt_max, steepest) and selected(minus, pt_min, pt_max, steepest)
         if accepted[row]:
             write_state(1.0, plus, state[row, 0])
             write_state(-1.0, minus, state[row, 1])

@@ -26,7 +26,7 @@ PROCESSES: Final = (*QUARKONIA, "z", *PARENT_IDS)
 
 # dN/dpT ~ pT / (1 + (pT/p0)^2)^4 with p0 = 4.5 GeV for charmonium, from 8 GeV on as after a trigger, and twice that for
 # bottomonium.
-_CHARMONIUM: Final = ParentSpectrum(p0=4.5, n=4.0, pt_low=8.0, pt_high=150.0)
+_CHARMONIUM: Final = ParentSpectrum(p0=4.5, n=4.0, pt_high=150.0)
 _BOTTOMONIUM: Final = ParentSpectrum(p0=9.0, n=4.0, pt_high=150.0)
 SPECTRA: Final = {name: _CHARMONIUM if name in ("jpsi", "psi2s") else _BOTTOMONIUM for name in QUARKONIA}
 

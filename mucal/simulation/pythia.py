@@ -129,8 +129,7 @@ def _states(muons: FloatArray, config: MuonGeneration) -> tuple[FloatArray, Floa
     state[..., LAM] = np.arctan2(muons[..., 2], pt)
     state[..., PHI] = np.arctan2(muons[..., 1], muons[..., 0])
     inside = (pt >= config.lowest_pt) & (pt < config.pt_max) & (np.abs(muons[..., 2]) < np.sinh(config.eta_max) * pt)
-    together = muons[..., :2].sum(axis=1)
-    return state, inside.all(axis=1) & (np.hypot(together[:, 0], together[:, 1]) >= config.lowest_pair_pt)
+    return state, inside.all(axis=1)
 
 
 def _vertices(config: MuonGeneration, event: np.ndarray, parents: FloatArray | None) -> FloatArray:

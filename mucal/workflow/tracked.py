@@ -25,9 +25,10 @@ from mucal.globalcor import (
     templates,
     weak_modes,
 )
-from mucal.refit import MassReference, derive_mass_reference, window_shift
+from mucal.refit import MassReference, PairSelection, derive_mass_reference, window_shift
 from mucal.simulation import MuonGeneration, stream_muons
 from mucal.store import verify
+from mucal.track import LAM, QOP
 from mucal.workflow.closing_pairs import ClosingPairs, closing_pairs
 from mucal.workflow.hit_sums import HitBlocks, pair_masses
 from mucal.workflow.mode_maps import mode_bias
@@ -239,35 +240,41 @@ def reference_of(config: Tracked, pairs: RefittedPairs, *, more: int = 10) -> Ma
     """The reference mass of the simulated pairs, with the help of `more` times as many that are only generated."""
     muons = replace(config.sample(of_data=False).muons, seed=config.seed + 2)
     return reference_with_generated(
-        pairs.mass_gen, pairs.pt.min(axis=1), pairs.sigma, pairs.selected == 1, config.selection.window, muons,
-        more * config.simulation,
+        pairs.mass_gen, pairs.k_gen.max(axis=1), pairs.pt.min(axis=1), pairs.sigma, pairs.selected == 1,
+        config.selection, muons, more * config.simulation,
     )  # fmt: skip
 
 
 def reference_with_generated(
-    x: FloatArray, softer_pt: FloatArray, sigma: FloatArray, selected: BoolArray, window: tuple[float, float],
-    muons: MuonGeneration, n: int,
+    x: FloatArray, softest: FloatArray, softer_pt: FloatArray, sigma: FloatArray, selected: BoolArray,
+    selection: PairSelection, muons: MuonGeneration, n: int,
 ) -> MassReference:  # fmt: skip
     """Mean and width of the generated mass of the selected pairs, with the help of many that are only generated.
 
-    x, softer_pt, sigma, selected, window : of the simulated pairs, as in `refit.derive_mass_reference`
-    muons                                 : of the n accepted pairs without hits
+    x, softer_pt, sigma, selected : of the simulated pairs, as in `refit.derive_mass_reference`
+    softest                       : (N,) 1/GeV  generated 1/pT of the softer muon
+    selection                     : the cuts
+    muons                         : of the n accepted pairs without hits
 
     The mean over the selected pairs of a sample fluctuates with its generated masses.  What selection and fit do to it
-    is the difference to the mean of the same pairs' generated masses inside the window; the latter comes of the pairs
-    without hits.  The error is that of the latter and of the difference, whose two means share most pairs: with s and w
-    selected and inside, its variance is the sum of (s (x - <x>_s) / n_s - w (x - <x>_w) / n_w)^2 over the pairs.
-    The shift by the window is that of the pairs without hits.  Derived in docs/physics/pairs.md.
+    is the difference to the mean of the same pairs' generated masses inside the window and above the cut on the surface
+    of the mass, k m / m_ref for muons of equal errors; the latter comes of the pairs without hits.  The error is that
+    of the latter and of the difference, whose two means share most pairs: with s and w selected and inside, its
+    variance is the sum of (s (x - <x>_s) / n_s - w (x - <x>_w) / n_w)^2 over the pairs.  The shift by the window is
+    that of the pairs without hits.  Derived in docs/physics/pairs.md.
     """
+    low, high = window = selection.window
     found = derive_mass_reference(x, softer_pt, sigma, selected, window=window)
-    low, high = window
-    inside = (x > low) & (x < high)
+    cut = found.m_ref[0] / selection.pt_min if selection.pt_min > 0 else np.inf
+    inside = (x > low) & (x < high) & (softest * x < cut)
     mean = x[inside].mean()
     count, total, squares = 0, 0.0, 0.0
     widest = min(FAR * float(found.sigma[-1]), 0.9)
     entries, edges = np.histogram([], 4096, (low * (1.0 - widest), high * (1.0 + widest)))
     for part in stream_muons(muons, n, chunk=2**17):
-        mass = pair_masses(part.state.reshape(-1, 2, 5))
+        state = part.state.reshape(-1, 2, 5)
+        mass = pair_masses(state)
+        mass = mass[(np.abs(state[..., QOP]) / np.cos(state[..., LAM])).max(axis=1) * mass < cut]
         entries += np.histogram(mass, edges)[0]
         mass = mass[(mass > low) & (mass < high)]
         count, total = count + mass.size, total + float(mass.sum())

@@ -83,7 +83,9 @@ class Tracked:
     data, simulation : pairs whose muons are both accepted, of the distorted and of the assumed detector
     seed             : of the data; the simulation takes the next one
     iterations       : refits and solves
-    pt_min, eta_max  : GeV, - of generated muons
+    pt_min           : GeV  of generated muons; None: from where the selection may take them, or that of the generator
+                       if it takes all
+    eta_max          : of generated muons
     l_max, m_max     : largest degree and order of the field modes
     families         : of global parameters; empty: layers along u, field modes, groups of material
     distortion       : ``[tracks.distortion]``: the true detector less the assumed one
@@ -99,7 +101,8 @@ class Tracked:
     weak_modes       : softest modes of the sums that are shown with what they do to momenta; 0 for none
     hits             : ``[tracks.hits]``: how muons are recorded
     refit            : ``[tracks.refit]``
-    selection        : ``[tracks.selection]``: of the pairs that are summed
+    selection        : ``[tracks.selection]``: of the pairs that are summed; its pt_min is that of muons on the surface
+                       of their mass, for which muons are generated from below (docs/physics/pairs.md)
     solve            : ``[tracks.solve]``
     """
 
@@ -125,7 +128,7 @@ class Tracked:
     weak_modes: int = 20
     hits: HitSimulation = field(default_factory=lambda: HitSimulation(straggling="gaussian"))
     refit: RefitConfig = field(default_factory=RefitConfig)
-    selection: PairSelection = field(default_factory=lambda: PairSelection(min_hits=8))
+    selection: PairSelection = field(default_factory=lambda: PairSelection(min_hits=8, pt_min=3.5))
     solve: SolveConfig = field(default_factory=SolveConfig)
 
     def __post_init__(self) -> None:
@@ -148,7 +151,10 @@ class Tracked:
 
     def sample(self, *, of_data: bool) -> HitSample:
         """The pairs that calibrate, or their simulation."""
-        return self._sample(self.resonance, self.pt_min, self.data if of_data else self.simulation, 0, of_data)
+        pt_min = self.pt_min
+        if pt_min is None and self.selection.pt_min > 0:
+            pt_min = self.selection.lowest_pt(resonance(self.resonance).mass)
+        return self._sample(self.resonance, pt_min, self.data if of_data else self.simulation, 0, of_data)
 
     def closing_sample(self, number: int, *, of_data: bool) -> HitSample:
         """Those of one of the closing resonances."""

@@ -80,7 +80,7 @@ def timed(
 
 def test_refit(table, make_row):
     detector = cms_like()
-    muons = generate_muons(MuonGeneration(process="jpsi", seed=5), 8_000)
+    muons = generate_muons(MuonGeneration(process="jpsi", seed=5), 16_000)
     every = simulate_hits(muons, detector, HitSimulation(seed=2, straggling="gaussian")).hits
     surfaces, cases = surfaces_of(detector), {}
     for n in (200, 400, 800):

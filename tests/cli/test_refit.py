@@ -33,7 +33,7 @@ chunk = 50
 @pytest.fixture(scope="module")
 def recorded():
     """Hits of 60 muons of J/psi in a barrel."""
-    muons = generate_muons(MuonGeneration(process="jpsi", seed=3), 60)
+    muons = generate_muons(MuonGeneration(process="jpsi", seed=3), 120)
     hits = simulate_hits(muons, barrel(), HitSimulation(straggling="gaussian", least_hits=6)).hits
     return replace(hits, truth=None)
 

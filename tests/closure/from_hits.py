@@ -35,6 +35,7 @@ from mucal.plot.style import save
 from mucal.refit import MassReference, PairFits, PairSelection, RefitConfig, TrackFits, derive_mass_reference
 from mucal.refit.mass_reference import window_means
 from mucal.simulation import HitSimulation, MuonGeneration, MuonGun, fire, generate_muons, simulate_hits
+from mucal.theory import resonance
 from mucal.track import LAM, QOP, Hits
 from mucal.workflow.hit_sums import digest_of, generated_mass
 from mucal.workflow.tracked import reference_with_generated
@@ -42,7 +43,12 @@ from mucal.workflow.tracked import reference_with_generated
 QUIET = HitSimulation(straggling="none", scattering=False, resolution_scale=0.0, seed_errors=(0.0, 0.0, 0.0))
 """Muons that follow the mean trajectory, recorded where they cross."""
 
-SELECTION = PairSelection(min_hits=8)
+SELECTION = PairSelection(min_hits=8, pt_min=3.5)
+
+
+def jpsi(seed: int, **changes) -> MuonGeneration:
+    """Muons from as far below as the selection may take them."""
+    return MuonGeneration(process="jpsi", seed=seed, pt_min=SELECTION.lowest_pt(resonance("jpsi").mass), **changes)
 
 
 def true_detector(detector: Detector, registry: Registry, theta: FloatArray) -> Detector:
@@ -87,9 +93,11 @@ class SimulatedBlocks:
 
 
 def columns_of(hits: Hits, fits: PairFits) -> FloatArray:
-    """(4, C) generated mass, softer pT, relative error of the mass and whether it was selected."""
+    """(5, C) generated mass, 1/pT of the softer muon, its fitted pT, relative error of the mass, whether selected."""
     v = fits.vertex
-    return np.array([generated_mass(hits, fits), v.pt.min(axis=1), v.sigma_mass / v.mass, fits.constrained.ok])
+    state = hits.truth.state[np.maximum(fits.tracks, 0)]
+    k = (np.abs(state[..., QOP]) / np.cos(state[..., LAM])).max(axis=1)
+    return np.array([generated_mass(hits, fits), k, v.pt.min(axis=1), v.sigma_mass / v.mass, fits.constrained.ok])
 
 
 def reference_mass(made: SimulatedBlocks, n: int, *, more: int = 0) -> MassReference:
@@ -99,21 +107,20 @@ def reference_mass(made: SimulatedBlocks, n: int, *, more: int = 0) -> MassRefer
     """
     other = replace(made, truth=made.refit.detector, muons=replace(made.muons, seed=made.muons.seed + 1000))
     parts = []
-    for start in range(0, n, 10_000):
-        hits = other.simulated(start, min(start + 10_000, n))
+    for start in range(0, n, 40_000):
+        hits = other.simulated(start, min(start + 40_000, n))
         fits, _ = made.refit.pairs(hits, profile=False)
         parts.append(columns_of(hits, fits))
-    mass, soft, sigma, ok = np.concatenate(parts, axis=1)
-    columns = (mass, soft, sigma, ok == 1)
-    window = made.refit.selection.window
+    mass, k, soft, sigma, ok = np.concatenate(parts, axis=1)
+    selection = made.refit.selection
     if not more:
-        return derive_mass_reference(*columns, window=window)
+        return derive_mass_reference(mass, soft, sigma, ok == 1, window=selection.window)
     generated = replace(made.muons, seed=made.muons.seed + 2000)
-    return reference_with_generated(*columns, window, generated, more)
+    return reference_with_generated(mass, k, soft, sigma, ok == 1, selection, generated, more)
 
 
-def columns_of_piece(made: SimulatedBlocks, n_events: int, number: int, *, chunk: int = 8_000) -> FloatArray:
-    """(4, C) `columns_of` the pairs of a piece of `sums_of`, which has to be summed."""
+def columns_of_piece(made: SimulatedBlocks, n_events: int, number: int, *, chunk: int = 32_000) -> FloatArray:
+    """(5, C) `columns_of` the pairs of a piece of `sums_of`, which has to be summed."""
     chunks = divide(n_events, chunk)[number * PIECE : (number + 1) * PIECE]
     return np.hstack([np.load(made.columns_at(chunk)) for chunk in chunks])
 
@@ -132,12 +139,13 @@ def score_at(found: GlobalCorrections, truth: FloatArray) -> FloatArray:
 def own_mean(refit: Refit, columns: FloatArray) -> float:
     """GeV, by how much the masses of pairs lie above those that are assumed, in the mean that the fit takes of them.
 
-    columns : (4, C) of `columns_of`; generated masses, to which the mean noise in the window is added
+    columns : (5, C) of `columns_of`; generated masses, to which the mean noise in the window is added
     """
     assumed = refit.mass
     assert assumed is not None
-    entries, at = np.histogram(columns[0, np.isfinite(columns[0])], 4096)
-    mass, soft, sigma, _ = columns[:, columns[3] == 1]
+    above = columns[0] * columns[1] < assumed.m_ref[0] / SELECTION.pt_min
+    entries, at = np.histogram(columns[0, above], 4096)
+    mass, _, soft, sigma, _ = columns[:, columns[4] == 1]
     nodes = np.linspace(0.0, sigma.max(), 65)
     _, noise = window_means(0.5 * (at[1:] + at[:-1]), entries, refit.selection.window, nodes)
     weight = 1.0 / ((assumed.m_ref[0] * sigma) ** 2 + assumed.gamma[0] ** 2)
@@ -221,8 +229,8 @@ class PairsOfBins:
     @classmethod
     def of(cls, before: "SimulatedBlocks", after: "SimulatedBlocks", start: int, stop: int) -> "PairsOfBins":
         columns, slopes = [], []
-        for first in range(start, stop, 4_000):
-            hits = before.simulated(first, min(first + 4_000, stop))
+        for first in range(start, stop, 16_000):
+            hits = before.simulated(first, min(first + 16_000, stop))
             hits = hits.select(hits.pair >= 0)
             fits = [made.refit.pairs(hits, profile=False)[0] for made in (before, after)]
             tracks, _ = after.refit.tracks(hits)
@@ -296,7 +304,7 @@ PIECE = 25
 
 
 def corrections(
-    made: SimulatedBlocks, n_events: int, probes: FloatArray | None, config: SolveConfig, *, chunk: int = 8_000,
+    made: SimulatedBlocks, n_events: int, probes: FloatArray | None, config: SolveConfig, *, chunk: int = 32_000,
     applied: FloatArray | None = None, tell=lambda made: None, kept: Path | None = None,
 ) -> GlobalCorrections:  # fmt: skip
     """The solve of the pairs among n generated events.
@@ -308,7 +316,7 @@ def corrections(
 
 
 def sums_of(
-    made: SimulatedBlocks, n_events: int, *, chunk: int = 8_000, tell=lambda made: None, kept: Path | None = None,
+    made: SimulatedBlocks, n_events: int, *, chunk: int = 32_000, tell=lambda made: None, kept: Path | None = None,
     sample: str = "",
 ) -> Iterator[NormalEquations]:  # fmt: skip
     """The sums of the pairs among n generated events, piece by piece; `kept` as in `corrections`."""

@@ -12,7 +12,7 @@ from mucal.detector.field import harmonic_field, harmonic_modes, with_modes
 from mucal.propagation import surfaces_of
 from mucal.refit import MassReference, PairSelection, ParameterMap, RefitConfig, derive_mass_reference, fit_pairs
 from mucal.refit.kernels.mass import pair_mass
-from mucal.refit.kernels.mass_row import constrain_mass
+from mucal.refit.kernels.mass_row import constrain_covariance, constrain_mass
 from mucal.refit.kernels.tie import CONSTRAINTS, GAMMA, M_REF
 from mucal.refit.pairs import pairs_of
 from mucal.refit.tracks import routes_of_hits
@@ -197,6 +197,7 @@ def fitted_scale(n, sigma, gamma, covariance, iterated, seed, spread, stiff, wid
             dx[0], dx[3] = measured[0] - y[0, 6], measured[1] - y[1, 6]
             bent = curvature if covariance == CONSTRAINED else flat
             _, left, s, _ = constrain_mass(constraints, mass, slope, bent, cov, dx, gain)
+            constrain_covariance(cov, gain, s)
             if wide:
                 s = gain[0] * slope[0] + gain[3] * slope[3] + gamma * gamma
                 left = constraints[M_REF] - mass

@@ -15,7 +15,7 @@ from mucal.track import PHI, QOP
 
 @pytest.fixture(scope="module")
 def simulated(tracker):
-    muons = generate_muons(MuonGeneration(process="jpsi", seed=5), 10_000)
+    muons = generate_muons(MuonGeneration(process="jpsi", seed=5), 20_000)
     hits = simulate_hits(muons, tracker, HitSimulation(seed=2, straggling="gaussian")).hits
     return hits, fit_tracks(tracker, tracker.field, hits)[0]
 

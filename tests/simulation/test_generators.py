@@ -236,17 +236,15 @@ def test_cuts_act_on_every_muon():
     assert 1.09 < np.abs(eta).max() < 1.1
 
 
-def test_no_pair_is_there_only_because_it_radiated():
-    """Below the lowest J/psi all pairs have radiated: left in, pairs of soft muons have a mean mass 2.7 MeV lower."""
-    muons = generate_muons(MuonGeneration(process="jpsi"), 1_000_000)
-    total = momenta(muons).reshape(-1, 2, 4).sum(axis=1)
-    assert 8.0 <= np.hypot(total[:, 0], total[:, 1]).min() < 8.001
-    mass, pt = pair_masses(muons), np.hypot(*momenta(muons)[:, :2].T).reshape(-1, 2)
-    inside = (mass > 2.9) & (mass < 3.3)
-    curvature = (1.0 / pt).mean(axis=1)
-    softest = curvature[inside] > np.quantile(curvature[inside], 0.9)
-    low, others = mass[inside][softest], mass[inside][~softest]
-    assert abs(low.mean() - others.mean()) < 4e-4 + 4.0 * low.std() / np.sqrt(low.size)
+@pytest.mark.parametrize("radiation", [False, True])
+@pytest.mark.parametrize("pt_min", [2.0, 3.5, 6.0])
+def test_parents_begin_where_two_such_muons_can_come_from(pt_min, radiation):
+    """Pairs of parents of all momenta have none below, and some just above."""
+    config = MuonGeneration(process="jpsi", pt_min=pt_min, radiation=radiation)
+    total = momenta(generate_muons(replace(config, parent=SPECTRA["jpsi"]), 1_000_000)).reshape(-1, 2, 4).sum(axis=1)
+    softest = np.hypot(total[:, 0], total[:, 1]).min()
+    assert SPECTRA["jpsi"].pt_low == 0.0
+    assert config.state.pt[0] < softest < 1.02 * config.state.pt[0] + 0.05
 
 
 def test_momenta_of_quarkonia_follow_their_spectrum():
@@ -280,4 +278,6 @@ def test_what_cannot_be_generated_is_refused():
     with pytest.raises(ValueError, match="first_event = -1"):
         generate_muons(MuonGeneration(), 1, first_event=-1)
     with pytest.raises(ValueError, match="none of 100 generated events"):
-        list(stream_muons(MuonGeneration(pt_min=149.0), 1, chunk=100))
+        list(stream_muons(MuonGeneration(eta_max=1e-3), 1, chunk=100))
+    with pytest.raises(ValueError, match=r"above 90 GeV .* from 180\.0 GeV on, and they end at 150 GeV"):
+        generate_muons(MuonGeneration(pt_min=90.0), 1)

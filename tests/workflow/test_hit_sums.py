@@ -36,7 +36,7 @@ def files(tmp_path_factory):
     """Two files of pairs, and some single tracks among them."""
     folder = tmp_path_factory.mktemp("hits")
     for i in range(2):
-        muons = generate_muons(MuonGeneration(process="jpsi", seed=5 + i, eta_max=0.75), 2_000)
+        muons = generate_muons(MuonGeneration(process="jpsi", seed=5 + i, eta_max=0.75), 4_000)
         hits = simulate_hits(muons, barrel(), HitSimulation(seed=2, straggling="gaussian")).hits
         run = np.full(len(hits), 1 + i)
         write_hits(folder / f"hits{i}.parquet", replace(hits, run=run))

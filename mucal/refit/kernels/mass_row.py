@@ -15,7 +15,10 @@ is what makes the mean of e zero (docs/physics/pairs.md).
 
 from typing import Final
 
-from mucal.arrays import FloatArray
+import numpy as np
+from numba import njit
+
+from mucal.arrays import BoolArray, FloatArray
 from mucal.numerics.borrowing import borrowing
 from mucal.refit.kernels.mass import pair_mass
 from mucal.refit.kernels.tie import GAMMA, M_REF, SIZE, move_pair, shortened
@@ -23,13 +26,16 @@ from mucal.refit.kernels.tie import GAMMA, M_REF, SIZE, move_pair, shortened
 TIGHT: Final = 0.1
 """Of Gamma, the width of the surface on which pairs are linearised; what is left of their bias goes with its square."""
 
+STEPS: Final = 3
+"""Towards the surface, which bends."""
+
 
 @borrowing
 def constrain_mass(
     constraints: FloatArray, mass: float, slope: FloatArray, curvature: FloatArray, cov: FloatArray, dx: FloatArray,
     gain: FloatArray,
 ) -> tuple[float, float, float, float]:  # fmt: skip
-    """The mass row: cov (9, 9) becomes that of the constrained fit, dx (9,) the step to the surface, gain (9,) is C a.
+    """The mass row: dx (9,), the step to the solution without it, becomes that to the surface; gain (9,) is C a.
 
     Returns chi2 of the row on the way to the surface, its residual e, its variance s, and t.
     """
@@ -50,21 +56,50 @@ def constrain_mass(
     here = constraints[M_REF] + bias - mass
     left = here - predicted
     for i in range(SIZE):
-        for j in range(SIZE):
-            cov[i, j] -= gain[i] * gain[j] / s
         dx[i] += gain[i] * left / t
     return (here / (TIGHT * width)) ** 2, left, s, t
 
 
 @borrowing
-def start_at_mass(ys: FloatArray, constraints: FloatArray, room: tuple[FloatArray, ...], cov: FloatArray) -> None:
-    """Both muons moved from the fit without the mass to where its covariance says that the mass puts them.
-
-    To follow the mass as it bends on the way saves no iteration: what is left are the weights, which move too.
-    """
-    dx, gain, slope, curvature, numbers, step = room[5], room[6], room[7], room[8], room[9], room[14]
+def constrain_covariance(cov: FloatArray, gain: FloatArray, s: float) -> None:
+    """cov (9, 9) becomes that of the constrained fit."""
     for i in range(SIZE):
-        dx[i] = 0.0
-    mass = pair_mass(ys[0], ys[1], slope, curvature, numbers)
-    constrain_mass(constraints, mass, slope, curvature, cov, dx, gain)
-    move_pair(ys, dx, shortened(ys, dx), step)
+        for j in range(SIZE):
+            cov[i, j] -= gain[i] * gain[j] / s
+
+
+@borrowing
+def move_to_surface(ys: FloatArray, constraints: FloatArray, cov: FloatArray, room: tuple[FloatArray, ...]) -> None:
+    """Both muons moved from the fit without the mass, of covariance cov, to where the mass puts them.
+
+    room : moved (9,), dx (9,), gain (9,), slope (6,), curvature (6, 6), numbers (2, 24), step (5,)
+    """
+    moved, dx, gain, slope, curvature, numbers, step = room
+    for i in range(SIZE):
+        moved[i] = 0.0
+    for _ in range(STEPS):
+        for i in range(SIZE):
+            dx[i] = -moved[i]
+        mass = pair_mass(ys[0], ys[1], slope, curvature, numbers)
+        constrain_mass(constraints, mass, slope, curvature, cov, dx, gain)
+        scale = shortened(ys, dx)
+        move_pair(ys, dx, scale, step)
+        for i in range(SIZE):
+            moved[i] += scale * dx[i]
+
+
+@njit(cache=True, nogil=True)
+def on_surface(free: FloatArray, covs: FloatArray, constraints: FloatArray, ok: BoolArray) -> FloatArray:
+    """Both muons (C, 2, 7) of the pairs that are `ok` moved to the surface of their mass; others as they are.
+
+    free, covs  : (C, 2, 7), (C, 9, 9)  of the fit without the mass
+    constraints : (C, CONSTRAINTS)
+    """
+    found = free.copy()
+    room = (
+        np.empty(SIZE), np.empty(SIZE), np.empty(SIZE), np.empty(6), np.empty((6, 6)), np.empty((2, 24)), np.empty(5),
+    )  # fmt: skip
+    for i in range(free.shape[0]):
+        if ok[i]:
+            move_to_surface(found[i], constraints[i], covs[i], room)
+    return found

@@ -27,7 +27,7 @@ from mucal.refit.kernels.fit import (
 from mucal.refit.kernels.legs import FEW_ROWS, NOT_PROPAGATED, REDUCED, SINGULAR, reduce_leg
 from mucal.refit.kernels.marginal import back_substitute, covariance_of, triangularise
 from mucal.refit.kernels.mass import pair_mass
-from mucal.refit.kernels.mass_row import constrain_mass, start_at_mass
+from mucal.refit.kernels.mass_row import constrain_covariance, constrain_mass
 from mucal.refit.kernels.pair_profile import profile_pair, write_profile
 from mucal.refit.kernels.tie import SIZE, keep, move_pair, shortened, tie
 
@@ -89,6 +89,7 @@ def solve_pair(
     report[MASS] = mass
     if use_mass:
         here, left, s, t = constrain_mass(constraints, mass, slope, curvature, cov, dx, gain)
+        constrain_covariance(cov, gain, s)
         drop += here - left * left / t
         chi2 += here
     report[NDOF] = counts[0] + counts[1] + n_rows - 10 - SIZE + (1 if use_mass else 0)
@@ -184,7 +185,7 @@ def fit_pairs(
     routes, hit_of : (C, 2, L)
     constraints    : (C, CONSTRAINTS)
     mass_label     :                    see `profile_pair`
-    covs           : (C, 9, 9)          those of the fit without the mass if `use_mass`; filled
+    covs           : (C, 9, 9)          filled
     reports        : (C, SUMMARY)
     traces         : (C, T, 3)
     labels, factors :                   of one pair after the other, with room for all that they may write
@@ -207,8 +208,6 @@ def fit_pairs(
             continue
         own_corrections(routes[i, 0], offsets, ln_loss, forms[0][7], forms[0][8])
         own_corrections(routes[i, 1], offsets, ln_loss, forms[1][7], forms[1][8])
-        if use_mass:
-            start_at_mass(free[i], constraints[i], room, covs[i])
         status[i], left, s = fit_pair(
             field, surfaces, media, modules, routes[i], hit_of[i], hits, free[i], settings, constraints[i], use_mass,
             rooms, work, forms, integers, room, covs[i], reports[i], counts, traces[i],
