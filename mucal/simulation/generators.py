@@ -1,12 +1,12 @@
 """Muons of J/psi, psi(2S), Upsilon(nS), Z and W, as they leave the place where they are born."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
 
-from mucal.arrays import FloatArray, IntArray
+from mucal.arrays import BoolArray, FloatArray, IntArray
 from mucal.numerics import start_word
 from mucal.simulation import muon_kernels as kernels
 from mucal.simulation import production
@@ -153,8 +153,13 @@ def generate_muons(config: MuonGeneration, n: int, *, first_event: int = 0) -> G
     return to_rows(config, event, charges, muons[accepted].reshape(-1, 5), vertex[accepted], mass[accepted])
 
 
-def stream_muons(config: MuonGeneration, n_accepted: int, *, chunk: int = CHUNK) -> Iterator[GeneratedMuons]:
+def stream_muons(
+    config: MuonGeneration, n_accepted: int, *, chunk: int = CHUNK,
+    wanted: Callable[[GeneratedMuons], BoolArray] | None = None,
+) -> Iterator[GeneratedMuons]:  # fmt: skip
     """The muons of the first `n_accepted` accepted events, in pieces of `chunk` generated events.
+
+    wanted : of accepted muons, which rows are wanted, those of an event all or none; others do not count
 
     The muons do not depend on `chunk`.  Raises ValueError if a whole piece is rejected.
     """
@@ -162,6 +167,8 @@ def stream_muons(config: MuonGeneration, n_accepted: int, *, chunk: int = CHUNK)
     per_event = 1 if config.process in production.PARENT_IDS else 2
     while n_accepted > 0:
         part = generate_muons(config, chunk, first_event=first_event)
+        if wanted is not None:
+            part = part.select(wanted(part))
         if len(part) == 0:
             raise ValueError(f"none of {chunk} generated events is accepted; loosen pt_min, pt_max or eta_max")
         part = part.select(slice(n_accepted * per_event))

@@ -44,14 +44,14 @@ PRESETS: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
     "quick": (
         "closure.toml",
         (
-            "tracks.data=7000", "tracks.simulation=7000", "tracks.w_muons=1000", "tracks.momenta=[10.0, 40.0]",
+            "tracks.data=5000", "tracks.simulation=5000", "tracks.w_muons=1000", "tracks.momenta=[10.0, 40.0]",
             *(f"{key}=1500" for key in _CLOSING_SIZES),
             *(f"{where}bins.eta_edges=[-2.4, 0.0, 2.4]" for where in ("", "tracks.closing.0.", "tracks.closing.1.")),
         ),
     ),
     "full": (
         "closure.toml",
-        ("tracks.data=360_000", "tracks.simulation=360_000", "tracks.w_muons=40_000",
+        ("tracks.data=260_000", "tracks.simulation=260_000", "tracks.w_muons=40_000",
          *(f"{key}=50_000" for key in _CLOSING_SIZES[:2]), *(f"{key}=100_000" for key in _CLOSING_SIZES[2:]),
          *_FULL_BINS),
     ),

@@ -8,6 +8,7 @@ from typing import Final, Self
 
 import numpy as np
 
+from mucal.arrays import FloatArray
 from mucal.errors import InputError
 from mucal.globalcor import (
     AccumulateConfig,
@@ -28,7 +29,7 @@ from mucal.io import HitsInput, open_hits
 from mucal.io.hits_source import HitsSource
 from mucal.ledger import Ledger
 from mucal.refit import MassReference, PairFits, ProfiledBlocks, derive_mass_reference
-from mucal.track import Hits, invariant_mass
+from mucal.track import LAM, QOP, Hits, invariant_mass
 from mucal.workflow.progress import Event, Tell, silent
 
 PAIRS_AT_ONCE: Final = 2_000
@@ -294,7 +295,7 @@ def reference_of_hits(
 ) -> MassReference:  # fmt: skip
     """Mean and width of the generated mass of the pairs that the selection keeps, for `MassReference`.
 
-    refit    : with any reference: it decides with the constrained fit which pairs are soft or forward
+    refit    : with any reference: it and the selection decide which pairs are kept
     pt_edges : GeV, of the softer muon; none: one bin
 
     Raises InputError for hits without truth.
@@ -305,30 +306,65 @@ def reference_of_hits(
             "the reference mass is that of generated muons, and these files do not say what was generated",
             kind="input.no_truth",
         )
-    masses, soft, errors, kept = [], [], [], []
+    masses, curvatures, soft, errors, kept = [], [], [], [], []
     for hits in source:
         fits, _ = refit.pairs(hits, profile=False)
         masses.append(generated_mass(hits, fits))
+        curvatures.append(generated_curvature(hits, fits))
         soft.append(fits.vertex.pt.min(axis=1))
         errors.append(fits.vertex.sigma_mass / fits.vertex.mass)
         kept.append(fits.constrained.ok)
         tell(Event(stage="reference", text=fits.ledger(constrained=True).line()))
+    mass, selected = np.concatenate(masses), np.concatenate(kept)
+    tell(Event(stage="reference", text=same_at_all_momenta(mass[selected], np.concatenate(curvatures)[selected])))
     return derive_mass_reference(
-        np.concatenate(masses), np.concatenate(soft), np.concatenate(errors), np.concatenate(kept),
-        window=refit.selection.window, pt_edges=np.array(pt_edges) if pt_edges else None,
+        mass, np.concatenate(soft), np.concatenate(errors), selected, window=refit.selection.window,
+        pt_edges=np.array(pt_edges) if pt_edges else None,
     )  # fmt: skip
 
 
-def generated_mass(hits: Hits, fits: PairFits) -> np.ndarray:
+def same_at_all_momenta(mass: FloatArray, curvature: FloatArray) -> str:
+    """Whether one mean mass will do for pairs of all momenta, for people.
+
+    It has to be the same on the surface m = m_ref, which is k m / m_ref for muons of equal errors.
+
+    mass      : (C,) GeV      generated, of the selected pairs
+    curvature : (C, 2) 1/GeV  generated 1/pT
+
+    Source: docs/physics/pairs.md.
+    """
+    on_surface = curvature.mean(axis=1) * mass / mass.mean() if mass.size else mass
+    if mass.size < 3 or not on_surface.std() > 0:
+        return "too few pairs to say whether their mean mass is the same at all momenta"
+    slope = float(np.polyfit(on_surface, mass, 1)[0])
+    error = float(mass.std() / on_surface.std() / np.sqrt(mass.size))
+    line = f"mean mass on its surface changes by {1e3 * slope:+.1f} +- {1e3 * error:.1f} MeV GeV with the mean 1/pT"
+    if abs(slope) > 4.0 * error:
+        line += "; it should not: set selection.pt_min, and generate muons from further below it"
+    return line
+
+
+def generated_mass(hits: Hits, fits: PairFits) -> FloatArray:
     """(C,) GeV, of both muons after radiation; NaN for a pair of one track."""
+    return np.where(fits.tracks[:, 1] >= 0, pair_masses(_generated(hits, fits)), np.nan)
+
+
+def generated_curvature(hits: Hits, fits: PairFits) -> FloatArray:
+    """(C, 2) 1/GeV, 1/pT of both muons; that of its first track twice for a pair of one."""
+    state = _generated(hits, fits)
+    curvature: FloatArray = np.abs(state[..., QOP]) / np.cos(state[..., LAM])
+    return curvature
+
+
+def _generated(hits: Hits, fits: PairFits) -> FloatArray:
+    """(C, 2, 5)"""
     assert hits.truth is not None
     paired = hits if np.all(hits.pair >= 0) else hits.select(hits.pair >= 0)
     assert paired.truth is not None
-    mass = pair_masses(paired.truth.state[np.maximum(fits.tracks, 0)])
-    return np.where(fits.tracks[:, 1] >= 0, mass, np.nan)
+    return paired.truth.state[np.maximum(fits.tracks, 0)]
 
 
-def pair_masses(state: np.ndarray) -> np.ndarray:
+def pair_masses(state: FloatArray) -> FloatArray:
     """(C,) GeV from the states (C, 2, 5) of both muons."""
     qop, lam, phi = np.moveaxis(state[..., :3], 2, 0)
     return invariant_mass(np.cos(lam) / np.abs(qop), np.arcsinh(np.tan(lam)), phi)

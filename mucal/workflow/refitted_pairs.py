@@ -11,7 +11,7 @@ from mucal.ledger import Ledger
 from mucal.refit import PairFits
 from mucal.store import Provenance, Result
 from mucal.track import Dimuons, Hits
-from mucal.workflow.hit_sums import generated_mass
+from mucal.workflow.hit_sums import generated_curvature, generated_mass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,14 +62,11 @@ class Collector:
 
     def __call__(self, hits: Hits, fits: PairFits) -> None:
         ok, v = fits.vertex.ok, fits.vertex
-        assert hits.truth is not None
         paired = hits if np.all(hits.pair >= 0) else hits.select(hits.pair >= 0)
-        assert paired.truth is not None
-        state = paired.truth.state[np.maximum(fits.tracks, 0)]
         columns = {
             "run": fits.run, "lumi": fits.lumi, "event": fits.event, "pt": v.pt, "eta": v.eta, "phi": v.phi,
             "charge": fits.charge, "mass_gen": generated_mass(hits, fits), "sigma": v.sigma_mass / v.mass,
-            "k_gen": np.abs(state[..., 0]) / np.cos(state[..., 1]),
+            "k_gen": generated_curvature(hits, fits),
             "selected": fits.constrained.ok.astype(np.int64), "n_pixel": pixel_hits(paired)[np.maximum(fits.tracks, 0)],
         }  # fmt: skip
         self.parts.append({name: values[ok] for name, values in columns.items()})

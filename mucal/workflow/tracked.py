@@ -30,7 +30,7 @@ from mucal.simulation import MuonGeneration, stream_muons
 from mucal.store import verify
 from mucal.track import LAM, QOP
 from mucal.workflow.closing_pairs import ClosingPairs, closing_pairs
-from mucal.workflow.hit_sums import HitBlocks, pair_masses
+from mucal.workflow.hit_sums import HitBlocks, pair_masses, same_at_all_momenta
 from mucal.workflow.mode_maps import mode_bias
 from mucal.workflow.probes import probe_bias
 from mucal.workflow.progress import Event, Tell
@@ -104,6 +104,10 @@ def track(config: Tracked, folder: Folder, detector: Detector, plain: Mapping[st
     mean, width = reference.m_ref[0], reference.gamma[0]
     error = reference.common_error
     tell(Event(stage="reference", text=f"mean mass {mean:.5f} +- {error:.5f} GeV, width {1e3 * width:.2f} MeV"))
+    selected = simulation.selected == 1
+    tell(Event(
+        stage="reference", text=same_at_all_momenta(simulation.mass_gen[selected], simulation.k_gen[selected])
+    ))  # fmt: skip
     refit = replace(start, mass=reference, registry=registry.with_mass_error(reference.common_error))
     before: RefittedPairs | None = None
     for number in range(config.iterations):

@@ -66,12 +66,14 @@ class HitSample:
     n          : pairs, or muons of a W
     hits       : how they are recorded
     pixel_loss : share of muons without their pixel hits
+    cut        : GeV  pT of muons on the surface of the mass: pairs that do not come near are not recorded
     """
 
     muons: MuonGeneration
     n: int
     hits: HitSimulation
     pixel_loss: float = 0.0
+    cut: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,7 +82,8 @@ class Tracked:
 
     resonance        : "jpsi", "upsilon1s" or "z"
     detector         : "cms-like" or "barrel", as it is assumed to be
-    data, simulation : pairs whose muons are both accepted, of the distorted and of the assumed detector
+    data, simulation : pairs whose muons are both accepted, and near enough to the cut on the surface of their mass, of
+                       the distorted and of the assumed detector
     seed             : of the data; the simulation takes the next one
     iterations       : refits and solves
     pt_min           : GeV  of generated muons; None: from where the selection may take them, or that of the generator
@@ -151,10 +154,11 @@ class Tracked:
 
     def sample(self, *, of_data: bool) -> HitSample:
         """The pairs that calibrate, or their simulation."""
-        pt_min = self.pt_min
-        if pt_min is None and self.selection.pt_min > 0:
+        pt_min, cut = self.pt_min, self.selection.pt_min
+        if pt_min is None and cut > 0:
             pt_min = self.selection.lowest_pt(resonance(self.resonance).mass)
-        return self._sample(self.resonance, pt_min, self.data if of_data else self.simulation, 0, of_data)
+        sample = self._sample(self.resonance, pt_min, self.data if of_data else self.simulation, 0, of_data)
+        return replace(sample, cut=cut)
 
     def closing_sample(self, number: int, *, of_data: bool) -> HitSample:
         """Those of one of the closing resonances."""

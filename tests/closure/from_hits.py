@@ -37,7 +37,8 @@ from mucal.refit.mass_reference import window_means
 from mucal.simulation import HitSimulation, MuonGeneration, MuonGun, fire, generate_muons, simulate_hits
 from mucal.theory import resonance
 from mucal.track import LAM, QOP, Hits
-from mucal.workflow.hit_sums import digest_of, generated_mass
+from mucal.workflow.hit_sums import digest_of, generated_curvature, generated_mass
+from mucal.workflow.recorded_pairs import within_reach
 from mucal.workflow.tracked import reference_with_generated
 
 QUIET = HitSimulation(straggling="none", scattering=False, resolution_scale=0.0, seed_errors=(0.0, 0.0, 0.0))
@@ -78,6 +79,7 @@ class SimulatedBlocks:
 
     def simulated(self, start: int, stop: int):
         muons = generate_muons(self.muons, stop - start, first_event=start)
+        muons = muons.select(within_reach(muons, SELECTION.pt_min))
         return simulate_hits(muons, self.truth, self.hits, n_threads=self.refit.config.n_threads).hits
 
     def __call__(self, chunk: Chunk):
@@ -95,8 +97,7 @@ class SimulatedBlocks:
 def columns_of(hits: Hits, fits: PairFits) -> FloatArray:
     """(5, C) generated mass, 1/pT of the softer muon, its fitted pT, relative error of the mass, whether selected."""
     v = fits.vertex
-    state = hits.truth.state[np.maximum(fits.tracks, 0)]
-    k = (np.abs(state[..., QOP]) / np.cos(state[..., LAM])).max(axis=1)
+    k = generated_curvature(hits, fits).max(axis=1)
     return np.array([generated_mass(hits, fits), k, v.pt.min(axis=1), v.sigma_mass / v.mass, fits.constrained.ok])
 
 

@@ -35,7 +35,7 @@ def test_slopes_of_the_mean_mass():
     mass, k = columns(MuonGeneration(process="jpsi", seed=4321, pt_min=SELECTION.pt_min), 2_000_000)
     on_surface = k * (mass / mass.mean())[:, None]
     bare, there = slope(mass, k.mean(axis=1)), slope(mass, on_surface.mean(axis=1))
-    print(f"\nbare above the cut: bare {bare[0]:+.1f} +- {bare[1]:.1f}, on the surface {there[0]:+.1f} +- {there[1]:.1f}")
+    print(f"\nabove the cut: bare {bare[0]:+.1f} +- {bare[1]:.1f}, on the surface {there[0]:+.1f} +- {there[1]:.1f}")
     estimate = 1e3 * k.mean() * mass.var() / (mass.mean() * k.mean(axis=1).var())
     print(f"estimated difference {estimate:.1f} MeV GeV")
     assert abs(there[0] - bare[0] - estimate) < 0.2 * estimate

@@ -16,7 +16,15 @@ from mucal.refit import MassReference, PairSelection, RefitConfig
 from mucal.simulation import HitSimulation, MuonGeneration, generate_muons, simulate_hits
 from mucal.workflow.globalcor import GlobalcorConfig
 from mucal.workflow.globalcor_sums import REPRODUCED, derive_reference, refit_of
-from mucal.workflow.hit_sums import FileBlocks, HitBlocks, accumulate_hits, digest_of, reference_of_hits
+from mucal.workflow.hit_sums import (
+    FileBlocks,
+    HitBlocks,
+    accumulate_hits,
+    digest_of,
+    pair_masses,
+    reference_of_hits,
+    same_at_all_momenta,
+)
 
 COLUMNS = HitsInput(chunk_rows=60)
 CONFIG = AccumulateConfig(every=1)
@@ -168,6 +176,23 @@ def test_reference_mass_needs_the_truth(files, refit, tmp_path):
     write_hits(tmp_path / "recorded.parquet", replace(hits, truth=None))
     with pytest.raises(InputError, match="do not say what was generated"):
         reference_of_hits([tmp_path / "recorded.parquet"], refit, columns=COLUMNS)
+
+
+@pytest.mark.parametrize("from_below", [False, True])
+def test_a_mean_mass_that_changes_with_momentum_is_told(from_below):
+    selection = PairSelection(pt_min=3.5)
+    pt_min = selection.lowest_pt(3.0969) if from_below else selection.pt_min
+    state = generate_muons(MuonGeneration(process="jpsi", seed=3, pt_min=pt_min), 1_200_000).state.reshape(-1, 2, 5)
+    mass, curvature = pair_masses(state), np.abs(state[..., 0]) / np.cos(state[..., 1])
+    low, high = selection.window
+    cut = (curvature.max(axis=1) * mass / 3.0927 < 1.0 / selection.pt_min) if from_below else np.ones(mass.size, bool)
+    kept = (mass > low) & (mass < high) & cut
+    line = same_at_all_momenta(mass[kept], curvature[kept])
+    slope, error = map(float, re.search(r"by ([+-][\d.]+) \+- ([\d.]+) MeV GeV", line).groups())
+    assert error < 2.5
+    assert abs(slope - (0.0 if from_below else 15.1)) < 4.0 * error
+    assert ("it should not" in line) == (not from_below)
+    assert "too few" in same_at_all_momenta(mass[:2], curvature[:2])
 
 
 def test_a_reference_mass_of_another_window_is_a_wrong_configuration(files, refit, tmp_path):

@@ -234,8 +234,8 @@ SUMS_ONLY = SUMS_ONLY.replace("w_muons = 40", "w_muons = 0\niterations = 2\nweak
 def test_a_sum_stopped_between_two_chunks_is_not_begun_again(tmp_path, monkeypatch):
     (tmp_path / "c.toml").write_text(SUMS_ONLY)
     analysis = load_analysis(tmp_path / "c.toml")
-    monkeypatch.setattr(recorded_pairs, "CHUNK", 200)  # several chunks of so few pairs
-    monkeypatch.setattr(tracked, "CHUNK", 200)
+    monkeypatch.setattr(recorded_pairs, "CHUNK", 2_000)  # several chunks of so few pairs
+    monkeypatch.setattr(tracked, "CHUNK", 2_000)
 
     def hits_to_pairs(name, tell, resume=False):
         folder = Folder(tmp_path / name, resume=resume, base=Provenance(), tell=tell)
