@@ -41,7 +41,7 @@ def test_speed_of_hits(process):
     if process == "gun":
         muons = fire(MuonGun(pt=(10.0, 10.0)), N)
     else:
-        muons = generate_muons(MuonGeneration(process=process), 80_000).select(slice(N))
+        muons = generate_muons(MuonGeneration(process=process), 160_000).select(slice(N))
     start = free_states(muons.state, muons.vertex)
     all_of_it = median_seconds(lambda: simulate_hits(muons, detector, ground=ground))
     helix = median_seconds(lambda: cross(ground.index, start[:, :3], start[:, 3:6], start[:, 6], 3.81, slack=0.1))
@@ -64,7 +64,7 @@ def test_speed_of_hits(process):
 def test_hits_on_a_second_core(second_core):
     detector = cms_like()
     ground = terrain(detector)
-    muons = generate_muons(MuonGeneration(process="jpsi"), 80_000).select(slice(N))
+    muons = generate_muons(MuonGeneration(process="jpsi"), 160_000).select(slice(N))
     one, two = (simulate_hits(muons, detector, ground=ground, n_threads=n).hits for n in (1, 2))
     assert np.array_equal(one.u, two.u)
     gain, limit = second_core(lambda n: simulate_hits(muons, detector, ground=ground, n_threads=n))

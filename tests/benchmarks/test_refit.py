@@ -65,7 +65,7 @@ def gemm_rate(n=700):
 
 def test_tracks_per_second(capsys):
     detector = cms_like()
-    muons = generate_muons(MuonGeneration(process="jpsi", seed=5), 16_000)
+    muons = generate_muons(MuonGeneration(process="jpsi", seed=5), 32_000)
     hits = simulate_hits(muons, detector, HitSimulation(seed=2, straggling="gaussian")).hits
     surfaces, n = surfaces_of(detector), len(hits)
     routes = routes_of_hits(detector, detector.field, hits)
@@ -99,7 +99,7 @@ def test_tracks_per_second(capsys):
 
 def test_fits_on_a_second_core(second_core, capsys):
     detector = cms_like()
-    muons = generate_muons(MuonGeneration(process="jpsi", seed=5), 16_000)
+    muons = generate_muons(MuonGeneration(process="jpsi", seed=5), 32_000)
     hits = simulate_hits(muons, detector, HitSimulation(seed=2, straggling="gaussian")).hits
     surfaces, routes = surfaces_of(detector), routes_of_hits(detector, detector.field, hits)
 
