@@ -27,5 +27,5 @@ class PairStatus(StatusEnum):
     OUTSIDE_TABLE = 26, "the softer muon's pT lies outside the table of reference masses"
     LARGE_CHI2 = 27, "chi2 per degree of freedom is larger than the selection allows"
     LARGE_EDM = 28, "the last step predicted a larger change of chi2 than the selection allows"
-    SOFT = 29, "a muon's pT is smaller than the selection allows"
-    FORWARD = 30, "a muon's |eta| is larger than the selection allows"
+    SOFT = 29, "a muon's pT on the surface of the mass is smaller than the selection allows"
+    FORWARD = 30, "a muon's |eta| on the surface of the mass is larger than the selection allows"

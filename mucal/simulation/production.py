@@ -24,8 +24,7 @@ QUARKONIA: Final = ("jpsi", "psi2s", "upsilon1s", "upsilon2s", "upsilon3s")
 PROCESSES: Final = (*QUARKONIA, "z", *PARENT_IDS)
 """What can be generated: pairs of one resonance, or the muon of W -> mu nu."""
 
-# dN/dpT ~ pT / (1 + (pT/p0)^2)^4 with p0 = 4.5 GeV for charmonium, from 8 GeV on as after a trigger, and twice that for
-# bottomonium.
+# dN/dpT ~ pT / (1 + (pT/p0)^2)^4 with p0 = 4.5 GeV for charmonium, and twice that for bottomonium.
 _CHARMONIUM: Final = ParentSpectrum(p0=4.5, n=4.0, pt_high=150.0)
 _BOTTOMONIUM: Final = ParentSpectrum(p0=9.0, n=4.0, pt_high=150.0)
 SPECTRA: Final = {name: _CHARMONIUM if name in ("jpsi", "psi2s") else _BOTTOMONIUM for name in QUARKONIA}
