@@ -106,8 +106,8 @@ class MuonGeneration:
         softest = float(np.sqrt(max(4.0 * self.lowest_pt**2 - resonance(self.process).mass ** 2, 0.0)))
         if softest >= spectrum.pt_high:
             raise ValueError(
-                f"two muons above {self.lowest_pt:g} GeV come from a {self.process} from {softest:.1f} GeV on, and "
-                f"they end at {spectrum.pt_high:g} GeV; give a parent"
+                f"two muons above {self.lowest_pt:g} GeV need a parent above {softest:.1f} GeV, and those of "
+                f"{self.process} end at {spectrum.pt_high:g} GeV; lower pt_min or give a parent"
             )
         return replace(spectrum, pt_low=softest)
 

@@ -168,9 +168,14 @@ def test_names_in_a_distortion_are_checked_against_the_detector(config, tmp_path
 
 
 def test_cuts_that_nothing_passes_are_an_error_of_the_configuration(config, tmp_path):
-    run = stage.load_hit_run(config, settings=("muons.pt_min=140.0", "muons.events=5"))
-    with pytest.raises(ConfigError, match="none of 16384 generated events is accepted"):
-        stage.simulate_hit_files(run, tmp_path / "h.parquet")
+    for setting, said in (
+        ("muons.eta_max=1e-5", "none of 16384 generated events is accepted"),
+        ("muons.pt_min=140.0", r"need a parent above 279\.\d GeV, and those of upsilon1s end at 150 GeV"),
+    ):
+        run = stage.load_hit_run(config, settings=(setting, "muons.events=5"))
+        with pytest.raises(ConfigError, match=said) as caught:
+            stage.simulate_hit_files(run, tmp_path / "h.parquet")
+        assert caught.value.kind == "config.nothing_accepted"
 
 
 def test_other_sections_are_left_to_other_commands(tmp_path):
