@@ -45,7 +45,8 @@ class PairSelection:
     def lowest_pt(self, mass: float) -> float:
         """GeV, pT above which all muons of pairs of this mass (GeV) have to be generated, so that none is missed.
 
-        A pair that lost (m / mass)^2 at most is inside the window, and on the surface no muon is given back more.
+        A pair inside the window has (window[0] / mass)^2 left at least of the product of its momenta, and on the
+        surface no muon is given back more than that lacks.  Source: docs/physics/pairs.md.
         """
         return self.pt_min * min(1.0, self.window[0] / mass) ** 2
 
