@@ -351,9 +351,7 @@ def generated_mass(hits: Hits, fits: PairFits) -> FloatArray:
 
 def generated_curvature(hits: Hits, fits: PairFits) -> FloatArray:
     """(C, 2) 1/GeV, 1/pT of both muons; that of its first track twice for a pair of one."""
-    state = _generated(hits, fits)
-    curvature: FloatArray = np.abs(state[..., QOP]) / np.cos(state[..., LAM])
-    return curvature
+    return curvatures(_generated(hits, fits))
 
 
 def _generated(hits: Hits, fits: PairFits) -> FloatArray:
@@ -362,6 +360,12 @@ def _generated(hits: Hits, fits: PairFits) -> FloatArray:
     paired = hits if np.all(hits.pair >= 0) else hits.select(hits.pair >= 0)
     assert paired.truth is not None
     return paired.truth.state[np.maximum(fits.tracks, 0)]
+
+
+def curvatures(state: FloatArray) -> FloatArray:
+    """(...,) 1/GeV, 1/pT of states (..., 5)."""
+    values: FloatArray = np.abs(state[..., QOP]) / np.cos(state[..., LAM])
+    return values
 
 
 def pair_masses(state: FloatArray) -> FloatArray:

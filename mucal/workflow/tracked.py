@@ -28,9 +28,8 @@ from mucal.globalcor import (
 from mucal.refit import MassReference, PairSelection, derive_mass_reference, window_shift
 from mucal.simulation import MuonGeneration, stream_muons
 from mucal.store import verify
-from mucal.track import LAM, QOP
 from mucal.workflow.closing_pairs import ClosingPairs, closing_pairs
-from mucal.workflow.hit_sums import HitBlocks, pair_masses, same_at_all_momenta
+from mucal.workflow.hit_sums import HitBlocks, curvatures, pair_masses, same_at_all_momenta
 from mucal.workflow.mode_maps import mode_bias
 from mucal.workflow.probes import probe_bias
 from mucal.workflow.progress import Event, Tell
@@ -278,7 +277,7 @@ def reference_with_generated(
     for part in stream_muons(muons, n, chunk=2**17):
         state = part.state.reshape(-1, 2, 5)
         mass = pair_masses(state)
-        mass = mass[(np.abs(state[..., QOP]) / np.cos(state[..., LAM])).max(axis=1) * mass < cut]
+        mass = mass[curvatures(state).max(axis=1) * mass < cut]
         entries += np.histogram(mass, edges)[0]
         mass = mass[(mass > low) & (mass < high)]
         count, total = count + mass.size, total + float(mass.sum())

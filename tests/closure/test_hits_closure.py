@@ -20,7 +20,7 @@ from mucal.detector import barrel, cms_like
 from mucal.detector.field import harmonic_modes
 from mucal.globalcor import Family, SolveConfig, build_registry, solve
 from mucal.refit import MassReference
-from mucal.simulation import HitSimulation
+from mucal.simulation import HitSimulation, ParentSpectrum
 
 _spec = importlib.util.spec_from_file_location("from_hits", Path(__file__).with_name("from_hits.py"))
 from_hits = importlib.util.module_from_spec(_spec)
@@ -113,26 +113,26 @@ def test_without_distortions_nothing_is_found():
     assert registry is found.registry
 
 
-def test_half_a_sample_flattens_the_other_half():
-    # the mass of vertex fits, with the other half's corrections applied, is that of the generated muons
-    _, _, made = in_the_barrel(FAMILIES, drawn, 64_000)
+def test_a_part_of_a_sample_flattens_the_rest():
+    # the mass of vertex fits, with the other part's corrections applied, is that of the generated muons; the part that
+    # corrects has eight times the events, as radiation spreads its masses and its reference has an error
+    _, _, made = in_the_barrel(FAMILIES, drawn, 256_000)
     refit, applied = made.refit, None
     for _ in range(2):
-        found = from_hits.corrections(replace(made, refit=refit), 64_000, None, SolveConfig(), applied=applied)
+        found = from_hits.corrections(replace(made, refit=refit), 256_000, None, SolveConfig(), applied=applied)
         applied, refit = found.theta, replace(made.refit, theta=found.theta)
-    hits = made.simulated(64_000, 128_000)
+    hits = made.simulated(256_000, 288_000)
     shifts = []
     for one in (made.refit, refit):
         fits, _ = one.pairs(hits, profile=False)
         gen = from_hits.generated_mass(hits, fits)
         ok = fits.vertex.ok & (np.abs(fits.vertex.mass - gen) < 5 * fits.vertex.sigma_mass)
-        noise = np.median(fits.vertex.sigma_mass[ok])
-        shifts.append((fits.vertex.mass - gen)[ok].mean())
-    # noise in the other half; noise and radiation in the one that corrects, and the error of its reference
-    error = noise / np.sqrt(ok.sum())
-    of_corrections = np.sqrt((noise**2 + made.refit.mass.gamma[0] ** 2) / found.n_candidates)
-    assert abs(shifts[0]) > 5 * error
-    assert abs(shifts[1]) < 3 * np.sqrt(error**2 + of_corrections**2 + made.refit.mass.common_error**2)
+        weight = 1.0 / np.median(fits.vertex.sigma_mass[ok]) ** 2
+        shift = (fits.vertex.mass - gen)[ok].mean() / 3.0969
+        shifts.append((shift, 1.0 / np.sqrt(weight * ok.sum()) / 3.0969))
+    assert abs(shifts[0][0]) > 5 * shifts[0][1]
+    # both parts' statistical errors
+    assert abs(shifts[1][0]) < 3 * np.sqrt(2) * shifts[1][1]
 
 
 LAYERS = [
@@ -165,17 +165,16 @@ def pairs_of(detector, registry, theta):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("eta_max", "n", "at_20000"), [(0.8, 96_000, 6.5e-5), (2.4, 32_000, None)])
+@pytest.mark.parametrize(("eta_max", "n", "at_20000"), [(0.8, 96_000, 6.5e-5), (2.4, 8_000, 8.5e-5)])
 def test_a_uniform_field_is_known_as_well_as_the_masses_allow(capsys, eta_max, n, at_20000):
-    """Of all that floats only the mass sees a common scale: its error is that of the mean of dm/m.
-
-    at_20000 : what 20 000 pairs of the barrel have to reach; outside, masses are measured less well
-    """
+    """Of all that floats only the mass sees a common scale: its error is that of the mean of dm/m."""
     detector, registry, theta = distorted_layers()
     field = registry.index("bfield/l1m0c")
     theta = np.where(np.arange(theta.size) == field, 3.81e-3, 0.0)
     made = pairs_of(detector, registry, theta)
-    made = replace(made, muons=replace(made.muons, eta_max=eta_max))
+    # over the whole tracker the error asked for is that of J/psi above 8 GeV
+    parent = ParentSpectrum(p0=4.5, n=4.0, pt_low=8.0, pt_high=150.0) if eta_max > 0.8 else None
+    made = replace(made, muons=replace(made.muons, eta_max=eta_max, parent=parent))
     mass = from_hits.reference_mass(made, n, more=500_000)
     start = from_hits.refit_of(detector, registry.with_mass_error(mass.common_error), mass)
     refit, applied = start, None
@@ -192,7 +191,7 @@ def test_a_uniform_field_is_known_as_well_as_the_masses_allow(capsys, eta_max, n
         print(f"\n|eta| < {eta_max}, {found.n_candidates} pairs: dB/B {found.theta[field] / 3.81:.6f} +- {known:.6f}; "
               f"of the pairs {scaled:.2e} for 20 000, of the mass alone {pair / np.sqrt(20_000):.2e}")  # fmt: skip
     assert abs(found.theta[field] - theta[field]) < 4.0 * found.error[field]
-    assert at_20000 is None or scaled < at_20000
+    assert scaled < at_20000
     assert 0.97 < scaled / (pair / np.sqrt(20_000)) < 1.2
 
 

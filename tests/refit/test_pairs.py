@@ -296,9 +296,8 @@ def test_reference_mass_of_the_selected_pairs(simulated, fitted):
     more = generate_muons(MuonGeneration(process="jpsi", seed=6), 1_000_000).state
     expected = pair_masses(more.reshape(-1, 2, 5))
     expected = expected[(expected > window[0]) & (expected < window[1])]
-    n, spread = int(ok.sum()), (expected - expected.mean()) ** 2
-    assert abs(reference.m_ref[0] - expected.mean()) < 4.0 * expected.std() / np.sqrt(n)
-    assert abs(reference.gamma[0] ** 2 - spread.mean()) < 4.0 * spread.std() / np.sqrt(n)
+    assert abs(reference.m_ref[0] - expected.mean()) < 4.0 * expected.std() / np.sqrt(ok.sum())
+    assert abs(reference.gamma[0] - expected.std()) < 0.002
     with pytest.raises(ValueError, match=r"bin 1 .* holds 0 selected pairs"):
         derive_mass_reference(gen, soft, sigma, ok, window=window, pt_edges=np.array([0.0, 500.0, 1000.0]))
 
@@ -342,8 +341,8 @@ def test_cuts_act_on_the_surface_of_the_mass(tracker, simulated):
     status = fits.constrained.status[ok]
     soft, forward = pt.min(axis=1) < 4.0, eta.max(axis=1) > 1.5
     # the surface was found again from the other side, and m is bent on the way
-    clear = (np.abs(pt.min(axis=1) / 4.0 - 1.0) > 2e-3) & (np.abs(eta.max(axis=1) - 1.5) > 1e-3)
-    assert clear.mean() > 0.95
+    clear = (np.abs(pt.min(axis=1) / 4.0 - 1.0) > 1e-3) & (np.abs(eta.max(axis=1) - 1.5) > 1e-3)
+    assert clear.mean() > 0.98
     assert_array_equal((status == PairStatus.SOFT)[clear], soft[clear])
     assert_array_equal((status == PairStatus.FORWARD)[clear], (forward & ~soft)[clear])
     kept = status == PairStatus.OK
