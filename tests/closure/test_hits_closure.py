@@ -208,7 +208,8 @@ def test_closure_of_the_whole_tracker(capsys):
     """Two refits of a part of the events find the neighbourhood, one of all of them the corrections.
 
     MUCAL_CLOSURE_EVENTS : generated, about sixteen for a pair; 16 000 000 give a million pairs
-    MUCAL_CLOSURE_FOLDER : keeps sums, so that a run that was stopped can go on, or end with fewer events
+    MUCAL_CLOSURE_FOLDER : keeps sums, so that a run that was stopped can go on, or end with fewer events, and the next
+                           test can start from them
     MUCAL_FIGURES        : folder for the bias of curvature in three stages
     """
     detector, registry, theta = distorted_layers()
@@ -230,8 +231,9 @@ def test_closure_of_the_whole_tracker(capsys):
     refit, applied = start, None
     for events in (min(n // 8, 300_000), min(n // 4, 900_000), n):
         found = from_hits.corrections(
-            replace(made, refit=refit), events, rows, SolveConfig(), applied=applied, kept=folder
-        )
+            replace(made, refit=refit, seen=folder if events == n else None), events, rows, SolveConfig(),
+            applied=applied, kept=folder,
+        )  # fmt: skip
         step = np.abs(found.step[found.free] / found.error[found.free]).max()
         say(f"{found.n_candidates} pairs, chi2/ndof {found.chi2 / found.ndof:.4f}, step {step:.2f} sigma")
         applied, refit = found.theta, replace(start, theta=found.theta)
