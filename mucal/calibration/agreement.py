@@ -19,7 +19,7 @@ from mucal.errors import VerificationError
 TOLERANCE: Final = 1e-6
 """Of a standard error: far above what rounding does to the numbers, far below anything that a user could see."""
 PLAIN: Final = (
-    "parameter_names", "names", "groups", "kinds", "sources", "pixels_in_nominal", "factors", "resonance",
+    "parameter_names", "names", "groups", "kinds", "sources", "pixels_in_nominal", "resonance",
     "reference_mass", "reference_mass_error", "pdg_edition", "pt_range", "eta_range", "pt_definition", "era",
     "description",
 )  # fmt: skip
@@ -127,6 +127,12 @@ def compare_calibrations(first: Calibration, second: Calibration) -> tuple[tuple
             # what all nuisances together do to a parameter is its error, factors included
             total = np.sqrt((one**2).sum(axis=0))
             apart[name] = _furthest(one, other, np.broadcast_to(total, one.shape))
+    if first.factors.keys() != second.factors.keys():
+        meaning.append("factors are those of other groups")
+    else:
+        # a factor scales errors, so that its relative difference is one in standard errors
+        values, others = (np.array([table.factors[group] for group in first.factors]) for table in (first, second))
+        apart["factors"] = _furthest(values, others, np.abs(values))
     return tuple(meaning), apart
 
 

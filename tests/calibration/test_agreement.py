@@ -89,6 +89,21 @@ def test_pixel_counts_are_compared_in_their_errors(cms_like: Calibration):
     assert apart["closure"] == apart["pixel_variations"] == 0.0
 
 
+def test_a_last_digit_of_a_computed_factor_is_rounding_and_a_percent_is_not(calibration: Calibration):
+    factors = {**calibration.factors, "jpsi_stat": np.nextafter(calibration.factors["jpsi_stat"], 9.0)}
+    meaning, apart = compare_calibrations(calibration, replace(calibration, factors=factors))
+    assert meaning == ()
+    assert 0 < apart["factors"] < 1e-15
+    factors = {**calibration.factors, "jpsi_stat": 1.01 * calibration.factors["jpsi_stat"]}
+    _, apart = compare_calibrations(calibration, replace(calibration, factors=factors))
+    assert_allclose(apart["factors"], 0.01, rtol=1e-9)
+
+
+def test_factors_of_other_groups_never_agree(calibration: Calibration):
+    other = replace(calibration, factors={**calibration.factors, "angles": 1.0})
+    assert compare_calibrations(calibration, other)[0] == ("factors are those of other groups",)
+
+
 def test_another_origin_is_told(calibration: Calibration, tmp_path: Path):
     other = calibration.with_provenance(replace(calibration.provenance, seed=99))
     found = compare_releases(released(calibration, tmp_path / "one"), released(other, tmp_path / "other"))
