@@ -49,11 +49,13 @@ def recovery_section(recovery: Recovery, *, after_corrections: bool = False) -> 
         [
             _momentum(pt, recovery.recovered),
             f"{1e5 * even:+.2f} ± {1e5 * even_error:.2f}", f"{even / even_error:+.2f}",
+            f"{1e5 * best:+.2f} ± {1e5 * best_error:.2f}", f"{chi2:.1f} ({p_text(p_value)})",
             f"{1e5 * odd:+.2f} ± {1e5 * odd_error:.2f}" if odd_error > 0 else "–",
             f"{odd / odd_error:+.2f}" if odd_error > 0 else "–",
         ]
-        for pt, even, even_error, odd, odd_error in zip(
-            recovery.momenta, recovery.even, recovery.even_error, recovery.odd, recovery.odd_error, strict=True
+        for pt, even, even_error, best, best_error, chi2, p_value, odd, odd_error in zip(
+            recovery.momenta, recovery.even, recovery.even_error, recovery.best, recovery.best_error,
+            recovery.bins_chi2, recovery.bins_p_value, recovery.odd, recovery.odd_error, strict=True,
         )
     ]  # fmt: skip
     free = [name for name, pulls in zip("AeM", recovery.pulls, strict=True) if np.isfinite(pulls).any()]
@@ -82,9 +84,18 @@ def recovery_section(recovery: Recovery, *, after_corrections: bool = False) -> 
             ),
             _pull_table(recovery),
             Table(
-                head=["At pT", "A − e/pT [10⁻⁵]", "Pull", "M pT [10⁻⁵]", "Pull"],
+                head=[
+                    "At pT",
+                    "A − e/pT [10⁻⁵]",
+                    "Pull",
+                    "Its best-known mean",
+                    f"χ² of {recovery.bins_ndf} bins",
+                    "M pT [10⁻⁵]",
+                    "Pull",
+                ],
                 rows=averages,
-                caption="Recovered minus injected relative curvature, averaged over η: what shifts a mass."
+                caption="Recovered minus injected relative curvature, averaged over η: what shifts a mass. The "
+                "best-known mean weighs the bins of A − e/pT by their covariance, and χ² is theirs against zero."
                 + _beyond(recovery.momenta, recovery.recovered),
             ),
         ),

@@ -29,6 +29,9 @@ class Recovery(Result):
     momenta             : (K,) GeV
     even, even_error    : (K,)    eta average of A - e/pT, recovered minus injected, and its error
     odd, odd_error      : (K,)    eta average of M pT, likewise
+    best, best_error    : (K,)    the mean of A - e/pT over the bins that is known best; NaN if A and e were held
+    bins_chi2           : (K,)    of A - e/pT in all bins, against zero in each
+    bins_ndf            :         number of bins, or of |eta| if the table was unfolded
     """
 
     injected: ScaleTable
@@ -43,9 +46,22 @@ class Recovery(Result):
     even_error: FloatArray
     odd: FloatArray
     odd_error: FloatArray
+    best: FloatArray
+    best_error: FloatArray
+    bins_chi2: FloatArray
+    bins_ndf: int
 
     def __post_init__(self) -> None:
-        check_shapes(self, pulls=(3, self.recovered.n_bins), whitened=(self.ndf,))
+        k = len(self.momenta)
+        check_shapes(
+            self, pulls=(3, self.recovered.n_bins), whitened=(self.ndf,), best=(k,), best_error=(k,), bins_chi2=(k,)
+        )
+
+    @property
+    def bins_p_value(self) -> FloatArray:
+        """(K,) probability of a larger chi2 of the bins."""
+        p: FloatArray = chdtrc(self.bins_ndf, self.bins_chi2)
+        return p
 
 
 def compare(recovered: ScaleTable, injected: ScaleTable) -> Recovery:
@@ -64,11 +80,28 @@ def compare(recovered: ScaleTable, injected: ScaleTable) -> Recovery:
     chi2 = float(np.sum(whitened**2))
     A, e, M = difference.reshape(3, -1)
     coherent = coherent_shift(replace(recovered, A=A, e=e, M=M), MOMENTA)
+    of_bins = [_scale_of_bins(difference, recovered.cov, pt) for pt in MOMENTA]
     return Recovery(
         injected=truth, recovered=recovered, pulls=pulls.reshape(3, -1), whitened=whitened, chi2=chi2,
         ndf=whitened.size, p_value=float(chdtrc(whitened.size, chi2)), momenta=coherent.pt, even=coherent.even,
         even_error=coherent.even_error, odd=coherent.odd, odd_error=coherent.odd_error,
+        best=np.array([mean for mean, *_ in of_bins]), best_error=np.array([error for _, error, *_ in of_bins]),
+        bins_chi2=np.array([found for *_, found, _ in of_bins]), bins_ndf=of_bins[0][3],
     )  # fmt: skip
+
+
+def _scale_of_bins(difference: FloatArray, cov: FloatArray, pt: float) -> tuple[float, float, float, int]:
+    """A - e/pT of all bins at once: its best-known mean, the error of that, chi2 against zero, and how many count.
+
+    With whitened residuals z and whitened ones g the mean is z.g / g.g, which has the error 1 / sqrt(g.g).
+    """
+    unit = np.eye(len(cov) // 3)
+    scale = np.concatenate([unit, -unit / pt, 0.0 * unit], axis=1)
+    of_bins = scale @ cov @ scale.T
+    z, g = whiten(scale @ difference, of_bins), whiten(np.ones(len(unit)), of_bins)
+    known = float(g @ g)
+    mean, error = (float(z @ g) / known, known**-0.5) if known > 0 else (float("nan"), float("nan"))
+    return mean, error, float(z @ z), z.size
 
 
 def whiten(difference: FloatArray, cov: FloatArray) -> FloatArray:

@@ -128,6 +128,11 @@ def headline(
         numbers |= {"recovery_chi2": r.chi2, "recovery_ndf": r.ndf, "recovery_p_value": r.p_value}
         for pt, even, error in zip(r.momenta, r.even, r.even_error, strict=True):
             numbers |= {f"recovery_even_{pt:g}gev": float(even), f"recovery_even_{pt:g}gev_error": float(error)}
+        for i, pt in enumerate(r.momenta):
+            numbers |= {
+                f"recovery_best_{pt:g}gev": float(r.best[i]), f"recovery_best_{pt:g}gev_error": float(r.best_error[i]),
+                f"recovery_bins_{pt:g}gev_chi2": float(r.bins_chi2[i]), f"recovery_bins_{pt:g}gev_ndf": r.bins_ndf,
+            }  # fmt: skip
     if closure is not None:
         numbers |= closure_numbers(closure)
     if model is not None:
@@ -213,6 +218,13 @@ def recovery_lines(chain: Chain) -> list[str]:
         lines.append(
             f"eta average at pT = {pt:g} GeV, recovered - injected: even {1e5 * even:+.2f} +- {1e5 * even_error:.2f}, "
             f"odd {1e5 * odd:+.2f} +- {1e5 * odd_error:.2f} (1e-5){beyond(r.recovered, pt)}"
+        )
+    for pt, best, error, chi2, p_value in zip(
+        r.momenta, r.best, r.best_error, r.bins_chi2, r.bins_p_value, strict=True
+    ):
+        lines.append(
+            f"even scale at pT = {pt:g} GeV, best-known mean {1e5 * best:+.2f} +- {1e5 * error:.2f} (1e-5); all bins: "
+            f"chi2 = {chi2:.1f} for {r.bins_ndf}, p = {p_value:.2g}{beyond(r.recovered, pt)}"
         )
     return lines
 

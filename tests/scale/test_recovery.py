@@ -1,5 +1,7 @@
 """Whitened pulls are independent unit Gaussians, whatever the correlations of the parameters."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy import stats
@@ -9,6 +11,9 @@ from mucal.scale.recovery import compare, whiten
 
 EDGES = np.linspace(-2.4, 2.4, 5)
 TOYS = 4000
+ZERO = ScaleTable(
+    eta_edges=EDGES, A=np.zeros(4), e=np.zeros(4), M=np.zeros(4), cov=np.zeros((12, 12)), resonance="jpsi"
+)
 
 
 def correlated(n: int, rank: int | None = None) -> np.ndarray:
@@ -70,11 +75,43 @@ def test_a_comparison_carries_both_kinds_of_pulls():
     cov[8:], cov[:, 8:] = 0.0, 0.0
     d = toys(correlated(12), seed=15)[0]
     found = ScaleTable(eta_edges=EDGES, A=d[:4], e=d[4:8], M=np.zeros(4), cov=cov, resonance="jpsi")
-    zero = ScaleTable(
-        eta_edges=EDGES, A=np.zeros(4), e=np.zeros(4), M=np.zeros(4), cov=np.zeros((12, 12)), resonance="jpsi"
-    )
-    r = compare(found, zero)
+    r = compare(found, ZERO)
     assert r.ndf == r.whitened.size == 8
     assert r.chi2 == pytest.approx(np.sum(r.whitened**2), rel=1e-12)
     np.testing.assert_allclose(r.pulls[0], d[:4] / 1e-4, rtol=1e-9)
     assert np.all(np.isnan(r.pulls[2]))
+
+
+def test_scale_of_the_bins_at_one_momentum_by_the_inverse_covariance():
+    cov = correlated(12)
+    d = toys(cov, seed=16)[0]
+    r = compare(replace(ZERO, A=d[:4], e=d[4:8], M=d[8:], cov=cov), ZERO)
+    for i, pt in enumerate(r.momenta):
+        rows = np.concatenate([np.eye(4), -np.eye(4) / pt, np.zeros((4, 4))], axis=1)
+        left, weight = rows @ d, np.linalg.inv(rows @ cov @ rows.T)
+        assert r.bins_chi2[i] == pytest.approx(left @ weight @ left, rel=1e-9)
+        assert r.best[i] == pytest.approx(np.sum(weight @ left) / np.sum(weight), rel=1e-9)
+        assert r.best_error[i] == pytest.approx(1 / np.sqrt(np.sum(weight)), rel=1e-9)
+        assert r.best_error[i] <= r.even_error[i]
+    assert r.bins_ndf == 4
+    np.testing.assert_allclose(r.bins_p_value, stats.chi2.sf(r.bins_chi2, 4), rtol=1e-9)
+
+
+def test_a_table_of_abs_eta_counts_its_bins_once():
+    half = np.array([2e-4, 3e-4])
+    mirrored = np.concatenate([half[::-1], half])
+    cov = np.zeros((12, 12))
+    variances = np.diag([4e-8, 1e-8, 1e-8, 4e-8])
+    cov[:4, :4] = variances + np.fliplr(variances)
+    r = compare(replace(ZERO, A=mirrored, cov=cov), ZERO)
+    assert r.bins_ndf == 2
+    np.testing.assert_allclose(r.bins_chi2, half[0] ** 2 / 1e-8 + half[1] ** 2 / 4e-8, rtol=1e-9)
+    np.testing.assert_allclose(r.best, (half[0] * 4 + half[1]) / 5, rtol=1e-9)
+
+
+def test_where_only_M_was_solved_for_no_scale_is_claimed():
+    cov = np.diag(np.repeat([0.0, 0.0, 1e-12], 4))
+    r = compare(replace(ZERO, M=np.full(4, 1e-6), cov=cov), ZERO)
+    assert r.bins_ndf == 0
+    assert np.all(np.isnan(r.best))
+    assert np.all(np.isnan(r.best_error))
