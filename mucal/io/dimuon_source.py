@@ -75,8 +75,9 @@ class DimuonSource:
 
     @cached_property
     def digests(self) -> Mapping[str, str]:
-        """File as the user named it -> SHA-256.  Computed when first asked for."""
-        return {str(table.path): sha256(table.path) for table in self.files}
+        """File as the user named it -> SHA-256, the list of certified sections among them; made when first asked."""
+        certified = [] if self.config.certified is None else [self.config.certified]
+        return {str(path): sha256(path) for path in (*(table.path for table in self.files), *certified)}
 
     def read(self) -> Dimuons:
         """All pairs at once."""

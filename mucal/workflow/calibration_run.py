@@ -1,6 +1,6 @@
 """`mucal run`: from dimuons to a calibration, its figures and its page."""
 
-import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -10,6 +10,7 @@ from mucal.detector import BUILT_IN
 from mucal.errors import ConfigError, NotCertified
 from mucal.io import write_bundle
 from mucal.io.response_npz import RESPONSE, response_bytes
+from mucal.ledger import Ledger
 from mucal.plot.closing import ClosingMasses
 from mucal.report import TrackResults, UncertaintyModel
 from mucal.report.cross_check_section import cross_check_lines
@@ -66,7 +67,6 @@ def run(
         outcome = _run(analysis, out, folder, tell)
     except BaseException as error:
         if holds_lock(out):
-            (out / DIGESTS).unlink(missing_ok=True)  # of an earlier end of this run
             folder.write_text(RESULT, failed(error).json())
         raise
     finally:
@@ -87,7 +87,8 @@ def _run(analysis: Analysis, out: Path, folder: Folder, tell: Tell) -> Outcome:
     if tracked is None:
         data, simulation = sources(analysis)
     else:
-        data, simulation = RefittedSource(tracked.after), RefittedSource(tracked.simulation)
+        pairs = (tracked.after, tracked.simulation)
+        data, simulation = (RefittedSource(refits, key) for refits, key in zip(pairs, tracked.keys, strict=True))
     folder.base = replace(folder.base, inputs={**folder.base.inputs, **inputs_of(data), **inputs_of(simulation)})
     chain = join(analysis, folder, data, simulation, tell)
     checked = cross_check(analysis, folder, chain, data, simulation, tell)
@@ -108,8 +109,6 @@ def _run(analysis: Analysis, out: Path, folder: Folder, tell: Tell) -> Outcome:
         model = model_of(calibration, slope)
         tell(Event(stage="calibration", text=model.line))
     files = [*save(chain, checked, found, model, folder), *save_tracks(found.tracks, folder)]
-    if reasons and (out / BUNDLE / "manifest.json").is_file():
-        shutil.rmtree(out / BUNDLE)  # of an earlier run that went on here
     outcome = Outcome(
         status="not_certified" if reasons else "ok",
         reason="; ".join(reasons),
@@ -118,16 +117,21 @@ def _run(analysis: Analysis, out: Path, folder: Folder, tell: Tell) -> Outcome:
         notes=chain.notes,
         files=(*files, *([] if reasons else [BUNDLE]), REPORT, RESULT, DIGESTS),
     )
-    folder.write_text(RESULT, outcome.json())
     tell(Event(stage="report", done=0, total=1, unit="page"))
-    report = write_page(out)
+    report = write_page(out, outcome.to_dict())
     if calibration is not None:
         attached = {REPORT: report.read_bytes()}
         if found.response is not None:
             attached[RESPONSE] = response_bytes(found.response)
         write_bundle(calibration, out / BUNDLE, attachments=attached, overwrite=True)
+    folder.write_text(RESULT, outcome.json())  # last: what it lists is there
     write_digests(out, (*files, REPORT, RESULT))
     return outcome
+
+
+def files_of(path: Path) -> list[Path]:
+    """A file itself, or all files of a folder, sorted; none if there is nothing."""
+    return [path] if path.is_file() else sorted(file for file in path.rglob("*") if file.is_file())
 
 
 def tracks_of(analysis: Analysis, folder: Folder, tell: Tell) -> TrackedChain | None:
@@ -136,7 +140,7 @@ def tracks_of(analysis: Analysis, folder: Folder, tell: Tell) -> TrackedChain | 
         return None
     name = analysis.tracks.detector
     if name not in BUILT_IN:
-        folder.base = replace(folder.base, inputs={name: sha256(name)} if Path(name).is_file() else {})
+        folder.base = replace(folder.base, inputs={str(file): sha256(file) for file in files_of(Path(name))})
     return track(analysis.tracks, folder, detector_of(name), analysis.plain["tracks"], tell)
 
 
@@ -193,27 +197,20 @@ def evidence_of(analysis: Analysis, tracked: TrackedChain | None, chain: Chain, 
 
 
 def save_tracks(found: TrackResults | None, folder: Folder) -> list[str]:
-    """What the stages from hits found, as files people look for; those of an earlier run are taken away."""
-    results: dict[str, Result | None] = dict.fromkeys(TRACK_TABLES)
-    if found is not None:
-        made = (
-            found.corrections, found.probes, found.reference, found.injected, ClosingMasses(masses=found.closing),
-            found.w, found.z, found.modes, found.mode_bias,
-        )  # fmt: skip
-        results = dict(zip(TRACK_TABLES, made, strict=True))
-    for name, result in results.items():
-        if result is None:
-            (folder.path / name).unlink(missing_ok=True)
-        else:
-            kept = replace(folder.base, ledgers=result.provenance.ledgers)
-            result.with_provenance(kept).save(folder.path / name, overwrite=True)
-    return [name for name, result in results.items() if result is not None]
+    """What the stages from hits found, as files people look for; returns names."""
+    if found is None:
+        return []
+    made = (
+        found.corrections, found.probes, found.reference, found.injected, ClosingMasses(masses=found.closing),
+        found.w, found.z, found.modes, found.mode_bias,
+    )  # fmt: skip
+    return _write(dict(zip(TRACK_TABLES, made, strict=True)), {}, folder)
 
 
 def save(
     chain: Chain, checked: CrossChecked, found: Evidence, model: UncertaintyModel | None, folder: Folder
 ) -> list[str]:
-    """Write the results of the chain as files people look for, take away those of an earlier run; returns names."""
+    """Write the results of the chain as files people look for; returns names."""
     results: dict[str, Result | None] = {
         "massfit.h5": chain.fits,
         "massfit_simulation.h5": chain.simulation,
@@ -229,14 +226,16 @@ def save(
     }
     for i, spectrum in enumerate(chain.spectra.values()):
         results |= {f"spectra/{i}_{when}.h5": getattr(spectrum, when) for when in ("before", "after", "simulation")}
-    read = {**chain.before.provenance.ledgers, **chain.simulation_ledgers}
-    for name, result in results.items():
-        if result is None:
-            (folder.path / name).unlink(missing_ok=True)
-        else:
-            own = replace(folder.base, ledgers={**read, **result.provenance.ledgers})
-            result.with_provenance(own).save(folder.path / name, overwrite=True)
-    return [name for name, result in results.items() if result is not None]
+    return _write(results, {**chain.before.provenance.ledgers, **chain.simulation_ledgers}, folder)
+
+
+def _write(results: Mapping[str, Result | None], read: Mapping[str, Ledger], folder: Folder) -> list[str]:
+    """Write those results that there are, with the ledgers of what was read before their own; returns names."""
+    there = {name: result for name, result in results.items() if result is not None}
+    for name, result in there.items():
+        own = replace(folder.base, ledgers={**read, **result.provenance.ledgers})
+        result.with_provenance(own).save(folder.path / name, overwrite=True)
+    return list(there)
 
 
 def certified(

@@ -97,10 +97,11 @@ def ledgers_of(source: Source) -> dict[str, Ledger]:
     return ({"files": files} if isinstance(files, Ledger) else {}) | {"read": source.ledger} | eras
 
 
-def reading_of(analysis: Analysis, folder: Folder) -> dict[str, Any]:
+def reading_of(analysis: Analysis, folder: Folder, data: Source, simulation: Source | None) -> dict[str, Any]:
     """What the filling of histograms depends on, as plain values."""
     keys = ("analysis", "input", "simulation", "generate", "bins", "spectra")
-    return {**{key: analysis.plain.get(key) for key in keys}, "inputs": dict(folder.base.inputs)}
+    refits = [getattr(source, "key", None) for source in (data, simulation)]
+    return {**{key: analysis.plain.get(key) for key in keys}, "inputs": dict(folder.base.inputs), "refits": refits}
 
 
 def join(analysis: Analysis, folder: Folder, data: Source, simulation: Source | None, tell: Tell) -> Chain:
@@ -110,10 +111,12 @@ def join(analysis: Analysis, folder: Folder, data: Source, simulation: Source | 
     """
     if analysis.massfit.model == "morphing":
         require_simulation(analysis, simulation, "massfit.model = 'morphing'")
-    simulated, key = _simulation(analysis, folder, simulation, reading_of(analysis, folder), tell)
+    reading = reading_of(analysis, folder, data, simulation)
+    simulated, key = _simulation(analysis, folder, simulation, reading, tell)
     stages = _Stages(
-        analysis=analysis, folder=folder, simulation=simulation, simulated=simulated, simulation_key=key, tell=tell
-    )
+        analysis=analysis, folder=folder, reading=reading, simulation=simulation, simulated=simulated,
+        simulation_key=key, tell=tell,
+    )  # fmt: skip
     passes: list[Pass] = []
     step: _Step | None = None
     for number in range(analysis.general.passes + 1):
@@ -180,11 +183,13 @@ class _Step:
 class _Stages:
     """The stages of a pass, each saved in the folder.
 
+    reading                   : what the filling of histograms depends on
     simulated, simulation_key : the mass histograms of simulation, None without it, and their key
     """
 
     analysis: Analysis
     folder: Folder
+    reading: Mapping[str, Any]
     simulation: Source | None
     simulated: Pass | None
     simulation_key: str
@@ -205,14 +210,14 @@ class _Stages:
         return self.folder.once(
             f"stages/pass_{number}.h5",
             Pass,
-            {**reading_of(self.analysis, self.folder), "table": key},
+            {**self.reading, "table": key},
             partial(_collect, self.analysis, data, table, number, self.tell),
         )
 
     def step(self, data: MassHistograms, key: str, number: int, before: _Step | None) -> _Step:
         """Fit the histograms of a pass, those of simulation beside them, and add what they ask for to the table."""
         analysis, folder, tell = self.analysis, self.folder, self.tell
-        formula, reading = with_formula(analysis), reading_of(analysis, folder)
+        formula, reading = with_formula(analysis), self.reading
         merging = merging_of(data, self.simulated_histograms, analysis, tell) if before is None else before.merging
         merged = merging.apply(data)
         widths = fit_histograms(merged, formula, tell)

@@ -56,7 +56,7 @@ def cross_check(
     if asked.one_step:
         source = require_simulation(analysis, simulation, "cross_checks.one_step")
         try:
-            one_step = table_at_once(analysis, folder, chain, source, tell)
+            one_step = table_at_once(analysis, folder, chain, data, source, tell)
         except (NotCertified, ValueError) as error:
             notes.append(f"no table of the one-step fit: {error.args[0]}")
     if asked.angles:
@@ -67,9 +67,12 @@ def cross_check(
     return CrossChecked(one_step=one_step, angles=angles, notes=tuple(notes))
 
 
-def table_at_once(analysis: Analysis, folder: Folder, chain: Chain, simulation: Source, tell: Tell) -> ScaleTable:
+def table_at_once(
+    analysis: Analysis, folder: Folder, chain: Chain, data: Source, simulation: Source, tell: Tell
+) -> ScaleTable:
     """The last step of the table once more, of the same histograms in one likelihood, on top of the same start."""
-    spectra = simulated_spectra(analysis, folder, simulation, chain.smearing, reading_of(analysis, folder), tell)
+    reading = reading_of(analysis, folder, data, simulation)
+    spectra = simulated_spectra(analysis, folder, simulation, chain.smearing, reading, tell)
     fits, merged = fit_spectra(analysis, chain.fits.histograms, spectra, chain.merging, tell)
     step = derive_at_once(fits, merged, with_spectra(analysis).massfit, analysis.scale)
     found = added(chain.start, step)

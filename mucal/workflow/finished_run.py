@@ -1,9 +1,10 @@
 """A finished run, read back from its folder, and its page written again."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from mucal.efficiency import Efficiencies, EfficiencyModel, ScaleFactors
 from mucal.errors import InputError
@@ -29,20 +30,15 @@ from mucal.workflow.verification import renew_digest
 R = TypeVar("R", bound=Result)
 
 
-def load_run(out: str | Path) -> RunResults:
+def load_run(out: str | Path, ended: Mapping[str, Any] | None = None) -> RunResults:
     """A finished run from its folder.
+
+    ended : status, reason and notes; None: as `result.json` has them
 
     Raises InputError if it is not the folder of a finished run, VerificationError if a file is damaged.
     """
     out = Path(out)
-    try:
-        ended = json.loads((out / RESULT).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(
-            f"{out} is not the folder of a run: it has no readable {RESULT}",
-            kind="input.not_a_run",
-            where={"folder": out},
-        ) from error
+    ended = _ended(out) if ended is None else ended
     if ended["status"] not in ("ok", "not_certified"):
         raise InputError(
             f"the run in {out} did not finish: {ended['reason']}",
@@ -85,6 +81,19 @@ def load_run(out: str | Path) -> RunResults:
     )
 
 
+def _ended(out: Path) -> Mapping[str, Any]:
+    """What `result.json` says."""
+    try:
+        ended: dict[str, Any] = json.loads((out / RESULT).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"{out} is not the folder of a run: it has no readable {RESULT}",
+            kind="input.not_a_run",
+            where={"folder": out},
+        ) from error
+    return ended
+
+
 def _tracks(out: Path) -> TrackResults | None:
     corrections, probes, reference, injected, closing, w, z, modes, bias = (out / name for name in TRACK_TABLES)
     if not corrections.exists():
@@ -109,9 +118,12 @@ def write_report(out: str | Path) -> Path:
     return path
 
 
-def write_page(out: Path) -> Path:
-    """Write the page of a finished run, nothing else; returns its path."""
-    html = run_page(load_run(out), added_sections(out))
+def write_page(out: Path, ended: Mapping[str, Any] | None = None) -> Path:
+    """Write the page of a finished run, nothing else; returns its path.
+
+    ended : as in `load_run`
+    """
+    html = run_page(load_run(out, ended), added_sections(out))
     return replace_file(out / REPORT, lambda path: path.write_text(html, encoding="utf-8"), overwrite=True)
 
 

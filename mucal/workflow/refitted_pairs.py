@@ -85,10 +85,14 @@ def pixel_hits(hits: Hits) -> IntArray:
 
 
 class RefittedSource:
-    """Refitted pairs, read like files."""
+    """Refitted pairs, read like files.
 
-    def __init__(self, pairs: RefittedPairs) -> None:
+    key : of the stage that made them, for stages that are made from them
+    """
+
+    def __init__(self, pairs: RefittedPairs, key: str = "") -> None:
         self.pairs = pairs
+        self.key = key
         self.ledger = Ledger(unit="pairs", read=pairs.run.size, used=pairs.run.size)
 
     def __iter__(self) -> Iterator[Dimuons]:

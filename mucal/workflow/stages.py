@@ -36,7 +36,8 @@ TRACK_TABLES: Final = (
 PARTIAL: Final = "stages/partial"
 """Sums that are not finished, in a folder each."""
 UNCERTAINTIES: Final = "uncertainties.h5"
-FOLDERS: Final = ("stages", "spectra")
+SPECTRA: Final = "spectra"
+FOLDERS: Final = ("stages", SPECTRA)
 MADE: Final = (*TABLES, *TRACK_TABLES, UNCERTAINTIES, RESULT, REPORT, DIGESTS)
 """Everything that a run makes, besides what stands in the folders."""
 
@@ -134,15 +135,19 @@ def open_folder(path: Path, *, resume: bool, overwrite: bool) -> None:
             do="wait for it, or choose another output",
         )
     lock.write_text(str(os.getpid()))
-    if not resume:
-        _clear(path)
+    _clear(path, stages=not resume)
 
 
-def _clear(path: Path) -> None:
-    """Take away what an earlier run made, nothing else: a new run that fails must not stand beside old results."""
-    for old in (*MADE, *(f"{folder}/{file.name}" for folder in FOLDERS for file in (path / folder).glob("*.h5"))):
+def _clear(path: Path, *, stages: bool) -> None:
+    """Take away what an earlier run made, nothing else: a new run that fails must not stand beside old results.
+
+    stages : the finished stages as well
+    """
+    folders = FOLDERS if stages else (SPECTRA,)
+    for old in (*MADE, *(f"{folder}/{file.name}" for folder in folders for file in (path / folder).glob("*.h5"))):
         (path / old).unlink(missing_ok=True)
-    shutil.rmtree(path / PARTIAL, ignore_errors=True)
+    if stages:
+        shutil.rmtree(path / PARTIAL, ignore_errors=True)
     if (path / BUNDLE / "manifest.json").is_file():
         shutil.rmtree(path / BUNDLE)
 
@@ -166,6 +171,8 @@ def _alive(lock: Path) -> int:
     try:
         pid = int(lock.read_text())
         os.kill(pid, 0)
+    except PermissionError:  # it lives, and is another user's
+        return pid
     except (ValueError, OSError):
         return 0
     return 0 if pid == os.getpid() else pid

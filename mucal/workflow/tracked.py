@@ -56,6 +56,7 @@ class TrackedChain:
     corrections   : of the last iteration
     before, after : pairs refitted on the assumed detector, and with all corrections
     simulation    : pairs of the assumed detector
+    keys          : of the stages that made `after` and `simulation`
     reference     : the mass that was assumed
     probes        : bias of momenta, before and after
     injected      : what a perfect solve would find
@@ -68,6 +69,7 @@ class TrackedChain:
     before: RefittedPairs
     after: RefittedPairs
     simulation: RefittedPairs
+    keys: tuple[str, str]
     reference: MassReference
     probes: ProbeBias
     injected: InjectedParameters
@@ -90,16 +92,20 @@ def track(config: Tracked, folder: Folder, detector: Detector, plain: Mapping[st
         detector=detector, registry=registry, config=config.refit, selection=selection,
         mass=MassReference.constant(sum(selection.window) / 2, (selection.window[1] - selection.window[0]) / 10),
     )  # fmt: skip
-    made_from = {"tracks": {k: v for k, v in plain.items() if k not in SHOWING}, "registry": registry.digest}
-    simulation, key = folder.once(
+    made_from = {
+        "tracks": {k: v for k, v in plain.items() if k not in SHOWING}, "registry": registry.digest,
+        "inputs": dict(folder.base.inputs),
+    }  # fmt: skip
+    simulation, of_simulation = folder.once(
         "stages/simulation_pairs.h5", RefittedPairs, made_from,
         lambda: refitted(config.sample(of_data=False), start, detector, tell=tell, stage="simulation"),
     )  # fmt: skip
     for name, ledger in simulation.provenance.ledgers.items():
         tell(Event(stage=f"simulation {name}", text=ledger.line()))
     reference, key = folder.once(
-        "stages/reference.h5", MassReference, {**made_from, "simulation": key}, lambda: reference_of(config, simulation)
-    )
+        "stages/reference.h5", MassReference, {**made_from, "simulation": of_simulation},
+        lambda: reference_of(config, simulation),
+    )  # fmt: skip
     mean, width = reference.m_ref[0], reference.gamma[0]
     error = reference.common_error
     tell(Event(stage="reference", text=f"mean mass {mean:.5f} +- {error:.5f} GeV, width {1e3 * width:.2f} MeV"))
@@ -116,7 +122,7 @@ def track(config: Tracked, folder: Folder, detector: Detector, plain: Mapping[st
     shutil.rmtree(folder.path / PARTIAL, ignore_errors=True)  # of other configurations
     assert before is not None
     modes = _modes(config, folder, step.equations, replace(refit, mass=None, theta=start.theta), key, made_from)
-    after, _ = folder.once(
+    after, of_after = folder.once(
         "stages/pairs_after.h5", RefittedPairs, {**made_from, "last": key},
         lambda: refitted(config.sample(of_data=True), replace(refit, mass=None), true, tell=tell, stage="refit"),
     )  # fmt: skip
@@ -138,7 +144,8 @@ def track(config: Tracked, folder: Folder, detector: Detector, plain: Mapping[st
             lambda: w_muons(config, replace(refit, mass=None), true, corrections, tell),
         )  # fmt: skip
     return TrackedChain(
-        corrections=corrections, before=before, after=after, simulation=simulation, reference=reference, probes=probes,
+        corrections=corrections, before=before, after=after, simulation=simulation, keys=(of_after, of_simulation),
+        reference=reference, probes=probes,
         injected=InjectedParameters(registry=registry, theta=true_parameters(config, detector, registry)),
         closing=closing, w=w, modes=modes,
     )  # fmt: skip

@@ -1,5 +1,6 @@
 """The digests of all that has one: result files, calibrations, folders of runs."""
 
+import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any, Final
@@ -97,8 +98,19 @@ def _verify_folder(path: Path) -> dict[str, str]:
         if str(file.parent) not in bundles and states.get(str(file), "ok") == "ok" and is_result(file):
             states[str(file)] = _verify_file(file)
     for ended in sorted(path.rglob(RESULT)):
+        listed = (ended.parent / name for name in _listed(ended))
+        states |= {str(file): "missing" for file in listed if not file.exists()}
         states |= {name: "not covered" for name in _files_of_run(ended.parent) if name not in states}
     return states
+
+
+def _listed(ended: Path) -> list[str]:
+    """Plain names of what `result.json` says was written; none if it is no such file."""
+    try:
+        names = json.loads(ended.read_text(encoding="utf-8"))["files"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return []
+    return [name for name in names if isinstance(name, str) and all(map(is_plain_name, PurePosixPath(name).parts))]
 
 
 def _files_of_run(folder: Path) -> list[str]:

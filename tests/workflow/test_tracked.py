@@ -9,6 +9,7 @@ import pytest
 from mucal.detector import barrel
 from mucal.errors import ConfigError, InputError, Interrupted
 from mucal.globalcor import EVEN, GlobalCorrections, InjectedParameters, ProbeBias, recovery_of_kind
+from mucal.io import write_detector
 from mucal.io.response_npz import RESPONSE, read_response
 from mucal.refit import MassReference
 from mucal.store import Provenance
@@ -263,6 +264,29 @@ def test_what_only_shows_the_corrections_does_not_make_them_again(tiny, tmp_path
     run(load_analysis(tmp_path / "c.toml"), tmp_path / "out", resume=True, tell=told.append)
     assert "stages/corrections_1.h5" in {event.stage for event in told if "taken up" in (event.text or "")}
     assert not (tmp_path / "out/w_shift.h5").exists()
+
+
+def test_a_run_taken_up_with_another_true_field_ends_as_a_fresh_one(tiny, tmp_path):
+    shutil.copytree(tiny / "out", tmp_path / "out")
+    assert "bias = 2e-3" in TINY
+    (tmp_path / "c.toml").write_text(TINY.replace("bias = 2e-3", "bias = -4e-3"))
+    changed = load_analysis(tmp_path / "c.toml")
+    run(changed, tmp_path / "out", resume=True)
+    run(changed, tmp_path / "fresh")
+    assert bytes_of(tmp_path / "out") == bytes_of(tmp_path / "fresh")
+
+
+@pytest.mark.parametrize("tables", ["detector.h5", "detector"])
+def test_an_edited_detector_is_another_detector(tmp_path, tables):
+    thin = barrel()
+    thick = replace(thin, modules=replace(thin.modules, xi_mev=2.0 * thin.modules.xi_mev))
+    (tmp_path / "c.toml").write_text(SUMS_ONLY.replace('detector = "barrel"', f'detector = "{tmp_path / tables}"'))
+    told = []
+    for detector in (thin, thick):
+        write_detector(detector, tmp_path / tables, overwrite=True)
+        told.clear()
+        run(load_analysis(tmp_path / "c.toml"), tmp_path / "out", resume=True, tell=told.append)
+    assert [event.stage for event in told if "taken up" in (event.text or "")] == []
 
 
 def test_two_makers_of_events_are_refused(tmp_path):
