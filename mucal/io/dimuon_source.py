@@ -76,8 +76,9 @@ class DimuonSource:
     @cached_property
     def digests(self) -> Mapping[str, str]:
         """File as the user named it -> SHA-256, the list of certified sections among them; made when first asked."""
-        certified = [] if self.config.certified is None else [self.config.certified]
-        return {str(path): sha256(path) for path in (*(table.path for table in self.files), *certified)}
+        paths = [str(table.path) for table in self.files]
+        paths += [] if self.config.certified is None else [str(self.config.certified)]
+        return {path: sha256(path) for path in paths}
 
     def read(self) -> Dimuons:
         """All pairs at once."""

@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from mucal.arrays import FloatArray, IntArray
+from mucal.arrays import FloatArray, IntArray, check_shapes
 from mucal.massfit.fits import MassFits
 from mucal.massfit.status import Status
 from mucal.plot.style import AFTER, BAND, BEFORE, label, panels, style
@@ -50,6 +50,48 @@ class MassShifts(Result):
     """Mass shifts against several variables."""
 
     series: tuple[ShiftPoints, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClosingShifts(MassShifts):
+    """A resonance that derived nothing: its mass shifts, of all pairs together and against the muons' eta.
+
+    Two numbers are those of momenta as they were read, and corrected with the table.
+
+    resonance         :
+    pairs             :      corrected, in the bins
+    mass              : GeV  its reference
+    beside_simulation :      whether shifts are relative to simulation, or to the line shape
+    shift             : (2,) ln(m / m_ref) of all pairs
+    error             : (2,) statistical
+    table_error       : (2,) from the covariance of the table
+    mass_error        :      of ln(m_ref), those of this resonance and of the calibrating one added in squares
+    """
+
+    resonance: str
+    pairs: int
+    mass: float
+    beside_simulation: bool
+    shift: FloatArray
+    error: FloatArray
+    table_error: FloatArray
+    mass_error: float
+
+    def __post_init__(self) -> None:
+        check_shapes(self, shift=(2,), error=(2,), table_error=(2,))
+
+    @property
+    def total_error(self) -> FloatArray:
+        """(2,) statistical, of the table and of the masses"""
+        total: FloatArray = np.sqrt(self.error**2 + self.table_error**2 + self.mass_error**2)
+        return total
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClosedMasses(Result):
+    """The closing resonances of a run over files."""
+
+    shifts: tuple[ClosingShifts, ...]
 
 
 def shift_figure(shifts: MassShifts, *, note: str = "") -> Figure:

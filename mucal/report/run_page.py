@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Final
 
+from mucal.report.closing_files_section import closing_files_section
 from mucal.report.closure_section import front_lines, front_section
 from mucal.report.cross_check_section import cross_check_section
 from mucal.report.fit_sections import fits_section, ledger_section, provenance_section, spectra_section
@@ -34,6 +35,7 @@ def run_page(run: RunResults, added: Sequence[Section] = ()) -> str:
         world_section(run),
         *recovery,
         shift_section(run),
+        closing_files_section(run.closing, run.fits.resonance),
         scale_section(run),
         cross_check_section(run.table, run.one_step, run.angles),
         spectra_section(run),

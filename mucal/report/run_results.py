@@ -7,7 +7,7 @@ from typing import Final
 from mucal.globalcor import BiasMap, GlobalCorrections, InjectedParameters, ProbeBias, WeakModes
 from mucal.massfit import MassFits, SpectrumFit
 from mucal.plot.closing import ClosingMass, WShift, ZMass
-from mucal.plot.masses import MassShifts
+from mucal.plot.masses import ClosingShifts, MassShifts
 from mucal.refit import MassReference
 from mucal.report.uncertainty_section import UncertaintyModel
 from mucal.scale import AngularBiases, ResolutionTable, ScaleResiduals, ScaleTable
@@ -72,6 +72,7 @@ class RunResults:
     tracks                : of a run from hits
     uncertainties         : of its release, if there is one
     one_step, angles      : cross-checks, if they were asked for
+    closing               : of resonances in files that took no part
     provenance            : configuration, seed, inputs, and the ledgers of all stages
     """
 
@@ -93,6 +94,7 @@ class RunResults:
     uncertainties: UncertaintyModel | None = None
     one_step: ScaleTable | None = None
     angles: AngularBiases | None = None
+    closing: tuple[ClosingShifts, ...] = ()
 
     @property
     def beside_simulation(self) -> bool:

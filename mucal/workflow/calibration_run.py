@@ -1,8 +1,9 @@
 """`mucal run`: from dimuons to a calibration, its figures and its page."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from mucal.calibration import Calibration, CalibrationConfig, assemble, certify
 from mucal.calibration.response_map import ResponseMap
@@ -12,17 +13,22 @@ from mucal.io import write_bundle
 from mucal.io.response_npz import RESPONSE, response_bytes
 from mucal.ledger import Ledger
 from mucal.plot.closing import ClosingMasses
+from mucal.plot.masses import ClosedMasses, ClosingShifts
 from mucal.report import TrackResults, UncertaintyModel
+from mucal.report.closing_files_section import closing_files_lines, closing_files_numbers
 from mucal.report.cross_check_section import cross_check_lines
 from mucal.scale import Closure, PixelMultiplicity, ResolutionTable
 from mucal.scale.recovery import compare
 from mucal.store import Provenance, Result, sha256
-from mucal.workflow.chain import Chain, inputs_of, join, sources
+from mucal.theory import resonance
+from mucal.workflow.chain import Chain, inputs_of, join, reading_of, sources
 from mucal.workflow.closing import ClosedResonance, close_masses
+from mucal.workflow.closing_files import ClosedFiles, OpenClosing, close_files, open_closing
 from mucal.workflow.config import Analysis
 from mucal.workflow.cross_checks import CrossChecked, cross_check
 from mucal.workflow.finished_run import write_page
 from mucal.workflow.globalcor import detector_of
+from mucal.workflow.mass_fits import rebased
 from mucal.workflow.outcome import Outcome, failed, headline, objections, summary
 from mucal.workflow.probes import left_over
 from mucal.workflow.progress import Event, Tell, silent
@@ -89,10 +95,15 @@ def _run(analysis: Analysis, out: Path, folder: Folder, tell: Tell) -> Outcome:
     else:
         pairs = (tracked.after, tracked.simulation)
         data, simulation = (RefittedSource(refits, key) for refits, key in zip(pairs, tracked.keys, strict=True))
-    folder.base = replace(folder.base, inputs={**folder.base.inputs, **inputs_of(data), **inputs_of(simulation)})
+    closing = open_closing(analysis.closing)
+    read = (data, simulation, *(source for one in closing for source in (one.data, one.simulation)))
+    inputs = {path: digest for source in read for path, digest in inputs_of(source).items()}
+    folder.base = replace(folder.base, inputs={**folder.base.inputs, **inputs})
     chain = join(analysis, folder, data, simulation, tell)
     checked = cross_check(analysis, folder, chain, data, simulation, tell)
-    found = evidence_of(analysis, tracked, chain, tell)
+    made_from = {**reading_of(analysis, folder, data, simulation), "closing": analysis.plain.get("closing")}
+    shown = tuple(closed_files(analysis, one, chain, folder, made_from, tell) for one in closing)
+    found = evidence_of(analysis, tracked, shown, chain, tell)
     if tracked is not None:
         chain = replace(chain, recovery=compare(chain.table, left_over(tracked.probes, chain.table)))
     chain = replace(chain, notes=(*chain.notes, *checked.notes, *found.notes))
@@ -112,8 +123,12 @@ def _run(analysis: Analysis, out: Path, folder: Folder, tell: Tell) -> Outcome:
     outcome = Outcome(
         status="not_certified" if reasons else "ok",
         reason="; ".join(reasons),
-        headline=headline(chain, found.tracks, model),
-        lines=(*summary(chain, found.tracks, model), *cross_check_lines(chain.table, checked.one_step, checked.angles)),
+        headline={**headline(chain, found.tracks, model), **closing_files_numbers(found.closing)},
+        lines=(
+            *summary(chain, found.tracks, model),
+            *closing_files_lines(found.closing),
+            *cross_check_lines(chain.table, checked.one_step, checked.angles),
+        ),
         notes=chain.notes,
         files=(*files, *([] if reasons else [BUNDLE]), REPORT, RESULT, DIGESTS),
     )
@@ -149,6 +164,7 @@ class Evidence:
     """What a run found beside its scale table.
 
     tracks     : of a run from hits
+    closing    : of resonances in files
     closures   : of other resonances, for the uncertainty model
     pixels     : muons with and without pixel hits; None where they were not counted
     resolution, resolution_mc : None where none could be derived
@@ -157,6 +173,7 @@ class Evidence:
     """
 
     tracks: TrackResults | None
+    closing: tuple[ClosingShifts, ...]
     closures: tuple[Closure, ...]
     pixels: PixelMultiplicity | None
     resolution: ResolutionTable | None
@@ -165,17 +182,41 @@ class Evidence:
     notes: tuple[str, ...]
 
 
-def evidence_of(analysis: Analysis, tracked: TrackedChain | None, chain: Chain, tell: Tell) -> Evidence:
-    """Masses of other resonances and of W with the calibration, and what they give the uncertainty model."""
+def closed_files(
+    analysis: Analysis, closing: OpenClosing, chain: Chain, folder: Folder, made_from: Mapping[str, Any], tell: Tell
+) -> ClosedFiles:
+    """A resonance in files with the calibration, relative to the reference masses of the analysis."""
+    reference = analysis.references.get(closing.asked.resonance)
+    closed = close_files(
+        closing, chain.table, reference_mass(analysis, closing.asked.resonance),
+        reference_mass(analysis, analysis.massfit.resonance), folder, made_from, tell,
+    )  # fmt: skip
+    return closed if reference is None else replace(closed, data=rebased(closed.data, reference))
+
+
+def reference_mass(analysis: Analysis, name: str) -> tuple[float, float]:
+    """GeV: the mass of a resonance and its error, of ``[reference.NAME]`` or else of the table."""
+    own = analysis.references.get(name)
+    return own.in_gev if own is not None else (resonance(name).mass, resonance(name).mass_error)
+
+
+def evidence_of(
+    analysis: Analysis, tracked: TrackedChain | None, shown: Sequence[ClosedFiles], chain: Chain, tell: Tell
+) -> Evidence:
+    """Masses of other resonances and of W with the calibration, and what they give the uncertainty model.
+
+    shown : resonances in files
+    """
     notes: list[str] = []
-    closed: tuple[ClosedResonance, ...] = ()
+    closed: tuple[ClosedResonance | ClosedFiles, ...] = tuple(shown)
     tracks, pixels, response = None, None, None
     if tracked is not None and analysis.tracks is not None:
         config = analysis.tracks
-        closed = tuple(
+        of_hits = tuple(
             close_masses(sample, pairs, chain.table, tell)
             for sample, pairs in zip(config.closing, tracked.closing, strict=True)
         )
+        closed = of_hits
         pixels = pixels_of(config, tracked.closing, analysis.bins, notes)
         response = response_of(
             [tracked.simulation, *(pairs.simulation for pairs in tracked.closing)],
@@ -184,14 +225,15 @@ def evidence_of(analysis: Analysis, tracked: TrackedChain | None, chain: Chain, 
         modes, bias = tracked.modes or (None, None)
         tracks = TrackResults(
             corrections=tracked.corrections, probes=tracked.probes, reference=tracked.reference,
-            injected=tracked.injected, closing=tuple(one.mass for one in closed),
+            injected=tracked.injected, closing=tuple(one.mass for one in of_hits),
             w=None if tracked.w is None else w_shift(config, tracked.w, tracked.corrections, chain.table),
             modes=modes, mode_bias=bias,
         )  # fmt: skip
     closures = closures_of(closed, analysis.bins, notes)
     resolution, resolution_mc = resolutions_of(analysis, chain, closed, notes)
     return Evidence(
-        tracks=tracks, closures=closures, pixels=pixels, resolution=resolution, resolution_mc=resolution_mc,
+        tracks=tracks, closing=tuple(one.shifts for one in shown), closures=closures, pixels=pixels,
+        resolution=resolution, resolution_mc=resolution_mc,
         response=response, notes=tuple(notes),
     )  # fmt: skip
 
@@ -222,6 +264,7 @@ def save(
         "recovery.h5": chain.recovery,
         "one_step.h5": checked.one_step,
         "angles.h5": checked.angles,
+        "closing_files.h5": ClosedMasses(shifts=found.closing) if found.closing else None,
         UNCERTAINTIES: model,
     }
     for i, spectrum in enumerate(chain.spectra.values()):

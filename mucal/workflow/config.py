@@ -19,6 +19,7 @@ from mucal.massfit import BatchConfig, SpectrumConfig
 from mucal.scale import ResolutionConfig, ScaleConfig
 from mucal.theory import resonance
 from mucal.workflow.bins import Bins
+from mucal.workflow.closing_files import ClosingFiles, closings_of
 from mucal.workflow.generated import Generate
 from mucal.workflow.samples import Sample, require_one_input, sample_of, table_of
 from mucal.workflow.toml_text import TomlText, overlay, parse_toml, read_toml
@@ -167,6 +168,7 @@ class Analysis:
     data, simulation : samples in files; None where there are none
     generate         : samples made by `simulation` with a known distortion; None where files are given
     tracks           : samples made as hits of a distorted detector and refitted; None where pairs are read or generated
+    closing          : resonances in files that take no part in the table
     plain            : the configuration as plain values, for provenance
     """
 
@@ -183,12 +185,13 @@ class Analysis:
     calibration: CalibrationConfig
     references: Mapping[str, Reference] = field(default_factory=dict)
     spectra: tuple[NamedSpectrum, ...] = ()
+    closing: tuple[ClosingFiles, ...] = ()
     plain: Mapping[str, Any] = field(default_factory=dict)
 
 
 SECTIONS: Final = (
     "analysis", "input", "simulation", "generate", "tracks", "bins", "reference", "massfit", "scale", "resolution",
-    "cross_checks", "calibration", "spectra",
+    "cross_checks", "calibration", "spectra", "closing",
 )  # fmt: skip
 
 
@@ -244,9 +247,10 @@ def analysis_of(document: TomlText, files: tuple[Path, ...] = ()) -> Analysis:
     def section(kind: type[T], name: str) -> T:
         return build(kind, values.get(name, {}), document, name)
 
+    data = sample_of(document, "input", files) if "input" in values else None
     return Analysis(
         general=section(General, "analysis"),
-        data=sample_of(document, "input", files) if "input" in values else None,
+        data=data,
         simulation=sample_of(document, "simulation", ()) if "simulation" in values else None,
         generate=section(Generate, "generate") if "generate" in values else None,
         tracks=section(Tracked, "tracks") if "tracks" in values else None,
@@ -260,6 +264,7 @@ def analysis_of(document: TomlText, files: tuple[Path, ...] = ()) -> Analysis:
         ),
         references=_references(document),
         spectra=_spectra(document),
+        closing=closings_of(document, data),
         plain=json.loads(json.dumps(values, default=str)),
     )
 

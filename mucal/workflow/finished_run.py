@@ -11,7 +11,7 @@ from mucal.errors import InputError
 from mucal.globalcor import BiasMap, GlobalCorrections, InjectedParameters, ProbeBias, WeakModes
 from mucal.massfit import MassFits, SpectrumFit
 from mucal.plot.closing import ClosingMasses, WShift, ZMass
-from mucal.plot.masses import MassShifts
+from mucal.plot.masses import ClosedMasses, MassShifts
 from mucal.refit import MassReference
 from mucal.report import RunResults, Section, SpectrumFits, TrackResults, UncertaintyModel, run_page
 from mucal.report.efficiency_section import efficiency_section
@@ -78,6 +78,7 @@ def load_run(out: str | Path, ended: Mapping[str, Any] | None = None) -> RunResu
         uncertainties=_optional(UncertaintyModel, out / UNCERTAINTIES),
         one_step=_optional(ScaleTable, out / "one_step.h5"),
         angles=_optional(AngularBiases, out / "angles.h5"),
+        closing=() if (closed := _optional(ClosedMasses, out / "closing_files.h5")) is None else closed.shifts,
     )
 
 

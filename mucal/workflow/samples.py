@@ -55,7 +55,12 @@ def _lists_files(section: object) -> bool:
 
 def sample_of(document: TomlText, name: str, files: tuple[Path, ...]) -> Sample:
     """The sample of section `name`; `files`, if there are any, stand in for those it lists."""
-    values = dict(table_of(document, name))
+    return sample_of_values(table_of(document, name), document, name, files)
+
+
+def sample_of_values(section: Mapping[str, Any], document: TomlText, name: str, files: tuple[Path, ...]) -> Sample:
+    """The sample that the keys of a section describe; `name` is where they stand, `files` as in `sample_of`."""
+    values = dict(section)
     listed = values.pop("files", [])
     if not isinstance(listed, list) or not all(isinstance(item, str) for item in listed):
         raise ConfigError(

@@ -40,6 +40,7 @@ def mass_shifts(
     simulation: MassHistograms | None = None,
     *,
     add_background: bool = True,
+    offset: float = 0.0,
 ) -> MassShifts:
     """Relative mass shifts against eta, of events that did not derive the table.
 
@@ -48,34 +49,45 @@ def mass_shifts(
     config        : of the mass fits
     simulation    : histograms of simulation: its shifts are subtracted
     add_background: put the background found in data under the peaks of simulation
+    offset        : added to all shifts, for a reference mass that is not that of the fits
     """
     categories = BY_LARGER if before.abs_eta else BY_MUON
     parts = []
     for name, (variable, category) in categories.items():
         pair = (project(before, category), project(after, category))
         reference = None if simulation is None else project(simulation, category)
-        found = [_shift(part, config, reference, add_background) for part in pair]
+        found = [_shift(part, config, reference, add_background, offset) for part in pair]
         response = table_response(after, category, table)
         parts.append(_points(name, variable, before.eta_edges, found, response, table.cov))
     return MassShifts(series=tuple(parts))
 
 
 def relative_shift(
-    histograms: MassHistograms, category: Category, config: BatchConfig, simulation: MassHistograms
+    histograms: MassHistograms, category: Category, config: BatchConfig, simulation: MassHistograms | None
 ) -> tuple[FloatArray, FloatArray]:
-    """(E,) ln(m / m_simulation) of each category, and its error; NaN where there is no good fit."""
-    return _shift(project(histograms, category), config, project(simulation, category), add_background=False)
+    """(E,) ln(m / m_simulation) of each category, and its error; NaN where there is no good fit.
+
+    simulation : None: ln(m / m_ref)
+    """
+    reference = None if simulation is None else project(simulation, category)
+    return _shift(project(histograms, category), config, reference, add_background=False)
+
+
+def whole(histograms: MassHistograms) -> IntArray:
+    """The category of all bins together."""
+    return np.zeros(histograms.n_bins, dtype=np.int64)
 
 
 def _shift(
-    histograms: MassHistograms, config: BatchConfig, simulation: MassHistograms | None, add_background: bool
-) -> tuple[FloatArray, FloatArray]:
-    """(E,) ln s of each category, less that of simulation, and its error; NaN where there is no good fit."""
+    histograms: MassHistograms, config: BatchConfig, simulation: MassHistograms | None, add_background: bool,
+    offset: float = 0.0,
+) -> tuple[FloatArray, FloatArray]:  # fmt: skip
+    """(E,) ln s of each category and `offset`, less that of simulation, and its error; NaN without a good fit."""
     n = histograms.eta_edges.size - 1
     # one Gaussian cannot describe many pT bins at once; what it leaves moves data and simulation alike
     config = replace(config, min_p_value=0.0)
     fits = fit_bins(histograms, config)
-    shift, error = _spread(fits, fits.value("ln_s"), n), _spread(fits, fits.error("ln_s"), n)
+    shift, error = _spread(fits, fits.value("ln_s") + offset, n), _spread(fits, fits.error("ln_s"), n)
     if simulation is None:
         return shift, error
     reference = fit_bins(add_fitted_background(simulation, fits) if add_background else simulation, config)

@@ -13,6 +13,7 @@ from mucal.scale import Closure, PixelMultiplicity, ResolutionTable, close, coun
 from mucal.workflow.bins import Bins
 from mucal.workflow.chain import Chain
 from mucal.workflow.closing import ClosedResonance
+from mucal.workflow.closing_files import ClosedFiles
 from mucal.workflow.closing_pairs import ClosingPairs
 from mucal.workflow.config import Analysis
 from mucal.workflow.refitted_pairs import RefittedPairs
@@ -21,7 +22,7 @@ from mucal.workflow.simulated_spectra import with_formula
 from mucal.workflow.tracks_config import Tracked
 
 
-def closures_of(closed: Sequence[ClosedResonance], bins: Bins, notes: list[str]) -> tuple[Closure, ...]:
+def closures_of(closed: Sequence[ClosedResonance | ClosedFiles], bins: Bins, notes: list[str]) -> tuple[Closure, ...]:
     """A and M of corrected momenta, from every closing resonance whose section asks for both.
 
     bins  : of the scale table; bins of a closure are unions of them
@@ -66,7 +67,7 @@ def _counts(pairs: RefittedPairs, edges: FloatArray, trigger_pt: float) -> tuple
 
 
 def resolutions_of(
-    analysis: Analysis, chain: Chain, closed: Sequence[ClosedResonance], notes: list[str]
+    analysis: Analysis, chain: Chain, closed: Sequence[ClosedResonance | ClosedFiles], notes: list[str]
 ) -> tuple[ResolutionTable | None, ResolutionTable | None]:
     """Resolutions of data and simulation, from all resonances together; None, with a note, where there is none."""
     if analysis.resolution is None:
@@ -79,7 +80,8 @@ def resolutions_of(
     found = resolution_of(data, edges, analysis.resolution, "data", notes)
     if chain.unsmeared is None:
         return found, None
-    simulation = [(chain.unsmeared, own), *((one.simulation, one.sample.fits) for one in closed)]
+    simulation = [(chain.unsmeared, own)]
+    simulation += [(one.simulation, one.sample.fits) for one in closed if one.simulation is not None]
     return found, resolution_of(simulation, edges, analysis.resolution, "simulation", notes)
 
 

@@ -97,6 +97,15 @@ def test_scales_from_jpsi_and_z_of_the_same_data_agree(jpsi: Path, z_2010: Path)
         assert abs(a - b) < 3 * np.hypot(da, db)
 
 
+def test_the_z_of_the_same_data_close_with_the_table_of_jpsi(jpsi: Path):
+    (z,) = load_run(jpsi).closing
+    print(f"Z with the table of J/psi: {1e3 * z.shift[1]:+.2f} +- {1e3 * z.total_error[1]:.2f} (1e-3)")
+    assert z.pairs > 400
+    assert abs(z.shift[1]) < 3 * z.total_error[1]
+    assert z.total_error[1] < 3e-3
+    assert "Closure: Z against J/ψ" in (jpsi / "report.html").read_text()
+
+
 def _at(table: ScaleTable, eta: float) -> tuple[float, float]:
     i = int(table.bin_index(np.array([eta]))[0])
     return float(table.A[i]), float(np.sqrt(table.cov[i, i]))

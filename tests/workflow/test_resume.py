@@ -12,6 +12,7 @@ from mucal.errors import NotCertified, VerificationError
 from mucal.io import write_dimuons
 from mucal.simulation import DimuonSimulation, generate_dimuons
 from mucal.workflow import calibration_run, load_analysis, run, verify
+
 from .conftest import small
 
 CERTIFIED = """
