@@ -34,8 +34,8 @@ def _starts(_context: click.Context, _parameter: click.Parameter, values: tuple[
     help="Show as this measurement, with its cross-checks, beside the published numbers.",
 )  # fmt: skip
 @click.option("--with", "beside", multiple=True, metavar="FILE", help="Channel fitted together with MODEL; repeatable.")
-@click.option("--by", multiple=True, type=click.Choice(["charge", "eta_sign", "central", "eta", "slices"]),
-              help="Splits of --mode slices; default: all.")  # fmt: skip
+@click.option("--by", multiple=True, type=click.Choice(["charge", "eta_sign", "central", "eta", "slices", "max_eta"]),
+              help="Splits of --mode slices; default: all that the axes allow, for pairs max_eta.")  # fmt: skip
 @click.option("--prior", type=click.FloatRange(0, min_open=True), default=0.5, show_default=True,
               help="Relative, of the scales of --mode helicity.")  # fmt: skip
 @click.option("--parton-sets", type=int, metavar="SEED", help="Factors on drawn sets of partons (takes many fits).")

@@ -19,7 +19,7 @@ from mucal.units import MeV
 from mucal.wmass.goodness import AXES, parton_goodness
 from mucal.wmass.helicity import GROUP
 from mucal.wmass.pdf_sets import PdfScaling, alternative_sets, scale_factors
-from mucal.wmass.slices import DIFFERENCES, SPLITS, Compatibility, Split, compare, split_mass
+from mucal.wmass.slices import DIFFERENCES, SPLITS, Compatibility, Split, compare, possible_splits, split_mass
 from mucal.wmass.sources import Breakdown, Column, breakdown
 from mucal.wmass.tensor import UNIT
 
@@ -28,7 +28,7 @@ Mode = Literal["mw", "wlike", "dilepton", "helicity", "slices"]
 CHANNEL: Final[Mapping[str, str]] = {
     "mw": "w", "wlike": "wlike", "dilepton": "dilepton", "helicity": "w", "slices": "",
 }  # fmt: skip
-"""Mode -> the channel it needs; "" for any with a charge and an eta."""
+"""Mode -> the channel it needs; "" for any whose axes allow a split."""
 COLUMN: Final[Mapping[str, Column]] = {"w": "m_W", "wlike": "m_Z W-like"}
 DIFFERENCE_COLUMN: Final[Mapping[str, Column]] = {"w": "m_W+ - m_W-", "wlike": "m_Z+ - m_Z-"}
 PRIORS: Final = (0.5, 1.0, 2.0)
@@ -112,7 +112,7 @@ def measure(
 
     made     : the fit; with free helicities in the mode "helicity"
     nominal  : in that mode, the model without them
-    by       : splits of the modes "mw", "wlike" and "slices"
+    by       : splits of the mode "slices"; SPLITS, all of them, stands for what the axes allow
     set_seed : of alternative sets of partons, drawn from the nuisances of the model's own; None: no table of sets
     tell     : called with a line a step
 
@@ -129,8 +129,10 @@ def measure(
     )
     if mode == "helicity":
         found = _helicities(found, made, nominal, tell)
-    elif mode == "slices" or (mode in ("mw", "wlike") and len(made.model.channels) == 1):
-        found = _splits(found, made, by if mode == "slices" else ("charge",), tell)
+    elif mode == "slices":
+        found = _splits(found, made, possible_splits(made.model) if tuple(by) == SPLITS else by, tell)
+    elif mode in ("mw", "wlike") and len(made.model.channels) == 1:
+        found = _splits(found, made, ("charge",), tell)
     if set(AXES) <= {one.name for one in made.model.channels}:
         tell("goodness of fit in the projections that partons decide")
         tests = parton_goodness(made.model, made.data, replace(made.config, start={}))

@@ -14,12 +14,18 @@ from mucal.store import Result
 from mucal.templates.binning import Binning
 from mucal.wmass.tensor import MASS, UNIT
 
-Split = Literal["charge", "eta_sign", "central", "eta", "slices"]
+Split = Literal["charge", "eta_sign", "central", "eta", "slices", "max_eta"]
 CENTRAL: Final = 0.9
 """|eta| that parts the central region from the rest."""
 SLICE_BINS: Final = 2
 """Bins of eta in a slice: 24 slices of 0.2."""
-SPLITS: Final = ("charge", "eta_sign", "central", "eta", "slices")
+AXES: Final[Mapping[Split, tuple[str, ...]]] = {
+    "charge": ("charge",), "eta_sign": ("eta",), "central": ("eta",), "eta": ("eta",), "slices": ("charge", "eta"),
+    "max_eta": ("max_eta",),
+}  # fmt: skip
+"""Split -> axes of the channel that it needs."""
+SPLITS: Final[tuple[Split, ...]] = ("charge", "eta_sign", "central", "eta", "slices")
+"""Of single muons."""
 DIFFERENCES: Final[Mapping[str, tuple[str, str]]] = {
     "charge": ("plus", "minus"), "eta_sign": ("forward", "backward"), "central": ("central", "outer"),
 }  # fmt: skip
@@ -58,27 +64,37 @@ class Compatibility(Result):
         return float(self.values[i] - self.values[j]), float(np.sqrt(variance))
 
 
+def possible_splits(model: Model) -> tuple[Split, ...]:
+    """Those whose axes the model has.  Raises ConfigError if there is none, or for more than one channel."""
+    axes = _axes(model)
+    found = tuple(by for by in AXES if set(AXES[by]) <= set(axes))
+    if not found:
+        raise ConfigError(f"no split of the mass for the axes {', '.join(axes)}", kind="config.mode")
+    return found
+
+
 def split_mass(model: Model, by: Split, parameter: str = MASS) -> Model:
     """The model with one mass for each part, all free.
 
     by        : "charge", "eta_sign", "central" (|eta| below and above 0.9), "eta" (24 slices), "slices" (24 x 2
-                charges)
+                charges); of pairs "max_eta" (each bin of the eta of the muon with the larger |eta|: 14)
     parameter : the mass, unit 100 MeV; its parts are named after it
 
     Raises ConfigError for another split, or axes that the channel does not have.
     """
-    channel = model.channels[0]
-    binning = Binning(axes=tuple(channel.axes), edges=tuple(tuple(e) for e in channel.edges))
-    if by not in SPLITS:
+    axes = _axes(model)
+    if by not in AXES:
         raise ConfigError(
-            f"no split by '{by}'; the nearest are {', '.join(nearest(by, SPLITS) or SPLITS)}",
+            f"no split by '{by}'; the nearest are {', '.join(nearest(by, AXES) or AXES)}",
             kind="config.unknown_choice",
         )
-    needed = {"charge": ("charge",), "slices": ("charge", "eta")}.get(by, ("eta",))
-    if not set(needed) <= set(binning.axes) or len(model.channels) > 1:
+    if not set(AXES[by]) <= set(axes):
         raise ConfigError(
-            f"a split by '{by}' needs one channel with axes {needed}, not {binning.axes}", kind="config.mode"
+            f"a split by '{by}' needs axes {', '.join(AXES[by])}; the channel has {', '.join(axes)}",
+            kind="config.mode",
+            do=f"choose among {', '.join(possible_splits(model))}",
         )
+    binning = Binning(axes=axes, edges=tuple(tuple(e) for e in model.channels[0].edges))
     parts = [Part(name=f"{parameter}_{name}", bins=bins) for name, bins in _parts(binning, by).items()]
     return decorrelate(model, parameter, parts)
 
@@ -103,7 +119,18 @@ def compare(result: FitResult, parameter: str = MASS) -> Compatibility:
     )  # fmt: skip
 
 
+def _axes(model: Model) -> tuple[str, ...]:
+    """Of the one channel."""
+    if len(model.channels) > 1:
+        raise ConfigError(
+            f"the mass can be split in one channel, the model has {len(model.channels)}", kind="config.mode"
+        )
+    return tuple(model.channels[0].axes)
+
+
 def _parts(binning: Binning, by: Split) -> dict[str, BoolArray]:
+    if by == "max_eta":
+        return _ranges(binning, "max_eta", 1)
     plus = binning.centres("charge") > 0 if "charge" in binning.axes else np.zeros(binning.n_bins, dtype=bool)
     if by == "charge":
         return {"plus": plus, "minus": ~plus}
@@ -112,15 +139,20 @@ def _parts(binning: Binning, by: Split) -> dict[str, BoolArray]:
         return {"forward": eta > 0, "backward": eta < 0}
     if by == "central":
         return {"central": np.abs(eta) < CENTRAL, "outer": np.abs(eta) >= CENTRAL}
-    edges = binning.edges[binning.axes.index("eta")]
-    first = range(0, len(edges) - 1, SLICE_BINS)
-    last = [min(i + SLICE_BINS, len(edges) - 1) for i in first]
-    slices = binning.along("eta") // SLICE_BINS
-    each = {
-        f"eta_{edges[a]:+.3g}_to_{edges[b]:+.3g}": slices == i for i, (a, b) in enumerate(zip(first, last, strict=True))
-    }
+    each = _ranges(binning, "eta", SLICE_BINS)
     if by == "eta":
         return each
     return {
         f"{sign}_{name}": bins & of for sign, of in (("plus", plus), ("minus", ~plus)) for name, bins in each.items()
+    }
+
+
+def _ranges(binning: Binning, axis: str, width: int) -> dict[str, BoolArray]:
+    """The bins along an axis, `width` of them together, named after their limits."""
+    edges = binning.edges[binning.axes.index(axis)]
+    first = range(0, len(edges) - 1, width)
+    last = [min(i + width, len(edges) - 1) for i in first]
+    at = binning.along(axis) // width
+    return {
+        f"{axis}_{edges[a]:+.3g}_to_{edges[b]:+.3g}": at == i for i, (a, b) in enumerate(zip(first, last, strict=True))
     }
