@@ -4,6 +4,7 @@ The same inputs on the same machine give the same bytes.  Another processor may 
 exponential differently; then the numbers tell: each is compared in units of its own standard error.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,10 +20,12 @@ from mucal.errors import VerificationError
 TOLERANCE: Final = 1e-6
 """Of a standard error: far above what rounding does to the numbers, far below anything that a user could see."""
 PLAIN: Final = (
-    "parameter_names", "names", "groups", "kinds", "sources", "pixels_in_nominal", "resonance",
+    "parameter_names", "names", "groups", "kinds", "pixels_in_nominal", "resonance",
     "reference_mass", "reference_mass_error", "pdg_edition", "pt_range", "eta_range", "pt_definition", "era",
     "description",
 )  # fmt: skip
+NUMBER: Final = re.compile(r"(?<![\w.])[-+]?\d+(\.\d*)?(e[-+]?\d+)?(?!\w)")
+"""In a sentence: a word with digits, as "upsilon1s" or "chi2", is none."""
 TABLES_AND_PARAMETERS: Final = {
     "scale": ("A", "e", "M"), "resolution_data": ("a", "b", "c"), "resolution_mc": ("a", "b", "c"),
     "closure": ("A", "M"),
@@ -104,6 +107,8 @@ def compare_releases(first: str | Path, second: str | Path) -> Agreement:
 def compare_calibrations(first: Calibration, second: Calibration) -> tuple[tuple[str, ...], dict[str, float]]:
     """What differs in meaning, and how far the numbers of each table are apart in standard errors."""
     meaning = [f"{name} is not the same" for name in PLAIN if getattr(first, name) != getattr(second, name)]
+    if _sentences(first) != _sentences(second):
+        meaning.append("sources is not the same")
     apart: dict[str, float] = {}
     for name, symbols in TABLES_AND_PARAMETERS.items():
         one, other = getattr(first, name), getattr(second, name)
@@ -138,6 +143,11 @@ def compare_calibrations(first: Calibration, second: Calibration) -> tuple[tuple
 
 def _without_digests(manifest: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in manifest.items() if key not in ("files", OWN_DIGEST)}
+
+
+def _sentences(calibration: Calibration) -> list[str]:
+    """The sources without their numbers, which are computed: what they come from is compared by itself."""
+    return [NUMBER.sub("#", source) for source in calibration.sources]
 
 
 def _same_bins(one: Any, other: Any) -> bool:

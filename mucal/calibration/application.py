@@ -6,11 +6,11 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from mucal.arrays import FloatArray
+from mucal.arrays import FloatArray, IntArray
 from mucal.calibration.columns import flatten
 from mucal.calibration.muons import Muons, prepare, prepare_hits
 from mucal.calibration.response import momentum_factor, relative_variance
-from mucal.calibration.validity import Outside, Validity
+from mucal.calibration.validity import OUTSIDE, Outside, Validity
 from mucal.numerics.keyed import normal
 from mucal.scale.pixels import PixelMultiplicity
 from mucal.scale.table import ResolutionTable
@@ -32,16 +32,26 @@ def momenta(
     eta_edges  : (B+1,)
     parameters : each (3, B)  A, e, M
 
-    Raises ValueError for muons outside the validity range, unless `outside` is "nan".
+    Raises ValueError for muons outside the validity range or whose curvature the parameters would turn, which get
+    NaN if `outside` is "nan".
     """
     flat, restore = flatten(columns)
-    if flat["pt"].size >= COMPILED:
+    if outside in OUTSIDE and flat["pt"].size >= COMPILED:
         found = _compiled(flat, eta_edges, parameters, validity, outside)
         if found is not None:
             return [restore(values) for values in found]
     muons = prepare(columns, validity, outside)
     index = _bins(eta_edges, muons)
-    return [muons.finish(muons.pt * momentum_factor(muons.pt, muons.charge, *each[:, index])) for each in parameters]
+    return [muons.finish(_corrected(muons, each[:, index], outside)) for each in parameters]
+
+
+def _corrected(muons: Muons, parameters: FloatArray, outside: Outside) -> FloatArray:
+    """(N,) GeV with the (3, N) parameters of every muon; of a turned curvature NaN, or refused as `outside` says."""
+    A, e, M = parameters
+    if outside == "nan":
+        turned = 1.0 + A - e / muons.pt + muons.charge * M * muons.pt <= 0
+        A = np.where(turned, np.nan, A)
+    return muons.pt * momentum_factor(muons.pt, muons.charge, A, e, M)
 
 
 def _compiled(
@@ -89,12 +99,17 @@ def pixel_weights(
     Raises ValueError for muons outside the validity range, unless `outside` is "nan".
     """
     muons = prepare_hits(columns, validity, outside)
-    index = _bins(pixels.eta_edges, muons)
-    fired, hits = muons.keys
-    log = pixels.ln_weights[np.minimum(hits, 1), fired, (muons.charge > 0).astype(np.int64), index]
+    index, log = pixel_ln_weights(muons, pixels)
     return [muons.finish(np.exp(np.broadcast_to(each, (pixels.n_bins,))[index] * log)) for each in exponents]
 
 
-def _bins(eta_edges: FloatArray, muons: Muons) -> npt.NDArray[np.intp]:
+def pixel_ln_weights(muons: Muons, pixels: PixelMultiplicity) -> tuple[IntArray, FloatArray]:
+    """(N,) eta bin of every muon of `prepare_hits`, and the logarithm of its whole weight by pixel hits."""
+    index = _bins(pixels.eta_edges, muons)
+    fired, hits = muons.keys
+    return index, pixels.ln_weights[np.minimum(hits, 1), fired, (muons.charge > 0).astype(np.int64), index]
+
+
+def _bins(eta_edges: FloatArray, muons: Muons) -> IntArray:
     """(N,) eta bin of every muon, all of them inside the edges."""
     return np.searchsorted(eta_edges, muons.eta, side="right") - 1

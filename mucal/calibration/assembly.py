@@ -10,6 +10,7 @@ from mucal.calibration import groups
 from mucal.calibration.covariance import RESOLUTION_PARAMETERS, SCALE_PARAMETERS, check_names, parameter_names
 from mucal.calibration.product import KINDS, Calibration
 from mucal.errors import ConfigError
+from mucal.ledger import Ledger
 from mucal.scale.closure import Closure
 from mucal.scale.detector_modes import DetectorModes
 from mucal.scale.inflation import inflation_of
@@ -21,7 +22,7 @@ from mucal.theory.pdg import RESONANCES, resonance
 MASS_TOLERANCE: Final = 0.1
 """A configured reference mass this far (relatively) from the table's is in the wrong unit or of the wrong state."""
 EDGE_DECIMALS: Final = 12
-T = TypeVar("T", ScaleTable, ResolutionTable)
+T = TypeVar("T", ScaleTable, ResolutionTable, Closure, PixelMultiplicity, DetectorModes)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,7 +39,7 @@ class CalibrationConfig:
     scale_factor        : multiplies the standard deviations of the scale parameters, as 2.1 (arXiv:2412.13872);
                           "closure" takes what the closures ask for, at least 1
     resolution_factor   : likewise for the resolution, as 10
-    reference_mass_nuisance : whether the mass that set the scale is one; None: unless a closure with the Z is given
+    reference_mass_nuisance : whether the mass that set the scale is one; None: unless the mass of the Z is one
     z_mass_nuisance     : whether the mass of the Z in its closure is one; off where the mass of the Z is measured
     pixels_in_nominal   : the weight by pixel hits is part of the nominal weights, not only of the uncertainty
     basis               : "scaled" diagonalises the covariance in units of the median errors, "plain" as it is
@@ -111,14 +112,16 @@ def assemble(
     uncertainty and edition, ValueError if tables do not fit together.  Source: docs/physics/calibration.md.
     """
     files = files or {}
-    scale = _tidy(scale)
+    scale, closures = _tidy(scale), [_tidy(closure) for closure in closures]
     resolution_data, resolution_mc = (None if t is None else _tidy(t) for t in (resolution_data, resolution_mc))
+    pixels, detector = None if pixels is None else _tidy(pixels), None if detector is None else _tidy(detector)
     name = config.resonance or scale.resonance
     mass, error, edition = _reference_mass(name, config)
     _check_orders(scale, resolution_data, config, files)
     found = [_scale_group(scale, name, config, closures, detector, files)]
     found += _closure_groups(scale, closures, config)
-    if config.reference_mass_nuisance if config.reference_mass_nuisance is not None else len(found) == 1:
+    by_default = all(group.name != "zclosure_lep" for group in found)
+    if by_default if config.reference_mass_nuisance is None else config.reference_mass_nuisance:
         found.append(groups.reference_mass(scale, name, mass, error))
     if resolution_data is not None:
         factor = config.resolution_factor
@@ -128,6 +131,10 @@ def assemble(
     by_kind = {kind: [group.variations for group in found if group.kind == kind] for kind in KINDS}
     n_resolution = 0 if resolution_data is None else resolution_data.n_bins
     n_pixel = 0 if pixels is None else pixels.n_bins
+    tables: dict[str, Result | None] = {
+        "scale": scale, "resolution_data": resolution_data, "resolution_mc": resolution_mc,
+        **{f"closure_{closure.resonance}": closure for closure in closures}, "pixels": pixels, "detector": detector,
+    }  # fmt: skip
     return Calibration(
         scale=scale,
         resolution_data=resolution_data,
@@ -153,7 +160,7 @@ def assemble(
         pt_definition=config.pt_definition,
         era=config.era,
         description=config.description,
-        provenance=_provenance(config, [scale, resolution_data, resolution_mc]),
+        provenance=_provenance(config, tables),
     )
 
 
@@ -256,13 +263,18 @@ def _check_orders(
         check_names(config.resolution_order, expected, dataset="ResolutionTable.cov", file=file)
 
 
-def _provenance(config: CalibrationConfig, tables: list[ScaleTable | ResolutionTable | None]) -> Provenance:
-    """The stage's configuration beside those of the tables; all inputs and ledgers."""
-    parts: dict[str, Result | None] = dict(zip(("scale", "resolution_data", "resolution_mc"), tables, strict=True))
-    found = {name: table.provenance for name, table in parts.items() if table is not None}
+def _provenance(config: CalibrationConfig, tables: Mapping[str, Result | None]) -> Provenance:
+    """The stage's configuration beside those of the tables; all inputs and ledgers.
+
+    A ledger that differs from an earlier table's of the same stage is kept with its table's name before the stage.
+    """
+    found = {name: table.provenance for name, table in tables.items() if table is not None}
     configuration: dict[str, object] = {"calibration": asdict(config)}
     configuration |= {name: dict(p.configuration) for name, p in found.items() if p.configuration}
-    ledgers = {stage: ledger for p in reversed(found.values()) for stage, ledger in p.ledgers.items()}
+    ledgers: dict[str, Ledger] = {}
+    for name, p in found.items():
+        for stage, ledger in p.ledgers.items():
+            ledgers[stage if ledgers.get(stage, ledger) == ledger else f"{name}/{stage}"] = ledger
     inputs = {file: digest for p in found.values() for file, digest in p.inputs.items()}
     seeds = [p.seed for p in found.values() if p.seed is not None]
     return Provenance(configuration=configuration, inputs=inputs, ledgers=ledgers, seed=seeds[0] if seeds else None)

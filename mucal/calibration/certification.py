@@ -49,10 +49,15 @@ def _not_finite(calibration: Calibration) -> list[str]:
     arrays: dict[str, FloatArray] = {
         "scale_variations": calibration.scale_variations,
         "resolution_variations": calibration.resolution_variations,
+        "pixel_variations": calibration.pixel_variations,
     }
     arrays |= {f"scale.{name}": getattr(calibration.scale, name) for name in ("A", "e", "M", "cov")}
     for part, table in _resolutions(calibration).items():
         arrays |= {f"{part}.{name}": getattr(table, name) for name in ("a", "b", "c", "d", "cov")}
+    if calibration.closure is not None:
+        arrays |= {f"closure.{name}": getattr(calibration.closure, name) for name in ("A", "M", "cov", "mean_k")}
+    if calibration.pixels is not None:
+        arrays |= {f"pixels.{name}": getattr(calibration.pixels, name) for name in ("data", "mc")}
     return [
         f"{int((~np.isfinite(array)).sum())} of {array.size} numbers of {name} are not finite"
         for name, array in arrays.items()
@@ -62,19 +67,25 @@ def _not_finite(calibration: Calibration) -> list[str]:
 
 def _bad_covariances(calibration: Calibration) -> list[str]:
     reasons = []
-    for name, cov in (
-        ("scale.cov", calibration.scale.cov),
-        *((f"{part}.cov", table.cov) for part, table in _resolutions(calibration).items()),
+    closure = calibration.closure
+    for name, cov, n_blocks in (
+        ("scale.cov", calibration.scale.cov, 3),
+        *((f"{part}.cov", table.cov, 3) for part, table in _resolutions(calibration).items()),
+        *(() if closure is None else (("closure.cov", closure.cov, 2),)),
     ):
         try:
-            check_covariance(cov, dataset=name, units=block_units(cov))
+            check_covariance(cov, dataset=name, units=block_units(cov, n_blocks))
         except InputError as error:
             reasons.append(f"{name}: {error.what}")
     return reasons
 
 
 def _bad_corrections(calibration: Calibration) -> list[str]:
-    """The curvature factor is monotonic or has its extremum above 1 + A inside: the ends of the range tell."""
+    """The change of the curvature, A - e/pt + q M pt, is largest at an end of the range, of one charge or the other.
+
+    Where that of one charge turns inside the range, at pt = sqrt(|e/M|) and A -+ 2 sqrt(|e M|), it lies between its
+    own ends and A, and the other charge is beyond A at the upper end.
+    """
     scale = calibration.scale
     pt = np.asarray(calibration.pt_range)[:, None]
     change = np.stack([scale.A - scale.e / pt + charge * scale.M * pt for charge in (1.0, -1.0)])

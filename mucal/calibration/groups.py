@@ -17,7 +17,7 @@ from typing import Literal
 
 import numpy as np
 
-from mucal.arrays import FloatArray
+from mucal.arrays import FloatArray, same_edges
 from mucal.calibration.covariance import modes
 from mucal.errors import InputError
 from mucal.scale.closure import Closure
@@ -62,7 +62,7 @@ def detector(found: DetectorModes, scale: ScaleTable) -> Group:
 
     Raises ValueError for other bins of eta.
     """
-    if not np.array_equal(np.round(found.eta_edges, 12), np.round(scale.eta_edges, 12)):
+    if not same_edges(found.eta_edges, scale.eta_edges):
         raise ValueError("the modes of the detector were propagated to other bins of eta than those of the scale table")
     group = _numbered("detector", "scale", "", 1.0, found.variations)
     sources = tuple(f"mode of the global corrections: {leading}" for leading in found.leading)
@@ -113,7 +113,7 @@ def resolution(
     Raises ValueError for different bins of eta, InputError if one of them is no covariance.
     """
     parts = {"resolution_data": data} | ({} if mc is None else {"resolution_mc": mc})
-    if mc is not None and not np.array_equal(data.eta_edges, mc.eta_edges):
+    if mc is not None and not same_edges(data.eta_edges, mc.eta_edges):
         raise ValueError("the resolutions of data and simulation must be given in the same eta bins")
     for part, table in parts.items():
         # each by itself: a sum could hide that one of them is no covariance

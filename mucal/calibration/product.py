@@ -6,7 +6,7 @@ from typing import Any, Final, Literal
 
 import numpy as np
 
-from mucal.arrays import FloatArray, check_shapes
+from mucal.arrays import FloatArray, check_shapes, same_edges
 from mucal.calibration.application import extra_variance, momenta, pixel_weights, smeared
 from mucal.calibration.columns import flatten, local_index
 from mucal.calibration.covariance import check_names, parameter_names
@@ -98,8 +98,7 @@ class Calibration(Result):
             if table is not None:
                 _check_cover(name, table.eta_edges, self.eta_range)
         if self.resolution_mc is not None and (
-            self.resolution_data is None
-            or not np.array_equal(self.resolution_data.eta_edges, self.resolution_mc.eta_edges)
+            self.resolution_data is None or not same_edges(self.resolution_data.eta_edges, self.resolution_mc.eta_edges)
         ):
             raise ValueError("the resolutions of data and simulation must be given in the same eta bins")
 
@@ -129,10 +128,11 @@ class Calibration(Result):
         phi     :         rad
         charge  :                  +1 or -1
         sample  : "data" or "mc"
-        outside : "raise", or "nan" to get NaN for muons outside the validity range
+        outside : "raise", or "nan" to get NaN for muons outside the validity range or of a turned curvature
 
         The columns may be numpy, awkward or pandas; the result is of the same kind and in GeV, always float64.
-        Raises ValueError, with counts by reason, for muons outside the validity range.
+        Raises ValueError, with counts by reason, for muons outside the validity range, and for one whose curvature
+        the parameters would turn, 1 + A - e/pT + q M pT <= 0.
         Source: arXiv:2412.13872; derived in docs/physics/calibration.md.
         """
         columns = {"pt": pt, "eta": eta, "phi": phi, "charge": charge}
@@ -251,10 +251,13 @@ class Calibration(Result):
         up, down = pixel_weights(columns, self._pixels(), exponents, self.validity, outside)
         return up, down
 
-    def count_rejected(self, pt: Any, eta: Any, phi: Any, charge: Any) -> Ledger:
+    def count_rejected(self, pt: Any, eta: Any, phi: Any, charge: Any, sample: Sample = "data") -> Ledger:
         """How many muons `correct` would use and reject, by reason: nonfinite, nonpositive, range, charge."""
         flat, _ = flatten({"pt": pt, "eta": eta, "phi": phi, "charge": charge})
-        return self.validity.ledger(self.validity.rejected(**flat), flat["pt"].size)
+        reasons = self.validity.rejected(**flat)
+        (found,) = momenta(flat, self.scale.eta_edges, (self.nominal(sample),), self.validity, "nan")
+        reasons["nonpositive:curvature"] = np.isnan(found) & ~np.any(list(reasons.values()), axis=0)
+        return self.validity.ledger(reasons, flat["pt"].size)
 
     def unsmeared(self, pt: Any, eta: Any) -> int:
         """Number of muons that `smear` leaves as they are because simulation is no better than data there."""

@@ -77,6 +77,8 @@ class ResponseMap(Result):
     n_muons: FloatArray
 
     def __post_init__(self) -> None:
+        for name in ("pt_edges", "eta_edges"):
+            check_edges(f"ResponseMap.{name}", getattr(self, name))
         cells = (2, self.pt_edges.size - 1, self.eta_edges.size - 1)
         check_shapes(self, coefficients=(*cells, DEGREE + 1), n_muons=cells)
 

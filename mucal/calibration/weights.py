@@ -9,6 +9,7 @@ density at the measured value by the factors
 to first order (docs/physics/templates.md).  An event's weight is the product over its muons.
 """
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 import numpy as np
@@ -16,7 +17,9 @@ import numpy.typing as npt
 
 from mucal.arrays import FloatArray, IntArray
 from mucal.calibration import kernels
+from mucal.calibration.application import pixel_ln_weights
 from mucal.calibration.columns import flatten
+from mucal.calibration.muons import prepare, prepare_hits
 from mucal.calibration.product import Calibration
 from mucal.calibration.response import moments, moments_of, relative_variance
 from mucal.calibration.response_map import ResponseMap, response_slopes
@@ -42,15 +45,18 @@ def response_weights(
     response  : the response of these muons, smeared like them; None: Gaussian, of the calibration's resolution
 
     Returns (N, S, 2) in the order of `calibration.names`, up then down; 1 for muons outside the range of eta.
-    Raises ValueError if the calibration does not know the resolution of simulation.
+    Raises ValueError if the calibration does not know the resolution of simulation; for a pT, measured or generated,
+    that is not finite and above 0, an eta that is not finite, a charge other than +1 and -1; for hits and triggers
+    that `Calibration.pixel_weight` refuses.
     """
     mc = calibration.resolution_mc
     if mc is None or calibration.resolution_data is None:
         raise ValueError("this calibration holds no resolution of simulation; its response is not known")
     flat, _ = flatten({"pt": pt, "eta": eta, "charge": charge, "pt_gen": pt_gen})
     p, h, q, true = (np.ascontiguousarray(flat[name], dtype=np.float64) for name in ("pt", "eta", "charge", "pt_gen"))
+    _refuse({"pt": p, "eta": h, "charge": q, "pt_gen": true})
     low, high = calibration.eta_range
-    inside = (h >= low) & (h < high) & (p > 0) & (true > 0) & (np.abs(q) == 1)
+    inside = (h >= low) & (h < high)
     where = np.flatnonzero(inside)
     p, h, q, true = p[where], h[where], q[where], true[where]
     index = np.searchsorted(mc.eta_edges, h, side="right") - 1
@@ -68,9 +74,11 @@ def response_weights(
     kernels.weighted(first, scale_index, _by_bin(calibration.scale_variations), LARGEST, out, 0)
     resolutions = _by_bin(calibration.resolution_variations)
     kernels.weighted(second, index.astype(np.int64), resolutions, LARGEST, out, n_scale)
-    if triggered is not None and n_pixel is not None:
-        hits, _ = flatten({"pt": pt, "triggered": 1 * np.asarray(triggered), "n_pixel": n_pixel})
-        _weigh_pixels(calibration, h, q, hits["triggered"][where], hits["n_pixel"][where], out)
+    if calibration.pixels is not None and triggered is not None and n_pixel is not None:
+        columns = {"pt": pt, "eta": eta, "charge": charge, "triggered": triggered, "n_pixel": n_pixel}
+        hits = prepare_hits(columns, calibration.validity, "nan")
+        bins, log = pixel_ln_weights(hits, calibration.pixels)
+        _weigh_pixels(calibration, bins[where], log[where], out)
     if where.size == inside.size:
         return out
     every = np.ones((inside.size, *out.shape[1:]), dtype=np.float32)
@@ -97,16 +105,34 @@ def vary_all(calibration: Calibration, pt: Any, eta: Any, charge: Any, *, sample
     pt, eta, charge : inside the validity range, in GeV
     sample          : "data" or "mc"
 
-    Returns (N, S, 2) in GeV, up then down.  Raises ValueError for muons outside the range.
+    Returns (N, S, 2) in GeV, up then down.  Raises ValueError for muons outside the range, and for one whose curvature
+    a nuisance would turn.
     """
-    flat, _ = flatten({"pt": pt, "eta": eta, "charge": charge})
-    p, h, q = (np.ascontiguousarray(flat[name], dtype=np.float64) for name in ("pt", "eta", "charge"))
-    reasons = calibration.validity.rejected(p, h, np.zeros_like(p), q)
-    calibration.validity.refuse(reasons, {"pt": p, "eta": h, "charge": q})
+    muons = prepare({"pt": pt, "eta": eta, "phi": 0.0, "charge": charge}, calibration.validity, "raise")
     shifts = _by_bin(calibration.scale_variations)
-    out = np.empty((p.size, shifts.shape[1], 2))
-    kernels.varied(p, q, calibration.scale.bin_index(h), calibration.nominal(sample), shifts, out)
+    out = np.empty((muons.pt.size, shifts.shape[1], 2))
+    index = calibration.scale.bin_index(muons.eta)
+    kernels.varied(muons.pt, muons.charge, index, calibration.nominal(sample), shifts, out)
+    if out.size and not (np.min(out) > 0 and np.max(out) < np.inf):
+        i, s, _ = np.argwhere(~((out > 0) & (out < np.inf)))[0]
+        raise ValueError(
+            f"nuisance '{calibration.names[s]}' turns the sign of the curvature of muon {i}, pt = {muons.pt[i]:.4g} "
+            "GeV; its variation is not that of a momentum scale"
+        )
     return out
+
+
+def _refuse(columns: Mapping[str, FloatArray]) -> None:
+    """Raises ValueError for the first muon that has no response: of pt, eta, charge, pt_gen, each (N,)."""
+    good = np.all([np.isfinite(values) for values in columns.values()], axis=0)
+    good &= (columns["pt"] > 0) & (columns["pt_gen"] > 0) & (np.abs(columns["charge"]) == 1)
+    if not np.all(good):
+        i = int(np.argmin(good))
+        muon = ", ".join(f"{name} = {values[i]:.6g}" for name, values in columns.items())
+        raise ValueError(
+            f"{int(np.sum(~good))} of {good.size} muons have no response to weigh by; the first, [{i}], has {muon}; "
+            "expected finite numbers, momenta above 0 and charge +1 or -1; select first"
+        )
 
 
 def _by_bin(variations: FloatArray) -> FloatArray:
@@ -114,16 +140,8 @@ def _by_bin(variations: FloatArray) -> FloatArray:
     return np.ascontiguousarray(np.moveaxis(variations, 2, 0))
 
 
-def _weigh_pixels(
-    calibration: Calibration, eta: FloatArray, charge: FloatArray, triggered: npt.NDArray[Any],
-    n_pixel: npt.NDArray[Any], out: npt.NDArray[np.float32],
-) -> None:  # fmt: skip
-    table = calibration.pixels
-    if table is None:
-        return
-    index = np.searchsorted(table.eta_edges, eta, side="right") - 1
-    log = table.ln_weights[np.minimum(n_pixel, 1).astype(np.int64), triggered.astype(np.int64),
-                           (charge > 0).astype(np.int64), index]  # fmt: skip
+def _weigh_pixels(calibration: Calibration, index: IntArray, log: FloatArray, out: npt.NDArray[np.float32]) -> None:
+    """Write the weights of the pixel nuisances; index, log : (N,) bin, and logarithm of the whole weight."""
     first = len(calibration.names) - calibration.pixel_variations.shape[0]
     for s, exponents in enumerate(calibration.pixel_variations):
         touched = np.flatnonzero(exponents[index])

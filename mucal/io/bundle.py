@@ -18,6 +18,7 @@ import tempfile
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from importlib.metadata import version
+from itertools import product
 from pathlib import Path
 from typing import Any, Final
 
@@ -37,8 +38,9 @@ from mucal.calibration.manifest import (
 )
 from mucal.calibration.product import Sample
 from mucal.calibration.raw import without_factors
+from mucal.calibration.response import relative_variance
 from mucal.errors import InputError, MucalError, VerificationError
-from mucal.io.correctionlib import corrections_document, read_corrections_json
+from mucal.io.correctionlib import CorrectionFile, corrections_document, read_corrections_json
 from mucal.io.json_file import write_json
 from mucal.io.muonscare import muonscare_document
 from mucal.io.root_tables import write_root_tables
@@ -150,11 +152,15 @@ def _date() -> datetime | None:
 
 
 def _nuisances(calibration: Calibration) -> dict[str, Any]:
-    tables = {"scale": calibration.scale}
-    resolutions = {"resolution_data": calibration.resolution_data, "resolution_mc": calibration.resolution_mc}
+    tables = {
+        "scale": calibration.scale,
+        "resolution_data": calibration.resolution_data,
+        "resolution_mc": calibration.resolution_mc,
+        "closure": calibration.closure,
+    }
     covariances = {
         name: {"sha256": hashlib.sha256(np.ascontiguousarray(table.cov).tobytes()).hexdigest(), "rows": len(table.cov)}
-        for name, table in {**tables, **resolutions}.items()
+        for name, table in tables.items()
         if table is not None
     }
     rows = zip(calibration.names, calibration.groups, calibration.kinds, calibration.sources, strict=True)
@@ -211,29 +217,89 @@ def _manifest(calibration: Calibration, folder: Path, names: list[str]) -> dict[
 
 
 def _check_agreement(calibration: Calibration, folder: Path) -> None:
-    """What correctionlib computes from the written file is what the calibration computes.
+    """What correctionlib computes from the written file is what the calibration computes, of every nuisance.
 
-    Raises VerificationError if they differ by more than 1e-12 of a momentum.
+    Raises VerificationError if they differ by more than 1e-12 of a momentum, a variance or a weight.
     """
     corrections = read_corrections_json(folder / CORRECTIONS)
     for name in (RAW, MUONSCARE):
         read_corrections_json(folder / name)
+    _check_scale(calibration, corrections)
+    _check_resolution(calibration, corrections)
+    _check_pixels(calibration, corrections)
+
+
+def _check_scale(calibration: Calibration, corrections: CorrectionFile) -> None:
     pt, eta, charge = _grid(calibration)
     samples: tuple[tuple[Sample, str], ...] = (("data", "pt_scale"), ("mc", "pt_scale_mc"))
     for sample, name in samples:
-        shifted = calibration.nuisances("scale")[-1:]
         expected = {"nom": calibration.correct(pt, eta, 0.0 * pt, charge, sample)}
-        for nuisance in shifted:
+        for nuisance in calibration.nuisances("scale"):
             up, down = calibration.vary(pt, eta, 0.0 * pt, charge, nuisance, sample)
             expected |= {f"{nuisance}_up": up, f"{nuisance}_down": down}
         for key, momenta in expected.items():
-            found = pt * corrections.evaluate(name, pt, eta, charge, key)
-            if not np.allclose(found, momenta, rtol=CHECK_TOLERANCE, atol=0.0):
-                worst = float(np.max(np.abs(found / momenta - 1.0)))
-                raise VerificationError(
-                    f"{CORRECTIONS} gives momenta that differ by {worst:.3g} for {name}, {key}",
-                    kind="verify.read_back",
-                )
+            _require_same(name, key, pt * corrections.evaluate(name, pt, eta, charge, key), momenta, momenta)
+    index = calibration.scale.bin_index(eta)
+    for key, parameters in _varied(calibration, "scale", calibration.nominal("data")).items():
+        for symbol, values in zip("AeM", parameters[:, index], strict=True):
+            found = corrections.evaluate("scale_params", eta, symbol, key)
+            _require_same("scale_params", f"{symbol}, {key}", found, values, np.abs(values))
+
+
+def _check_resolution(calibration: Calibration, corrections: CorrectionFile) -> None:
+    data, mc = calibration.resolution_data, calibration.resolution_mc
+    if data is None:
+        return
+    pt, eta, _ = _grid(calibration)
+    index = np.searchsorted(data.eta_edges, eta, side="right") - 1
+    in_mc = np.zeros_like(pt)
+    if mc is not None:
+        in_mc = relative_variance(pt, mc.a[index], mc.b[index], mc.c[index], mc.d[index])
+        _require_same("sigma_rel", "mc, nom", corrections.evaluate("sigma_rel", pt, eta, "mc", "nom"), in_mc, in_mc)
+    usual = relative_variance(pt, data.a[index], data.b[index], data.c[index], data.d[index])
+    for key, (a, b, c) in _varied(calibration, "resolution", np.stack([data.a, data.b, data.c])).items():
+        in_data = relative_variance(pt, a[index], b[index], c[index], data.d[index])
+        size = np.abs(in_data) + usual + in_mc  # the differences of these may be small; their rounding is not
+        _require_same("sigma_rel", key, corrections.evaluate("sigma_rel", pt, eta, "data", key), in_data, size)
+        if mc is not None:
+            extra = corrections.evaluate("sigma_extra", pt, eta, key) ** 2
+            _require_same("sigma_extra", key, extra, np.maximum(0.0, in_data - in_mc), size)
+
+
+def _check_pixels(calibration: Calibration, corrections: CorrectionFile) -> None:
+    if calibration.pixels is None:
+        return
+    _, eta, charge = _grid(calibration)
+    for triggered, hits in product((0, 1), (0, 2)):
+        muons = (eta, charge, triggered, hits)
+        expected = {"nom": calibration.pixel_weight(*muons)}
+        for nuisance in calibration.nuisances("pixel"):
+            up, down = calibration.vary_pixel_weight(*muons, nuisance)
+            expected |= {f"{nuisance}_up": up, f"{nuisance}_down": down}
+        for key, weights in expected.items():
+            found = corrections.evaluate("pixel_weight", hits, eta, charge, triggered, key)
+            _require_same("pixel_weight", key, found, weights, weights)
+
+
+def _varied(calibration: Calibration, kind: str, nominal: FloatArray) -> dict[str, FloatArray]:
+    """The (3, B) parameters that each value of syst of one kind stands for."""
+    expected = {"nom": nominal}
+    for nuisance in calibration.nuisances(kind):
+        shift = calibration.variation(nuisance)
+        expected |= {f"{nuisance}_up": nominal + shift, f"{nuisance}_down": nominal - shift}
+    return expected
+
+
+def _require_same(name: str, key: str, found: FloatArray, expected: FloatArray, size: FloatArray) -> None:
+    """Raises VerificationError if a correction of the file is further from what is expected than 1e-12 of `size`."""
+    apart = np.abs(found - expected)
+    if not np.all(apart <= CHECK_TOLERANCE * size):
+        i = int(np.argmax(~(apart <= CHECK_TOLERANCE * size)))
+        raise VerificationError(
+            f"{CORRECTIONS} reads back differently: {name} for {key} gives {found[i]:.15g}, expected "
+            f"{expected[i]:.15g} to {CHECK_TOLERANCE:g}",
+            kind="verify.read_back",
+        )
 
 
 def _grid(calibration: Calibration) -> tuple[FloatArray, FloatArray, FloatArray]:
@@ -243,7 +309,8 @@ def _grid(calibration: Calibration) -> tuple[FloatArray, FloatArray, FloatArray]
     pt = pt_low * (pt_high / pt_low) ** steps
     # the golden ratio spreads the second coordinate evenly over the first
     eta = eta_low + (eta_high - eta_low) * np.mod(np.arange(CHECK_MUONS) * 0.6180339887498949, 1.0)
-    edges = calibration.scale.eta_edges
+    tables = (calibration.scale, calibration.resolution_data, calibration.pixels)
+    edges = np.unique(np.concatenate([table.eta_edges for table in tables if table is not None]))
     edges = edges[(edges >= eta_low) & (edges < eta_high)]
     eta[: edges.size] = edges
     inside = (pt >= pt_low) & (pt < pt_high) & (eta < eta_high)

@@ -1,17 +1,18 @@
 """Calibrations as the separate ROOT files that W-mass programs open, and their reading under the same checks.
 
-    calibration.root                    A, e, M, covariance_matrix       errors as fitted, without factors
+    calibration.root                    A, e, M, covariance_matrix       errors of its nuisances, without factors
     closure.root                        AZ, MZ, covariance_matrix        if there is a closure with the Z
     resolution.root, resolution_mc.root a, b, c, d, covariance_matrix    of data and of simulation, if known
     names.json                          our nuisances -> theirs; the factors by which those programs scale a group
 
 Each file holds its histograms at its top, eta along x, M and MZ in 1/GeV; matrices are eta-major.  The programs
 diagonalise the covariances themselves, so that their numbering of a group is that of plain eigenvectors: the same
-covariance, another basis than ours.
+covariance, another basis than ours.  Where the modes of the detector stand for the statistics of the scale, the
+covariance is theirs, and of fewer modes than parameters: the last eigenvectors are 0 up to rounding.
 """
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -19,6 +20,7 @@ import numpy as np
 
 from mucal.arrays import FloatArray
 from mucal.calibration import Calibration, certify
+from mucal.calibration.raw import without_factors
 from mucal.io.root_tables import read_table, table_bytes
 from mucal.scale import Closure, ResolutionTable, ScaleTable
 from mucal.store import write_bytes
@@ -94,7 +96,7 @@ def read_variations(path: str | Path) -> ParameterVariations:
 
 def labels(calibration: Calibration) -> dict[str, str]:
     """Our nuisance -> its label there; nuisances without a counterpart (the reference mass) are left out."""
-    statistics = (f"{calibration.resonance}_stat", "detector")
+    statistics = _statistics(calibration)
     count: dict[str, int] = {}
     found = {}
     for name, group in zip(calibration.names, calibration.groups, strict=True):
@@ -103,6 +105,20 @@ def labels(calibration: Calibration) -> dict[str, str]:
             found[name] = LABELS[kind].format(i=count.get(kind, 0))
             count[kind] = count.get(kind, 0) + 1
     return found
+
+
+def _statistics(calibration: Calibration) -> tuple[str, str]:
+    """Names of the groups that are the statistics of the scale there; a calibration has one of them."""
+    return f"{calibration.resonance}_stat", "detector"
+
+
+def _scale(calibration: Calibration) -> ScaleTable:
+    """The scale with the covariance that its statistical nuisances add up to."""
+    fitted, b = without_factors(calibration).scale_variations, calibration.scale.n_bins
+    wanted = _statistics(calibration)
+    rows = [i for i in range(len(fitted)) if calibration.groups[i] in wanted]
+    flat = fitted[rows].reshape(len(rows), 3 * b)
+    return replace(calibration.scale, cov=flat.T @ flat)
 
 
 def _names(calibration: Calibration) -> dict[str, object]:
@@ -117,7 +133,7 @@ def _names(calibration: Calibration) -> dict[str, object]:
 
 def _tables(calibration: Calibration) -> dict[str, ScaleTable | ResolutionTable | Closure]:
     found: dict[str, ScaleTable | ResolutionTable | Closure | None] = {
-        "calibration.root": calibration.scale,
+        "calibration.root": _scale(calibration),
         "closure.root": calibration.closure,
         "resolution.root": calibration.resolution_data,
         "resolution_mc.root": calibration.resolution_mc,

@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
-from mucal.calibration import Calibration
+from mucal.calibration import Calibration, CalibrationConfig, assemble
 from mucal.calibration.agreement import compare_calibrations, compare_releases
 from mucal.errors import VerificationError
 from mucal.io import write_bundle
+from mucal.scale import ScaleTable
 
 
 def released(calibration: Calibration, folder: Path, **attachments: bytes) -> Path:
@@ -97,6 +98,22 @@ def test_a_last_digit_of_a_computed_factor_is_rounding_and_a_percent_is_not(cali
     factors = {**calibration.factors, "jpsi_stat": 1.01 * calibration.factors["jpsi_stat"]}
     _, apart = compare_calibrations(calibration, replace(calibration, factors=factors))
     assert_allclose(apart["factors"], 0.01, rtol=1e-9)
+
+
+def test_sources_that_differ_by_rounding_agree_and_by_words_do_not(scale_table: ScaleTable, cms_like: Calibration):
+    one, other = (
+        assemble(scale_table, None, None, CalibrationConfig(pt_definition="refit", scale_factor=factor))
+        for factor in (1.23456499999999, 1.23456500000001)
+    )
+    assert (one.sources[0][-7:], other.sources[0][-7:]) == ("1.23456", "1.23457")
+    meaning, apart = compare_calibrations(one, other)
+    assert meaning == ()
+    assert max(apart.values()) < 1e-10
+    percent = replace(one, sources=tuple(f"mode: layer_3 ({i}%), p = 1e-0{i % 9 + 1}" for i in range(len(one.names))))
+    assert compare_calibrations(percent, replace(percent, sources=percent.sources[::-1]))[0] == ()
+    for old, new in (("closure of z", "closure of upsilon1s"), ("chi2/ndf", "chi3/ndf")):
+        sources = tuple(source.replace(old, new) for source in cms_like.sources)
+        assert compare_calibrations(cms_like, replace(cms_like, sources=sources))[0] == ("sources is not the same",)
 
 
 def test_factors_of_other_groups_never_agree(calibration: Calibration):

@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
-from mucal.calibration import CalibrationConfig, assemble
+from mucal.calibration import Calibration, CalibrationConfig, assemble, groups
 from mucal.calibration.covariance import parameter_names
 from mucal.errors import ConfigError, InputError
 from mucal.ledger import Ledger
 from mucal.scale import ResolutionTable, ScaleTable
+from mucal.scale.detector_modes import DetectorModes
 from mucal.store import Provenance
 
 
@@ -125,6 +126,30 @@ def test_resolutions_in_different_bins_are_refused(
         assemble(scale_table, resolution_data, shifted, config())
 
 
+def test_edges_that_differ_in_their_last_bits_are_the_same(
+    scale_table: ScaleTable, resolution_data: ResolutionTable, resolution_mc: ResolutionTable
+):
+    cal = assemble(scale_table, resolution_data, resolution_mc, config())
+    assert cal.resolution_mc is not None
+    nearly = replace(cal.resolution_mc, eta_edges=np.nextafter(cal.resolution_mc.eta_edges, 9.0))
+    group = groups.resolution(resolution_data, nearly, 1.0, "scaled", {})
+    assert_allclose(group.variations, cal.resolution_variations, rtol=1e-12)
+    narrower = {"eta_range": (-2.3, 2.3), "resolution_mc": nearly}
+    assert_allclose(replace(cal, **narrower).smear(10.0, 0.1, 0.0, 1, 1, 1, muon=0), 10.0, rtol=0.1)
+
+
+def test_modes_of_the_detector_fit_edges_that_were_counted_up(scale_table: ScaleTable):
+    counted = -2.4 + 0.8 * np.arange(7)
+    assert counted[3] != scale_table.eta_edges[3]
+    modes = DetectorModes(
+        eta_edges=counted, variations=np.full((2, 3, 6), 1e-5), leading=("a", "b"), residual=np.zeros(3)
+    )
+    cal = assemble(scale_table, None, None, config(), detector=modes)
+    assert cal.nuisances("detector") == ("detector_000", "detector_001")
+    with pytest.raises(ValueError, match="other bins of eta"):
+        assemble(scale_table, None, None, config(), detector=replace(modes, eta_edges=1.1 * counted))
+
+
 @pytest.mark.parametrize("factor", [0.0, -1.0, np.nan, np.inf])
 def test_a_factor_is_positive(factor: float):
     with pytest.raises(ConfigError, match="expected a positive number"):
@@ -140,3 +165,27 @@ def test_provenance_of_the_tables_is_kept(scale_table: ScaleTable):
     assert cal.provenance.seed == 4
     assert cal.provenance.configuration["scale"] == {"min_events": 10}
     assert cal.provenance.configuration["calibration"]["pt_definition"] == "refit"
+
+
+def test_provenance_of_closures_pixels_and_the_detector_is_kept(cms_like: Calibration):
+    def origin(name: str, used: int) -> Provenance:
+        ledger = Ledger(unit="bins", read=9, used=used, rejected={"low_stats": 9 - used})
+        return Provenance(configuration={"of": name}, inputs={f"{name}.root": name}, ledgers={"massfit": ledger})
+
+    assert cms_like.closure is not None
+    assert cms_like.pixels is not None
+    modes = DetectorModes(
+        eta_edges=cms_like.scale.eta_edges, variations=np.full((1, 3, 48), 1e-5), leading=("a",), residual=np.zeros(3)
+    )
+    cal = assemble(
+        cms_like.scale.with_provenance(origin("jpsi", 9)), None, None, config(),
+        closures=[cms_like.closure.with_provenance(origin("z", 8))],
+        pixels=cms_like.pixels.with_provenance(origin("pixels", 9)),
+        detector=modes.with_provenance(origin("detector", 7)),
+    )  # fmt: skip
+    found = cal.provenance
+    assert found.inputs == {f"{name}.root": name for name in ("jpsi", "z", "pixels", "detector")}
+    assert found.configuration["closure_z"] == {"of": "z"}
+    # the pixels' ledger is that of the scale
+    used = {stage: ledger.used for stage, ledger in found.ledgers.items()}
+    assert used == {"massfit": 9, "closure_z/massfit": 8, "detector/massfit": 7}

@@ -56,7 +56,16 @@ def test_the_mass_of_the_z_is_one_uniform_nuisance(cms_like: Calibration):
 def test_where_the_mass_of_the_z_is_measured_it_is_no_nuisance(cms_like: Calibration):
     cal = assemble(cms_like.scale, None, None, config(z_mass_nuisance=False), closures=[closure_of(cms_like)])
     assert "zclosure_lep" not in cal.names
+    # a scale has the uncertainty of some mass
+    assert cal.names[-1] == "reference_mass_jpsi"
+
+
+def test_the_mass_of_the_z_takes_the_place_of_the_jpsi_s(cms_like: Calibration):
+    cal = assemble(cms_like.scale, None, None, config(), closures=[closure_of(cms_like)])
+    assert cal.names[-1] == "zclosure_lep"
     assert "reference_mass_jpsi" not in cal.names
+    none = config(reference_mass_nuisance=False)
+    assert set(assemble(cms_like.scale, None, None, none).groups) == {"jpsi_stat"}
 
 
 def test_the_mass_of_the_jpsi_can_be_asked_for_beside_the_closure(cms_like: Calibration):

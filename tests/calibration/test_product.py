@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
-from mucal.calibration import Calibration, CalibrationConfig, assemble
+from mucal.calibration import Calibration, CalibrationConfig, application, assemble
 from mucal.errors import InputError
 from mucal.numerics.keyed import normal
 from mucal.scale import ScaleTable, distort_pt
@@ -244,6 +244,34 @@ def test_a_bad_muon_is_nan_where_that_is_asked_for(calibration: Calibration, rea
     ledger = calibration.count_rejected(**columns)
     assert (ledger.read, ledger.used, dict(ledger.rejected)) == (4, 3, {reason: 1})
     assert ledger.examples[reason] == ("muon 2",)
+
+
+@pytest.mark.parametrize("compiled", [1, 10**9])
+def test_a_turned_curvature_is_refused_or_nan_and_counted_at_any_size(
+    calibration: Calibration, monkeypatch: pytest.MonkeyPatch, compiled: int
+):
+    monkeypatch.setattr(application, "COMPILED", compiled)
+    # 1 + M pT < 0 of a positive muon above 33 GeV, M = -0.03/GeV; the other three keep their sign
+    turning = replace(calibration, scale=replace(calibration.scale, A=np.zeros(6), e=np.zeros(6), M=np.full(6, -0.03)))
+    with pytest.raises(ValueError, match=r"correction of muon 2 turns the sign of its curvature.* -0\.2 at pt = 40"):
+        turning.correct(PT, ETA, PHI, CHARGE)
+    found = turning.correct(PT, ETA, PHI, CHARGE, outside="nan")
+    assert_allclose(found, PT / np.where([True, True, False, True], 1 - 0.03 * CHARGE * PT, np.nan), rtol=1e-14)
+    ledger = turning.count_rejected(PT, ETA, PHI, CHARGE)
+    assert (ledger.read, ledger.used, dict(ledger.rejected)) == (4, 3, {"nonpositive:curvature": 1})
+    assert turning.count_rejected(PT, ETA, PHI, CHARGE, "mc").used == 4
+    # a muon that is outside already has that reason alone
+    ledger = turning.count_rejected(PT, ETA + np.where(PT == 40, 2.0, 0.0), PHI, CHARGE)
+    assert dict(ledger.rejected) == {"range:eta": 1}
+
+
+@pytest.mark.parametrize("compiled", [1, 10**9])
+def test_an_unknown_outside_is_refused_at_any_size(
+    calibration: Calibration, monkeypatch: pytest.MonkeyPatch, compiled: int
+):
+    monkeypatch.setattr(application, "COMPILED", compiled)
+    with pytest.raises(ValueError, match="outside = 'nam', expected one of 'raise', 'nan'"):
+        calibration.correct(PT, ETA, PHI, CHARGE, outside="nam")  # type: ignore[arg-type]
 
 
 def test_missing_values_are_rejected_like_nan(calibration: Calibration):

@@ -10,7 +10,7 @@ from numpy.testing import assert_allclose
 from mucal.calibration import Calibration, response_weights
 from mucal.calibration.response_map import ResponseMap, count_response, response_map, response_slopes
 from mucal.errors import InputError
-from mucal.io.response_npz import read_response, response_bytes, write_response
+from mucal.io.response_npz import ARRAYS, read_response, response_bytes, write_response
 
 EDGES = {"pt_edges": np.array([20.0, 40.0, 60.0]), "eta_edges": np.array([-2.4, 0.0, 2.4])}
 N = 400_000
@@ -130,3 +130,40 @@ def test_what_is_no_map_is_refused(tmp_path: Path):
     np.savez(path, pt_edges=np.zeros(3))
     with pytest.raises(InputError, match="'eta_edges' is missing"):
         read_response(path)
+
+
+def test_damage_to_a_map_is_found(tmp_path: Path):
+    table = ResponseMap(
+        **EDGES, coefficients=np.random.default_rng(1).normal(size=(2, 2, 2, 6)), n_muons=np.ones((2, 2, 2))
+    )
+    raw, path = response_bytes(table), tmp_path / "response_map.npz"
+    for at in range(len(raw)):  # two bits, which turn the number of one compression into that of another
+        path.write_bytes(raw[:at] + bytes([raw[at] ^ 0x06]) + raw[at + 1 :])
+        try:
+            back = read_response(path)
+        except InputError:
+            continue
+        assert all(np.array_equal(getattr(back, name), getattr(table, name)) for name in ARRAYS), at
+
+
+def test_a_file_that_unpacks_without_end_is_refused(tmp_path: Path):
+    path = tmp_path / "response_map.npz"
+    np.savez_compressed(path, **{name: np.zeros(3 * 2**20) for name in ARRAYS})
+    with pytest.raises(InputError, match="more than 67108864 bytes"):
+        read_response(path)
+
+
+@pytest.mark.parametrize(
+    ("edges", "message"),
+    [
+        ({"pt_edges": np.array([60.0, 40.0, 20.0])}, "pt_edges must increase strictly"),
+        ({"eta_edges": np.array([-2.4, np.nan, 2.4])}, r"eta_edges\[1\] is not finite"),
+    ],
+)
+def test_edges_that_are_none_are_refused(tmp_path: Path, edges: dict[str, np.ndarray], message: str):
+    arrays = {**EDGES, **edges, "coefficients": np.zeros((2, 2, 2, 6)), "n_muons": np.ones((2, 2, 2))}
+    with pytest.raises(ValueError, match=message):
+        ResponseMap(**arrays)
+    np.savez(tmp_path / "response_map.npz", **arrays)
+    with pytest.raises(InputError, match=message):
+        read_response(tmp_path / "response_map.npz")

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import awkward as ak
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
@@ -61,6 +62,64 @@ def test_all_momenta_are_those_of_vary(cms_like: Calibration, muons: dict[str, n
 def test_muons_outside_are_refused_by_name(cms_like: Calibration):
     with pytest.raises(ValueError, match="range:eta 1"):
         vary_all(cms_like, [10.0], [2.5], [1])
+
+
+def test_a_nuisance_that_turns_the_curvature_is_refused_as_by_vary(cms_like: Calibration):
+    variations = np.zeros_like(cms_like.scale_variations)
+    variations[1, 2] = 0.03  # 1 - 0.03 * 50 < 0
+    turning = replace(cms_like, scale_variations=variations)
+    with pytest.raises(ValueError, match="turns the sign of its curvature"):
+        turning.vary([20.0, 50.0], [0.0, 0.0], [0.0, 0.0], [1, 1], cms_like.names[1], "mc")
+    with pytest.raises(ValueError, match="'jpsi_stat_001' turns the sign of the curvature of muon 1, pt = 50 GeV"):
+        vary_all(turning, [20.0, 50.0], [0.0, 0.0], [1, 1])
+    assert vary_all(turning, [], [], []).shape == (0, 193, 2)
+
+
+def test_jagged_muons_have_all_momenta_of_flat_ones(cms_like: Calibration, muons: dict[str, np.ndarray]):
+    columns = [muons[name][:3] for name in ("pt", "eta", "charge")]
+    jagged = [ak.unflatten(column, [2, 0, 1]) for column in columns]
+    assert_array_equal(vary_all(cms_like, *jagged), vary_all(cms_like, *columns))
+
+
+GOOD = {
+    "pt": [10.0, 20.0, 30.0], "eta": [0.1, -0.2, 2.3], "charge": [1, -1, 1], "pt_gen": [10.1, 19.8, 30.2],
+    "triggered": [True, False, True], "n_pixel": [0, 3, 0],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("pt", np.nan, r"1 of 3 muons have no response to weigh by; the first, \[2\], has pt = nan"),
+        ("pt", 0.0, "has pt = 0"),
+        ("pt_gen", np.inf, "pt_gen = inf"),
+        ("pt_gen", -30.0, "pt_gen = -30"),
+        ("eta", np.nan, "eta = nan"),
+        ("charge", 2, "charge = 2"),
+        ("n_pixel", -1, r"n_pixel\[2\] = -1, expected a whole number of hits"),
+        ("n_pixel", 0.5, r"n_pixel\[2\] = 0\.5"),
+        ("triggered", 2, r"triggered\[2\] = 2, expected true or false"),
+    ],
+)
+def test_a_muon_without_a_weight_is_refused(cms_like: Calibration, name: str, value: float, message: str):
+    with pytest.raises(ValueError, match=message):
+        response_weights(cms_like, **GOOD | {name: [*GOOD[name][:2], value]})
+
+
+def test_weights_by_pixel_hits_are_those_of_vary_pixel_weight(cms_like: Calibration):
+    # the last muon is outside the range of eta
+    columns = {name: [*values, values[0]] for name, values in GOOD.items()} | {"eta": [0.1, -0.2, 2.3, 2.5]}
+    found = response_weights(cms_like, **columns)[:, -49:]
+    hits = [columns[name] for name in ("eta", "charge", "triggered", "n_pixel")]
+    for i, name in enumerate(cms_like.nuisances("pixel")):
+        pair = np.nan_to_num(cms_like.vary_pixel_weight(*hits, name, outside="nan"), nan=1.0)
+        assert_allclose(found[:, i], np.transpose(pair), rtol=1e-6)
+    assert np.all(found[:3, -1] != 1.0)
+
+
+def test_jagged_muons_have_the_weights_of_flat_ones(cms_like: Calibration):
+    jagged = {name: ak.unflatten(ak.Array(values), [2, 0, 1]) for name, values in GOOD.items()}
+    assert_array_equal(response_weights(cms_like, **jagged), response_weights(cms_like, **GOOD))
 
 
 def test_weights_by_hand(cms_like: Calibration):

@@ -1,16 +1,20 @@
 import errno
 import json
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from mucal import __version__
-from mucal.calibration import Calibration, load
+from mucal.calibration import Calibration, CalibrationConfig, assemble, load
 from mucal.calibration.manifest import read_manifest
-from mucal.errors import InputError, NotCertified, ResourceError
+from mucal.errors import InputError, NotCertified, ResourceError, VerificationError
 from mucal.io import verify_bundle, write_bundle
+from mucal.io.correctionlib import corrections_document
+from mucal.scale import PixelMultiplicity
 from mucal.store import files
 
 FILES = {
@@ -82,6 +86,79 @@ def test_attachments_belong_to_the_release(calibration: Calibration, tmp_path: P
 def test_attachments_are_plain_files_of_their_own(calibration: Calibration, tmp_path: Path, name: str):
     with pytest.raises(ValueError, match="cannot be attached"):
         write_bundle(calibration, tmp_path / "release", attachments={name: b""})
+
+
+def nodes(node: Any) -> Iterator[dict[str, Any]]:
+    """All nodes of a correction, itself first."""
+    if isinstance(node, dict):
+        yield node
+        for value in node.values():
+            yield from nodes(value)
+    elif isinstance(node, list):
+        for value in node:
+            yield from nodes(value)
+
+
+def under(node: Any, key: str | int) -> dict[str, Any]:
+    """The first category of that key below a node."""
+    return next(n["value"] for n in nodes(node) if n.get("key") == key)
+
+
+@pytest.fixture(scope="module")
+def with_pixels(calibration: Calibration) -> Calibration:
+    muons = np.full((2, 2, 6), 1e5)
+    pixels = PixelMultiplicity(
+        eta_edges=calibration.scale.eta_edges, data=muons, data_zero=np.linspace(2e3, 4e3, 24).reshape(2, 2, 6),
+        mc=muons, mc_zero=0.025 * muons,
+    )  # fmt: skip
+    tables = (calibration.scale, calibration.resolution_data, calibration.resolution_mc)
+    return assemble(*tables, CalibrationConfig(pt_definition="refit", pixels_in_nominal=True), pixels=pixels)
+
+
+@pytest.mark.parametrize(
+    ("name", "path"),
+    [
+        ("pt_scale", ("nom", -1)), ("pt_scale", ("jpsi_stat_000_up", 1)), ("pt_scale", ("jpsi_stat_007_down", -1)),
+        ("pt_scale", ("reference_mass_jpsi_up", 1)), ("pt_scale_mc", ("nom", 1)),
+        ("pt_scale_mc", ("jpsi_stat_017_up", 1)), ("pt_scale_mc", ("reference_mass_jpsi_down", -1)),
+        ("scale_params", ("e", "jpsi_stat_010_down")), ("scale_params", ("M", "nom")),
+        ("sigma_rel", ("data", "nom")), ("sigma_rel", ("data", "resolution_stat_011_up")), ("sigma_rel", ("mc", "nom")),
+        ("sigma_extra", ("nom",)), ("sigma_extra", ("resolution_stat_000_down",)),
+        ("pixel_weight", ("nom", -1, 0)), ("pixel_weight", ("pixel_mult_003_up", -1, 1)),
+        ("pixel_weight", ("pixel_mult_006_down", -1, 0)),
+    ],
+)  # fmt: skip
+def test_a_file_that_reads_back_differently_is_not_released(
+    with_pixels: Calibration, tmp_path: Path, monkeypatch, name: str, path: tuple[str | int, ...]
+):
+    def broken(calibration: Calibration) -> dict[str, Any]:
+        document = corrections_document(calibration)
+        node = next(c for c in document["corrections"] if c["name"] == name)["data"]
+        for key in path:
+            node = under(node, key)
+        bins = next(n for n in nodes(node) if n.get("input") == "eta")["content"]
+        if isinstance(bins[3], dict):
+            bins[3]["parameters"][0] += 1e-9
+        else:
+            bins[3] += 1e-9
+        return document
+
+    monkeypatch.setattr("mucal.io.bundle.corrections_document", broken)
+    with pytest.raises(VerificationError, match=f"reads back differently: {name} for "):
+        write_bundle(with_pixels, tmp_path / "release")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_release_with_pixel_hits_in_the_nominal_is_written(with_pixels: Calibration, tmp_path: Path):
+    assert load(write_bundle(with_pixels, tmp_path / "release")).names == with_pixels.names
+
+
+def test_the_covariances_of_all_tables_are_named(cms_like: Calibration, tmp_path: Path):
+    text = (write_bundle(cms_like, tmp_path / "release") / "nuisances.json").read_text()
+    found = json.loads(text)["covariances"]
+    assert {name: entry["rows"] for name, entry in found.items()} == {
+        "scale": 144, "resolution_data": 72, "resolution_mc": 72, "closure": 48,
+    }  # fmt: skip
 
 
 def test_a_release_is_not_overwritten_silently(calibration: Calibration, tmp_path: Path):

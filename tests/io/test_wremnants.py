@@ -8,11 +8,13 @@ import pytest
 import uproot
 from numpy.testing import assert_allclose
 
-from mucal.calibration import Calibration
+from mucal.calibration import Calibration, CalibrationConfig, assemble
 from mucal.errors import InputError
 from mucal.io import root_tables
 from mucal.io.root_tables import table_bytes
 from mucal.io.wremnants import labels, read_variations, write_wremnants
+from mucal.scale import ScaleTable
+from mucal.scale.detector_modes import DetectorModes
 
 
 @pytest.fixture(scope="module")
@@ -61,6 +63,22 @@ def test_every_nuisance_of_the_cms_model_has_a_label_of_its_own(folder: Path, cm
     stated = json.loads((folder / "names.json").read_text())
     assert stated["labels"] == found
     assert stated["factors"]["jpsi_stat"] == 2.1
+
+
+def test_modes_of_the_detector_stand_for_the_statistics_in_file_and_labels(scale_table: ScaleTable, tmp_path: Path):
+    rng = np.random.default_rng(3)
+    shifts = rng.normal(size=(5, 3, 6)) * np.array([1e-5, 5e-5, 1e-6])[None, :, None]
+    modes = DetectorModes(
+        eta_edges=scale_table.eta_edges, variations=shifts, leading=tuple("abcde"), residual=np.zeros(3)
+    )
+    cal = assemble(scale_table, None, None, CalibrationConfig(pt_definition="refit"), detector=modes)
+    write_wremnants(cal, tmp_path)
+    assert labels(cal) == {f"detector_{i:03d}": f"Scale_correction_unc{i}" for i in range(5)}
+    found = read_variations(tmp_path / "calibration.root").variations
+    # as many variations as labels; the others are rounding
+    assert_allclose(np.sum(found[..., :5] ** 2, axis=-1), np.sum(shifts**2, axis=0).T, rtol=1e-8)
+    error = np.sqrt(np.sum(shifts**2, axis=0)).T
+    assert np.max(np.abs(found[..., 5:]) / error[..., None]) < 1e-4
 
 
 def test_errors_that_are_not_those_of_the_matrix_are_refused(cms_like: Calibration, tmp_path: Path, monkeypatch):
