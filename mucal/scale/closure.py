@@ -4,7 +4,7 @@ The equations are those of the scale with e = 0 (the momenta of Z muons span too
 *corrected* momenta.  They are never applied: they test the calibration, and their errors are uncertainties.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -23,7 +23,7 @@ class Closure(Result):
     eta_edges            : (B+1,)
     A                    : (B,)
     M                    : (B,) 1/GeV
-    cov                  : (2B, 2B)    statistical, ordered A, M, each over all bins
+    cov                  : (2B, 2B)    statistical, ordered A, M, each over all bins; 0 of an M that was not asked for
     mean_k               : (B,) 1/GeV  average 1/pT of the muons of each bin
     chi2, ndf            :             of the equations solved
     resonance            :             whose mass was compared
@@ -88,19 +88,14 @@ def close(data: MassFits, simulation: MassFits | None = None, config: ScaleConfi
 
     data       : mass fits of pairs whose momenta were corrected before they were binned
     simulation : mass fits of simulation in the same bins
-    config     : as for `derive`; `free` is taken as ("A", "M")
+    config     : as for `derive`; of `free` A and M count, A alone where M is not among them
 
     Raises what `derive` raises.  Source: CMS-SMP-23-002, arXiv:2412.13872; derived in docs/physics/scale.md.
     """
     config = config or ScaleConfig()
-    found = derive(
-        data,
-        simulation,
-        ScaleConfig(
-            free=("A", "M"), prior=config.prior, min_events=config.min_events, smooth_errors=config.smooth_errors,
-            max_lost=config.max_lost, tolerance=config.tolerance, max_steps=config.max_steps,
-        ),
-    )  # fmt: skip
+    free = tuple(name for name in config.free if name != "e")
+    prior = {name: size for name, size in config.prior.items() if name in free}
+    found = derive(data, simulation, replace(config, free=free, prior=prior))
     return closure_of(found, _mean_k(data.histograms, found.n_bins), data.reference_mass, data.reference_mass_error)
 
 

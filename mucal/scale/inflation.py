@@ -1,7 +1,8 @@
 """By how much the statistical errors of a scale table must grow to explain what its closure finds.
 
-With d the residuals of the closures (A and M of every bin of every resonance), C their own covariance, the masses of
-the resonances included, and P = J C_scale J^T that of the table as it shows there, the factor s solves
+With d the residuals of the closures (A and M of every bin of every resonance, A alone where M was not asked for), C
+their own covariance, the masses of the resonances included, and P = J C_scale J^T that of the table as it shows there,
+the factor s solves
 
     d^T (C + s^2 P)^-1 d = n,
 
@@ -18,8 +19,9 @@ from scipy.linalg import block_diag, cholesky, eigh, solve_triangular
 from scipy.optimize import brentq
 from scipy.special import chdtrc, erfcinv
 
-from mucal.arrays import FloatArray, same_edges
+from mucal.arrays import BoolArray, FloatArray, same_edges
 from mucal.scale.closure import Closure
+from mucal.scale.recovery import whiten
 from mucal.scale.table import ScaleTable
 from mucal.store import Result
 
@@ -80,14 +82,14 @@ def inflation_of(table: ScaleTable, closures: Sequence[Closure]) -> Inflation:
     jacobian = np.concatenate([closure.projection(table.eta_edges) for closure in closures])
     shown = jacobian @ table.cov @ jacobian.T
     charge_even = np.concatenate([np.repeat([True, False], closure.n_bins) for closure in closures])
-    z, p = _principal(d, own, shown)
+    asked = np.diag(own) > 0
+    if not np.any(asked):
+        raise ValueError("the closures have no errors; nothing can be said about those of the table")
+    z, p = _principal(d, own, shown, asked)
     chi2 = float(np.sum(z**2 / (1.0 + p)))
-    even, odd = (
-        _factor(*_principal(d[part], own[np.ix_(part, part)], shown[np.ix_(part, part)]))
-        for part in (charge_even, ~charge_even)
-    )
+    even, odd = (_factor(*_principal(d, own, shown, asked & part)) for part in (charge_even, ~charge_even))
     return Inflation(
-        chi2=chi2, ndf=d.size, p_value=float(chdtrc(d.size, chi2)), factor=_factor(z, p), even=even, odd=odd,
+        chi2=chi2, ndf=z.size, p_value=float(chdtrc(z.size, chi2)), factor=_factor(z, p), even=even, odd=odd,
         direction=_direction(z, p), resonances=tuple(closure.resonance for closure in closures),
     )  # fmt: skip
 
@@ -104,22 +106,19 @@ def pattern_factor(table: ScaleTable, alternative: ScaleTable) -> float:
     """
     if not same_edges(table.eta_edges, alternative.eta_edges):
         raise ValueError("the alternative calibration has other eta bins; derive both in the same bins")
-    solved = np.diag(table.cov) > 0
-    sigma = np.sqrt(np.diag(table.cov)[solved])
-    correlation = table.cov[np.ix_(solved, solved)] / np.outer(sigma, sigma)
-    values, vectors = np.linalg.eigh(correlation)
-    known = values > 1e-9
-    pulls = (vectors[:, known].T @ ((alternative.parameters - table.parameters)[solved] / sigma)) / np.sqrt(
-        values[known]
-    )
+    pulls = whiten(alternative.parameters - table.parameters, table.cov)
     return float(np.sqrt(1.0 + np.mean(pulls**2)))
 
 
-def _principal(d: FloatArray, own: FloatArray, shown: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """(n,) residuals along the directions where `own` is 1 and `shown` is diagonal, and that diagonal (n,)."""
+def _principal(d: FloatArray, own: FloatArray, shown: FloatArray, rows: BoolArray) -> tuple[FloatArray, FloatArray]:
+    """(n,) residuals along the directions where `own` is 1 and `shown` is diagonal, and that diagonal (n,).
+
+    rows : the n that count
+    """
+    d, own, shown = d[rows], own[np.ix_(rows, rows)], shown[np.ix_(rows, rows)]
     sigma = np.sqrt(np.diag(own))
-    if not np.all(sigma > 0):
-        raise ValueError(f"row {int(np.argmin(sigma))} of the closure has no error")
+    if not sigma.size:
+        return sigma, sigma
     scale = np.outer(sigma, sigma)
     try:
         factor = cholesky(own / scale, lower=True)

@@ -23,17 +23,23 @@ from mucal.workflow.tracks_config import Tracked
 
 
 def closures_of(closed: Sequence[ClosedResonance | ClosedFiles], bins: Bins, notes: list[str]) -> tuple[Closure, ...]:
-    """A and M of corrected momenta, from every closing resonance whose section asks for both.
+    """A of corrected momenta, and M where it is asked for, from every closing resonance.
 
     bins  : of the scale table; bins of a closure are unions of them
     notes : why one is missing is added
     """
     found = []
     for one in closed:
-        if "M" not in one.sample.scale.free:
+        if "A" not in one.sample.scale.free:
             continue
         if not set(one.sample.bins.eta_edges) <= set(bins.eta_edges):
             notes.append(f"no closure of {one.sample.resonance}: its eta_edges are not some of those of [bins]")
+            continue
+        if one.sample.bins.abs_eta:
+            notes.append(
+                f"no closure of {one.sample.resonance}: in bins of |eta| the residuals of one side are those of the "
+                "other; leave abs_eta out of its bins and give eta_edges of both sides"
+            )
             continue
         try:
             found.append(close(one.data, one.simulation, one.sample.scale))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
-from mucal.scale import Closure, ScaleTable, close
+from mucal.scale import Closure, ScaleConfig, ScaleTable, close
 
 
 def shifted(histograms, A: float, M: float) -> np.ndarray:
@@ -23,6 +23,15 @@ def test_close_finds_the_residual_a_and_m(jpsi_histograms, make_fits):
     assert closure.cov.shape == (24, 24)
     assert (closure.resonance, closure.reference_mass) == ("jpsi", 3.0969)
     assert np.all((closure.mean_k > 1 / 12) & (closure.mean_k < 1 / 4))  # muons of 4 to 25 GeV
+
+
+def test_close_finds_a_alone_where_m_is_not_asked_for(jpsi_histograms, make_fits):
+    fits = make_fits(jpsi_histograms, shifted(jpsi_histograms, 2e-4, 0.0), np.full(jpsi_histograms.n_bins, 1e-4))
+    closure = close(fits, config=ScaleConfig(free=("A",), prior={"M": 1e-5}))
+    assert_allclose(closure.A, 2e-4, rtol=1e-9)
+    assert np.all(np.diag(closure.cov)[:12] > 0)
+    assert not closure.M.any()
+    assert not closure.cov[12:].any()
 
 
 def table(edges: np.ndarray, **values: np.ndarray) -> ScaleTable:

@@ -1,11 +1,14 @@
 """The factor on the errors of a scale table that closures ask for."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
 from mucal.scale import Closure, ScaleTable, inflation_of
 from mucal.scale.inflation import pattern_factor
+from mucal.scale.recovery import whiten
 
 EDGES = np.linspace(-2.4, 2.4, 49)
 A_ERROR, E_ERROR, M_ERROR = 1.1e-4, 6e-4, 5e-6
@@ -57,6 +60,31 @@ def test_a_known_inflation_of_2_1_is_recovered(resonances: tuple[str, ...]):
     assert np.mean(np.abs(factors - 2.1) < 0.3) > 0.5
 
 
+def even_alone(found: Closure) -> Closure:
+    """The closure as of a resonance that was not asked for M."""
+    b = found.n_bins
+    cov = np.zeros((2 * b, 2 * b))
+    cov[:b, :b] = found.cov[:b, :b]
+    return replace(found, M=np.zeros(b), cov=cov)
+
+
+def test_a_resonance_that_knows_a_alone_counts_in_the_same_equation():
+    table = jpsi_table()
+    z, upsilon = toy(np.random.default_rng(8), 2.1, ("z", "upsilon1s"))
+    both, alone = inflation_of(table, [z, even_alone(upsilon)]), inflation_of(table, [z])
+    assert both.resonances == ("z", "upsilon1s")
+    assert (both.ndf, alone.ndf) == (72, 48)
+    assert both.odd == alone.odd
+    assert both.even == inflation_of(table, [z, upsilon]).even != alone.even
+    assert inflation_of(table, [even_alone(upsilon)]).odd == 0.0
+
+
+def test_closures_without_errors_are_refused():
+    blank = closure(np.zeros(24), np.zeros(24))
+    with pytest.raises(ValueError, match="have no errors"):
+        inflation_of(jpsi_table(), [replace(blank, cov=np.zeros((48, 48)), reference_mass_error=0.0)])
+
+
 def test_errors_that_are_right_need_no_factor():
     rng = np.random.default_rng(3)
     table = jpsi_table()
@@ -97,3 +125,16 @@ def test_a_pattern_of_one_error_everywhere_doubles_the_variance():
     moved = jpsi_table(A=shift[:48], e=shift[48:96], M=shift[96:])
     assert_allclose(pattern_factor(jpsi_table(), moved), np.sqrt(2.0), rtol=1e-6)
     assert pattern_factor(jpsi_table(), jpsi_table()) == 1.0
+
+
+def test_a_pattern_over_copied_parameters_counts_each_once():
+    # both sides of a table that was unfolded from |eta| hold the same number
+    edges, sigma = np.array([-2.4, 0.0, 2.4]), np.repeat([A_ERROR, E_ERROR, M_ERROR], 2)
+    cov = np.kron(np.eye(3), np.ones((2, 2))) * np.outer(sigma, sigma)
+    zero = np.zeros(2)
+    table = ScaleTable(eta_edges=edges, A=zero, e=zero, M=zero, cov=cov, resonance="jpsi")
+    moved = replace(table, A=zero + 2.0 * A_ERROR, M=zero - M_ERROR)
+    assert_allclose(pattern_factor(table, moved), np.sqrt(1.0 + (4.0 + 0.0 + 1.0) / 3.0), rtol=1e-9)
+    assert_allclose(
+        pattern_factor(table, moved), np.sqrt(1.0 + np.mean(whiten(moved.parameters - table.parameters, cov) ** 2))
+    )
