@@ -9,7 +9,7 @@ from mucal.cli.console import finish
 
 @click.command("export")
 @click.argument("calibration")
-@click.option("--roccor", metavar="FILE", help="Write a Rochester text table as well, e/pT frozen at 40 GeV.")
+@click.option("--roccor", metavar="FILE", help="Write a Rochester text table as well, e/pT frozen at one pT.")
 @click.option("--wremnants", metavar="FOLDER", help="Write the ROOT files of W-mass programs as well, one a table.")
 @options.as_json
 @options.output("Folder of the exported files.")

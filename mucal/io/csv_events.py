@@ -17,7 +17,6 @@ from mucal.io.parquet_events import arrow_values
 
 BLOCK: Final = 2**20
 """Bytes parsed at a time; a line longer than this is refused."""
-_HEADER_BYTES: Final = 2**16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

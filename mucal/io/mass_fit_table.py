@@ -6,7 +6,7 @@ from typing import Any, Final
 import numpy as np
 
 from mucal.io.column_writer import write_columns
-from mucal.massfit.bins import ETA_MINUS, ETA_PLUS, PT_MINUS, PT_PLUS
+from mucal.massfit.bins import ETA_MINUS, ETA_PLUS, PT_MINUS, PT_PLUS, SUMS
 from mucal.massfit.fits import MassFits
 from mucal.massfit.status import Status
 
@@ -18,8 +18,8 @@ def write_mass_fits(fits: MassFits, path: str | Path, *, overwrite: bool = False
     """Write fits with what `scale` takes from them: indices, edges (pT in GeV), values, errors, averages, status.
 
     `scale` is the fitted over the reference mass, `sigma` the relative width (the model "morphing" has a `variance`
-    against simulation instead), `rho` the correlation of the scale with it;
-    `mean_w_plus` and so on are the averages over the events of the bin (docs/physics/scale.md).
+    against simulation instead), `rho` the correlation of the scale with it (NaN if one of
+    them has no error); `mean_w_plus` and so on are the averages over the events of the bin (docs/physics/scale.md).
 
     Raises FileExistsError unless `overwrite`.
     """
@@ -42,7 +42,7 @@ def mass_fit_columns(fits: MassFits) -> dict[str, Any]:
     columns |= {"scale": np.exp(fits.value("ln_s")), "rho": _rho(fits)}
     if fits.width_parameter == "ln_sigma":
         columns["sigma"] = np.exp(fits.value("ln_sigma"))
-    for name in ("w", "wk", "wpt", "w2", "w2_pt2"):
+    for name in SUMS:
         mean = histograms.mean(name)
         columns |= {f"mean_{name}_{side}": mean[:, i] for i, side in enumerate(SIDES)}
     columns |= {"deviance": fits.deviance, "ndf": fits.ndf, "p_value": fits.p_value, "n_steps": fits.n_steps}
@@ -54,4 +54,4 @@ def mass_fit_columns(fits: MassFits) -> dict[str, Any]:
 def _rho(fits: MassFits) -> Any:
     i, j = fits.parameters.index("ln_s"), fits.parameters.index(fits.width_parameter)
     product = np.sqrt(fits.cov[:, i, i] * fits.cov[:, j, j])
-    return np.divide(fits.cov[:, i, j], product, out=np.zeros(product.size), where=product > 0)
+    return np.divide(fits.cov[:, i, j], product, out=np.full(product.size, np.nan), where=product > 0)

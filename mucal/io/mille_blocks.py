@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
 
 import numpy as np
 from scipy.linalg import qr, solve_triangular
@@ -11,8 +10,6 @@ from mucal.arrays import FloatArray, IntArray, check_shapes
 from mucal.errors import InputError
 from mucal.io.mille import MilleRecords
 from mucal.refit import ProfiledBlocks
-
-FEWEST_ROWS: Final = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -23,6 +23,7 @@ from mucal.arrays import FloatArray
 from mucal.calibration import Calibration
 from mucal.io.correctionlib import describe
 from mucal.scale import ResolutionTable
+from mucal.scale.resolution import curvature_variance
 
 Node = dict[str, Any]
 
@@ -110,8 +111,7 @@ def _k_errors(
 
 
 def _variance(table: ResolutionTable, j: int, pt: FloatArray) -> FloatArray:
-    result: FloatArray = table.a[j] + table.c[j] * pt**2 + table.b[j] / (1.0 + table.d[j] / pt**2)
-    return result
+    return curvature_variance(pt, table.a[j], table.b[j], table.c[j], table.d[j])
 
 
 def _abs_eta(calibration: Calibration, edges: FloatArray) -> tuple[list[float], list[list[int]]]:

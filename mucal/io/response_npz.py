@@ -6,9 +6,10 @@ n_muons               (2, P, E)
 """
 
 import io
+import zlib
 from pathlib import Path
 from typing import Final
-from zipfile import BadZipFile
+from zipfile import ZIP_DEFLATED, ZIP_STORED, BadZipFile, ZipFile
 
 import numpy as np
 
@@ -18,6 +19,7 @@ from mucal.store import write_bytes
 
 RESPONSE: Final = "response_map.npz"
 ARRAYS: Final = ("pt_edges", "eta_edges", "coefficients", "n_muons")
+MAX_BYTES: Final = 64 * 2**20
 
 
 def response_bytes(response: ResponseMap) -> bytes:
@@ -36,8 +38,9 @@ def write_response(response: ResponseMap, path: str | Path, *, overwrite: bool =
 
 
 def read_response(path: str | Path) -> ResponseMap:
-    """The map of a file; raises InputError for what is none."""
+    """The map of a file; raises InputError for what is none, or is damaged."""
     try:
+        _check(path)
         with np.load(path, allow_pickle=False) as file:
             missing = [name for name in ARRAYS if name not in file]
             if missing:
@@ -46,7 +49,22 @@ def read_response(path: str | Path) -> ResponseMap:
             return ResponseMap(
                 pt_edges=pt_edges, eta_edges=eta_edges, coefficients=coefficients, n_muons=n_muons
             )  # fmt: skip
-    except (ValueError, OSError, EOFError, BadZipFile) as error:
+    except (ValueError, OSError, EOFError, RuntimeError, MemoryError, BadZipFile, zlib.error) as error:
         raise InputError(
             f"{Path(path).name} is not a response map: {error}", kind="input.response_map", where={"file": path}
         ) from error
+
+
+def _check(path: str | Path) -> None:
+    """Raises what `zipfile` raises, or ValueError, for an archive that no map has or whose checksums are wrong.
+
+    numpy looks at the checksum of an array only if it reads it to its end.
+    """
+    with ZipFile(path) as archive:
+        entries = archive.infolist()
+        if sum(entry.file_size for entry in entries) > MAX_BYTES:
+            raise ValueError(f"it holds more than {MAX_BYTES} bytes")
+        if any(entry.compress_type not in (ZIP_STORED, ZIP_DEFLATED) for entry in entries):
+            raise ValueError("it is compressed as no .npz is")
+        if damaged := archive.testzip():
+            raise ValueError(f"'{damaged}' is damaged")

@@ -11,12 +11,12 @@ Source: A. Bodek et al., arXiv:1208.3710, and the public tables.
 """
 
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final, Literal, get_args
 
 import numpy as np
 from scipy.special import ndtr, ndtri
 
-from mucal.arrays import FloatArray, IntArray
+from mucal.arrays import BoolArray, FloatArray, IntArray, check_edges
 from mucal.scale import ScaleTable, conventions
 
 MC, DATA = 0, 1
@@ -50,6 +50,13 @@ class RoccorTable:
     layers_min: int
     shares: FloatArray
 
+    def __post_init__(self) -> None:
+        for name in ("eta_edges", "abs_edges"):
+            check_edges(f"RoccorTable.{name}", getattr(self, name))
+        for name in ("M_R", "A_R"):
+            if not np.all(np.isfinite(getattr(self, name))):
+                raise ValueError(f"RoccorTable.{name} holds numbers that are not finite, expected none")
+
     def scale(
         self, pt: FloatArray, eta: FloatArray, phi: FloatArray, charge: FloatArray | IntArray, sample: Sample = "data",
         member: int = 0,
@@ -60,25 +67,34 @@ class RoccorTable:
         eta    : (N,)      beyond the table its last bins are used, as the official program does
         phi    : (N,) rad
         charge : (N,)      +1 or -1
+        sample : "data" or "mc"
         member : counted over all sets; 0 is the nominal one
+
+        Raises ValueError for a pt that is not positive and finite, an eta or phi that is not finite, a charge other
+        than +-1, or another sample.
         """
-        i, j = self._bins(eta, phi)
-        of = DATA if sample == "data" else MC
-        result: FloatArray = 1.0 / (self.M_R[member, of, i, j] + charge * self.A_R[member, of, i, j] * pt)
-        return result
+        return self._scale(*_checked(pt, eta, phi, charge, sample), sample, member)
 
     def scale_error(
         self, pt: FloatArray, eta: FloatArray, phi: FloatArray, charge: FloatArray | IntArray, sample: Sample = "data"
     ) -> FloatArray:
-        """Standard error of `scale` from all members of all sets, (N,)."""
-        members = [self.scale(pt, eta, phi, charge, sample, m) for m in range(self.offsets[-1])]
+        """Standard error of `scale` from all members of all sets, (N,); arguments and errors as there."""
+        muons = _checked(pt, eta, phi, charge, sample)
+        members = [self._scale(*muons, sample, m) for m in range(self.offsets[-1])]
         return self._error(members)
 
     def spread_scale(
         self, pt: FloatArray, eta: FloatArray, phi: FloatArray, charge: FloatArray | IntArray, pt_gen: FloatArray,
         member: int = 0,
     ) -> FloatArray:  # fmt: skip
-        """Scale of simulation with its spread brought to that of data, for muons with a generated pT: (N,)."""
+        """Scale of simulation with its spread brought to that of data, for muons with a generated pT: (N,).
+
+        pt_gen : (N,) GeV
+
+        Raises ValueError as `scale` does, and for a pt_gen that is not positive and finite.
+        """
+        pt_gen = np.asarray(pt_gen, dtype=float)
+        _require((pt_gen > 0) & np.isfinite(pt_gen), "pt_gen", pt_gen, "a positive, finite momentum")
         scale = self.scale(pt, eta, phi, charge, "mc", member)
         r = np.clip(np.searchsorted(self.abs_edges, np.abs(eta), side="right") - 1, 0, self.abs_edges.size - 2)
         x = pt_gen / (scale * pt)
@@ -97,10 +113,12 @@ class RoccorTable:
         layers  : (N,)  tracker layers with a measurement
         uniform : (N,)  random numbers between 0 and 1
 
-        Raises ValueError if the table has no smearing.
+        Raises ValueError as `scale` does, for a random number outside 0 to 1, and if the table has no smearing.
         """
         if np.all(np.isnan(self.smearing)):
             raise ValueError("this Rochester table holds no smearing (its lines R); use spread_scale, or another table")
+        uniform = np.asarray(uniform, dtype=float)
+        _require((uniform >= 0) & (uniform <= 1), "uniform", uniform, "a number between 0 and 1")
         scale = self.scale(pt, eta, phi, charge, "mc", member)
         r = np.clip(np.searchsorted(self.abs_edges, np.abs(eta), side="right") - 1, 0, self.abs_edges.size - 2)
         at = np.clip(layers - self.layers_min, 0, self.smearing.shape[3] - 1)
@@ -109,14 +127,22 @@ class RoccorTable:
         sigma = s0 + s1 * x + s2 * x * x
         of_data, of_mc = self.spread[member, DATA, r], self.spread[member, MC, r]
         extra = np.sqrt(np.clip(of_data**2 - of_mc**2, 0.0, None))
-        drawn = extra * sigma * width * crystal_ball_quantile(np.asarray(uniform), alpha, power)
+        drawn = extra * sigma * width * crystal_ball_quantile(uniform, alpha, power)
         result: FloatArray = scale * np.where(drawn > -1.0, 1.0 / (1.0 + drawn), 1.0)
+        return result
+
+    def _scale(
+        self, pt: FloatArray, eta: FloatArray, phi: FloatArray, charge: FloatArray, sample: Sample, member: int
+    ) -> FloatArray:
+        i, j = self._bins(eta, phi)
+        of = DATA if sample == "data" else MC
+        result: FloatArray = 1.0 / (self.M_R[member, of, i, j] + charge * self.A_R[member, of, i, j] * pt)
         return result
 
     def _bins(self, eta: FloatArray, phi: FloatArray) -> tuple[IntArray, IntArray]:
         n_eta, n_phi = self.M_R.shape[2:]
         i = np.clip(np.searchsorted(self.eta_edges, eta, side="right") - 1, 0, n_eta - 1)
-        j = np.clip(np.floor((np.asarray(phi) + np.pi) / (2.0 * np.pi / n_phi)).astype(np.int64), 0, n_phi - 1)
+        j = np.clip(np.floor((phi + np.pi) / (2.0 * np.pi / n_phi)).astype(np.int64), 0, n_phi - 1)
         return i.astype(np.int64), j
 
     def _error(self, members: list[FloatArray]) -> FloatArray:
@@ -140,6 +166,26 @@ class RoccorTable:
         return ScaleTable(
             eta_edges=self.eta_edges, A=ours.A[0], e=ours.e[0], M=ours.M[0], cov=0.5 * (cov + cov.T), resonance="z"
         )
+
+
+def _checked(
+    pt: FloatArray, eta: FloatArray, phi: FloatArray, charge: FloatArray | IntArray, sample: str
+) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
+    if sample not in get_args(Sample):
+        raise ValueError(f"sample = {sample!r}, expected one of {', '.join(map(repr, get_args(Sample)))}")
+    p, h, f, q = (np.asarray(column, dtype=float) for column in (pt, eta, phi, charge))
+    _require((p > 0) & np.isfinite(p), "pt", p, "a positive, finite momentum")
+    _require(np.isfinite(h), "eta", h, "a finite number")
+    _require(np.isfinite(f), "phi", f, "a finite number")
+    _require(np.abs(q) == 1, "charge", q, "+1 or -1")
+    return p, h, f, q
+
+
+def _require(good: BoolArray, name: str, values: FloatArray, expected: str) -> None:
+    if not np.all(good):
+        i = int(np.argmin(good))
+        bad = int(np.size(good) - np.count_nonzero(good))
+        raise ValueError(f"{bad} of {np.size(good)} muons: {name}[{i}] = {np.ravel(values)[i]:g}, expected {expected}")
 
 
 def crystal_ball_quantile(u: FloatArray, alpha: FloatArray, n: FloatArray) -> FloatArray:

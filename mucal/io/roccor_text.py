@@ -15,16 +15,19 @@ Source: A. Bodek et al., arXiv:1208.3710, and the public tables.
 """
 
 import gzip
-from collections.abc import Iterator
+import math
+import zlib
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 
-from mucal.arrays import FloatArray, IntArray
-from mucal.calibration import Calibration
+from mucal.arrays import FloatArray, IntArray, check_edges
+from mucal.calibration import Calibration, certify
 from mucal.errors import InputError
+from mucal.io.muonscare import reference_pt
 from mucal.io.roccor import DATA, MC, RoccorTable
 from mucal.scale import conventions
 from mucal.store import write_bytes
@@ -33,22 +36,26 @@ CURVED: Final = 2
 """The variable of lines R that is written times 100."""
 PERCENT: Final = 100.0
 MAX_BYTES: Final = 64 * 2**20
-REFERENCE_PT: Final = 40.0
+MAX_VALUES: Final = MAX_BYTES // 2
+"""That such a text can hold: a value is a digit and a blank."""
+COUNTS: Final = {"NSET": 1, "NMEM": 1, "CPHI": 1, "RTRK": 1, "RMIN": 0}
+"""Header of whole numbers -> the smallest one."""
+EDGES: Final = ("CETA", "RETA")
 
 
 def read_roccor(path: str | Path) -> RoccorTable:
     """A Rochester table from its text, plain or compressed with gzip.
 
-    Raises InputError for a line that is not of the format, a missing header or missing values.
+    Raises InputError for a damaged file, a line that is not of the format, a missing header or missing values.
     """
     path = Path(path)
-    text = _Text(path=path, headers={}, scales={}, spreads={}, smearings={}, shares={})
+    text = _Text(path=path, counts={}, edges={}, scales={}, spreads={}, smearings={}, shares={})
     for number, words in _lines(path):
         try:
             text.take(words)
         except (ValueError, IndexError) as error:
             raise InputError(
-                f"line {number} is not of a Rochester table: '{' '.join(words[:6])} ...'",
+                f"line {number} is not of a Rochester table: '{' '.join(words[:6])} ...' ({error})",
                 kind="input.roccor",
                 where={"file": path, "line": number},
                 do="give the text file of RoccoR as it is published",
@@ -61,53 +68,58 @@ class _Text:
     """What was read: headers, and values by set, member and what else a line names, in its order."""
 
     path: Path
-    headers: dict[str, list[float]]
+    counts: dict[str, list[int]]
+    edges: dict[str, FloatArray]
     scales: dict[tuple[int, ...], list[float]]
     spreads: dict[tuple[int, ...], list[float]]
     smearings: dict[tuple[int, ...], list[float]]
     shares: dict[tuple[int, ...], list[float]]
 
     def take(self, words: list[str]) -> None:
-        """One line."""
-        if words[0].isalpha():
-            self.headers[words[0]] = [float(word) for word in words[1:]]
+        """One line; raises ValueError or IndexError for one that is not of the format."""
+        if words[0] in COUNTS:
+            self.counts[words[0]] = _counts(words)
             return
+        if words[0] in EDGES:
+            self.edges[words[0]] = _edges(words)
+            return
+        if words[0].isalpha():
+            return  # what other programs add, as TVAR
         member = (int(words[0]), int(words[1]))
         if words[2] == "C":
             place = (*member, int(words[3]), int(words[4]), int(words[5]))
-            self.scales[place] = [float(word) for word in words[6:]]
+            self.scales[place] = _values(words[6:])
         elif words[2] == "F":
-            self.spreads[*member, int(words[3])] = [float(word) for word in words[4:]]
+            self.spreads[*member, int(words[3])] = _values(words[4:])
         elif words[2] in ("T", "R"):
             read = self.smearings if words[2] == "R" else self.shares
-            read[*member, int(words[3]), int(words[4])] = [float(word) for word in words[5:]]
+            read[*member, int(words[3]), int(words[4])] = _values(words[5:])
         else:
             raise ValueError(words[2])
 
     def table(self) -> RoccorTable:
         """The arrays; raises InputError where values are missing."""
-        missing = [name for name in ("NSET", "NMEM", "CPHI", "CETA") if name not in self.headers]
+        missing = [name for name in ("NSET", "NMEM", "CPHI", "CETA") if name not in {**self.counts, **self.edges}]
         if missing:
             raise self._wrong(f"the line {missing[0]} is missing")
-        members = [int(n) for n in self.headers["NMEM"]]
-        if len(members) != int(self.headers["NSET"][0]):
-            raise self._wrong(f"NSET states {self.headers['NSET'][0]:g} sets, NMEM {len(members)}")
+        members = self.counts["NMEM"]
+        if len(members) != self.counts["NSET"][0]:
+            raise self._wrong(f"NSET states {self.counts['NSET'][0]} sets, NMEM {len(members)}")
         offsets = np.concatenate([[0], np.cumsum(members)]).astype(np.int64)
-        edges = np.array(self.headers["CETA"][1:])
-        absolute = np.array(self.headers.get("RETA", [1, 0.0, np.inf])[1:])
-        n_eta, n_phi = edges.size - 1, int(self.headers["CPHI"][0])
-        values = np.full((2, int(offsets[-1]), 2, n_eta, n_phi), np.nan)
+        edges = self.edges["CETA"]
+        absolute = self.edges.get("RETA", np.array([0.0, np.abs(edges).max()]))
+        n, n_abs, layers = sum(members), absolute.size - 1, self.counts.get("RTRK", [1])[0]
+        values = self._empty(2, n, 2, edges.size - 1, self.counts["CPHI"][0])
         for (s, m, of, var, eta), row in self.scales.items():
             self._place(values, (var, self._member(offsets, s, m), of, eta), row)
-        spread = np.full((int(offsets[-1]), 2, absolute.size - 1), np.nan)
+        spread = self._empty(n, 2, n_abs)
         for (s, m, of), row in self.spreads.items():
             self._place(spread, (self._member(offsets, s, m), of), row)
-        layers = int(self.headers.get("RTRK", [1])[0])
-        smearing = np.full((int(offsets[-1]), 6, absolute.size - 1, layers), np.nan)
+        smearing = self._empty(n, 6, n_abs, layers)
         for (s, m, var, r), row in self.smearings.items():
             scaled = [value / PERCENT for value in row] if var == CURVED else row
             self._place(smearing, (self._member(offsets, s, m), var, r), scaled)
-        shares = np.full((int(offsets[-1]), 2, absolute.size - 1, layers + 1), np.nan)
+        shares = self._empty(n, 2, n_abs, layers + 1)
         for (s, m, of, r), row in self.shares.items():
             self._place(shares, (self._member(offsets, s, m), of, r), row)
         if np.any(np.isnan(values)):
@@ -116,8 +128,14 @@ class _Text:
         return RoccorTable(
             eta_edges=edges, offsets=offsets, M_R=1.0 + values[0] / PERCENT, A_R=values[1] / PERCENT,
             abs_edges=absolute, spread=spread, smearing=smearing, shares=shares,
-            layers_min=int(self.headers.get("RMIN", [0])[0]),
+            layers_min=self.counts.get("RMIN", [0])[0],
         )  # fmt: skip
+
+    def _empty(self, *shape: int) -> FloatArray:
+        """NaN in a shape that the headers state."""
+        if math.prod(shape) > MAX_VALUES:
+            raise self._wrong(f"the headers state {math.prod(shape)} values, more than such a text can hold")
+        return np.full(shape, np.nan)
 
     def _member(self, offsets: IntArray, s: int, m: int) -> int:
         if not (0 <= s < offsets.size - 1 and 0 <= m < offsets[s + 1] - offsets[s]):
@@ -133,13 +151,37 @@ class _Text:
         return InputError(what, kind="input.roccor", where={"file": self.path})
 
 
+def _counts(words: Sequence[str]) -> list[int]:
+    """The whole numbers of a header."""
+    least, found = COUNTS[words[0]], [int(word) for word in words[1:]]
+    if not found or not all(least <= n <= MAX_VALUES for n in found):
+        raise ValueError(f"expected whole numbers from {least} to {MAX_VALUES}")
+    return found
+
+
+def _edges(words: Sequence[str]) -> FloatArray:
+    """The edges of a header, whose number of bins stands before them."""
+    found = np.array(_values(words[2:]))
+    check_edges(words[0], found)
+    if int(words[1]) != found.size - 1:
+        raise ValueError(f"{words[1]} bins are stated, {found.size} edges follow")
+    return found
+
+
+def _values(words: Sequence[str]) -> list[float]:
+    found = [float(word) for word in words]
+    if not all(map(math.isfinite, found)):
+        raise ValueError("expected finite numbers")
+    return found
+
+
 def _lines(path: Path) -> Iterator[tuple[int, list[str]]]:
     """Numbered lines in words; blank lines are left out."""
     opener = gzip.open if path.suffix == ".gz" else open
     try:
         with opener(path, "rb") as stream:
             raw = stream.read(MAX_BYTES + 1)
-    except (OSError, EOFError) as error:
+    except (OSError, EOFError, zlib.error) as error:
         raise InputError(f"cannot be read: {error}", kind="input.roccor", where={"file": path}) from error
     if len(raw) > MAX_BYTES:
         raise InputError(f"larger than {MAX_BYTES} bytes", kind="input.too_large", where={"file": path})
@@ -150,7 +192,7 @@ def _lines(path: Path) -> Iterator[tuple[int, list[str]]]:
 
 
 def write_roccor(
-    calibration: Calibration, path: str | Path, *, pt: float = REFERENCE_PT, overwrite: bool = False
+    calibration: Calibration, path: str | Path, *, pt: float | None = None, overwrite: bool = False
 ) -> Path:
     """Write a calibration as a Rochester table: set 0 the correction, set 1 its S scale nuisances.
 
@@ -158,14 +200,19 @@ def write_roccor(
     such tables is that of all nuisances.  Simulation has M_R = 1, A_R = 0 and a spread of 1: it is smeared with
     correctionlib, not with this table.
 
-    pt : GeV, where e/pT is frozen
+    pt : GeV, where e/pT is frozen; by default 40 if the calibration holds there, else the geometric mean of its range
 
-    Raises FileExistsError unless `overwrite`.
+    Raises NotCertified if the calibration is not fit for export, FileExistsError unless `overwrite`.
     """
+    certify(calibration)
     path = Path(path)
     if path.exists() and not overwrite:
         raise FileExistsError(17, "exists already; remove it or ask to overwrite", str(path))
-    write_bytes(path, "\n".join(_text_of(calibration, pt)).encode() + b"\n", overwrite=overwrite)
+    write_bytes(
+        path,
+        "\n".join(_text_of(calibration, reference_pt(calibration) if pt is None else pt)).encode() + b"\n",
+        overwrite=overwrite,
+    )
     return path
 
 
@@ -173,7 +220,7 @@ def _text_of(calibration: Calibration, pt: float) -> Iterator[str]:
     scale, shifts = calibration.scale, calibration.scale_variations
     n = max(len(shifts), 1)
     nominal = np.stack([scale.A, scale.e, scale.M])
-    edges = " ".join(f"{edge:.6g}" for edge in scale.eta_edges)
+    edges = " ".join(map(repr, scale.eta_edges.tolist()))
     yield "NSET 2"
     yield f"NMEM 1 {n}"
     yield "TVAR 0 1"
@@ -182,7 +229,7 @@ def _text_of(calibration: Calibration, pt: float) -> Iterator[str]:
     yield "RMIN 6"
     yield "RTRK 1"
     highest = max(abs(float(scale.eta_edges[0])), float(scale.eta_edges[-1]))
-    yield f"RETA 1 0.0 {highest:.6g}"
+    yield f"RETA 1 0.0 {highest!r}"
     members = [(0, 0, nominal)]
     members += [(1, m, nominal + np.sqrt(n) * (shifts[m] if len(shifts) else 0.0)) for m in range(n)]
     for s, m, (A, e, M) in members:

@@ -27,6 +27,8 @@ Fit = Callable[[IntArray], tuple[FloatArray | IntArray, ...]]
 """Rows -> values, covariance, deviance, its expectation per bin, degrees of freedom, distance, steps, status."""
 CHUNK: Final = 256
 """Bins that one thread takes at a time; bounds the memory of templates given per bin."""
+NO_NDF: Final = 1e-9
+"""Degrees of freedom that are none but for rounding, as of a spectrum merged into one bin."""
 
 
 def fit_bins(
@@ -69,7 +71,8 @@ def fit_bins(
     with ThreadPoolExecutor(n_threads or numba.get_num_threads()) as pool:
         list(pool.map(work, _chunks(tried)))
     with np.errstate(invalid="ignore"):
-        p_value = np.where(ndf > 0, gammaincc(0.5 * np.where(ndf > 0, ndf, 1.0), 0.5 * deviance / per_bin), np.nan)
+        free = np.where(ndf > NO_NDF, ndf, np.nan)
+        p_value = gammaincc(0.5 * free, 0.5 * deviance / per_bin)
         status[(status == Status.OK) & (p_value < config.min_p_value)] = Status.BAD_GOF
     return MassFits(
         provenance=Provenance(configuration=asdict(config)),
@@ -138,7 +141,9 @@ def _goodness(
         mu, slopes, active = found.mu[row], found.slopes[row], found.active[row].astype(np.int64)
         deviance[row], expectation, n_merged = merged_deviance(counts[row], mu, slopes, merged)
         ndf[row] = n_merged - parameters_used(merged, found.fit_cov[row], precision, active)
-        per_bin[row] = expectation / n_merged + found.template_noise[row] / ndf[row]
+        per_bin[row] = expectation / n_merged
+        if ndf[row] > NO_NDF:
+            per_bin[row] += found.template_noise[row] / ndf[row]
     return deviance, per_bin, ndf
 
 

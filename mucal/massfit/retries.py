@@ -89,11 +89,12 @@ ROWS: Final = ("values", "cov", "deviance", "ndf", "p_value", "edm", "n_steps", 
 
 def _steps(config: BatchConfig, values: dict[str, float], width: str) -> Iterator[tuple[Remedy, BatchConfig]]:
     start = {name: value for name, value in values.items() if name != "ln_n"}
-    yield Remedy.NEIGHBOURS, replace(config, start=start)
+    once = replace(config, start=start, max_attempts=1)  # every attempt would begin at this start
+    yield Remedy.NEIGHBOURS, once
     slope = {"slope": values["slope"]}
-    yield Remedy.FIXED_SLOPE, replace(config, start=start, fixed={**config.fixed, **slope})
+    yield Remedy.FIXED_SLOPE, replace(once, fixed={**config.fixed, **slope})
     both = {**slope, width: values[width]}
-    yield Remedy.FIXED_WIDTH, replace(config, start=start, fixed={**config.fixed, **both})
+    yield Remedy.FIXED_WIDTH, replace(once, fixed={**config.fixed, **both})
 
 
 def _neighbours(fits: MassFits, row: int) -> dict[str, float]:

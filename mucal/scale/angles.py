@@ -19,7 +19,7 @@ from typing import Final
 import numpy as np
 from scipy.special import chdtrc
 
-from mucal.arrays import FloatArray, check_shapes
+from mucal.arrays import FloatArray, check_shapes, same_edges
 from mucal.massfit.bins import Binning, MassHistograms, fill, matching_rows, place
 from mucal.massfit.fits import MassFits
 from mucal.scale.least_squares import normal_equations, parameter_names, solve_certified
@@ -120,7 +120,7 @@ def watch_angles(
     """
     first = sides[0][0].histograms
     for fits, _, _ in sides:
-        if fits.histograms.abs_eta or not np.array_equal(fits.histograms.eta_edges, first.eta_edges):
+        if fits.histograms.abs_eta or not same_edges(fits.histograms.eta_edges, first.eta_edges):
             raise ValueError("the sides are binned in |eta| or differently; fill both with one binning in signed eta")
     systems = [build_system(data, simulation, min_events=min_events, smoothed=True)[0] for data, simulation, _ in sides]
     slopes = [side[2][system.rows] for side, system in zip(sides, systems, strict=True)]

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from mucal.arrays import same_edges
 from mucal.massfit.background import background_shape
 from mucal.massfit.bins import MassHistograms, matching_rows
 from mucal.massfit.fits import MassFits
@@ -22,7 +23,7 @@ def add_fitted_background(simulation: MassHistograms, data: MassFits) -> MassHis
 
     Raises ValueError for different binnings.
     """
-    if not np.array_equal(simulation.mass_edges, data.histograms.mass_edges):
+    if not same_edges(simulation.mass_edges, data.histograms.mass_edges):
         raise ValueError("data and simulation were binned with different mass_edges; fill both with one binning")
     place = matching_rows(simulation, data.histograms)
     known = (place >= 0) & data.good[place]

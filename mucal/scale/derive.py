@@ -5,12 +5,12 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from mucal.arrays import BoolArray, FloatArray, IntArray, check_shapes
+from mucal.arrays import BoolArray, FloatArray, IntArray, check_shapes, same_edges
 from mucal.errors import NotCertified
 from mucal.ledger import Ledger
 from mucal.massfit.fits import MassFits
 from mucal.scale.least_squares import normal_equations, parameter_names, solve_certified, unfold_abs_eta
-from mucal.scale.system import NAMES, ScaleSystem, build_system
+from mucal.scale.system import NAMES, TOO_LARGE, ScaleSystem, build_system
 from mucal.scale.table import ScaleTable
 from mucal.store import Provenance, Result
 
@@ -46,6 +46,14 @@ class ScaleConfig:
         for name, width in self.prior.items():
             if not 0 < width < np.inf:
                 raise ValueError(f"the prior of {name} has width {width}, expected a positive number")
+        if not 0 <= self.max_lost < 1:
+            raise ValueError(f"max_lost = {self.max_lost}, expected a fraction, at least 0 and below 1")
+        if not 0 <= self.min_events < np.inf:
+            raise ValueError(f"min_events = {self.min_events}, expected a number of events")
+        if not 0 < self.tolerance < 1:
+            raise ValueError(f"tolerance = {self.tolerance}, expected a number between 0 and 1")
+        if self.max_steps < 1:
+            raise ValueError(f"max_steps = {self.max_steps}, expected at least 1")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,13 +137,21 @@ def residuals(
 
     table                    : in the eta bins of the fits, as `derive` returns it
     data, simulation, config : as for `derive`
+
+    Raises ValueError for a table in other eta bins.
     """
+    edges = data.histograms.eta_edges
+    if data.histograms.abs_eta:
+        edges = np.concatenate([-edges[:0:-1], edges])
+    if not same_edges(table.eta_edges, edges):
+        raise ValueError(
+            f"the table has the eta edges {table.eta_edges.tolist()}, the fits have {edges.tolist()}; "
+            "give the table that was derived from these fits"
+        )
     system, _, _ = _system(data, simulation, config or ScaleConfig())
     parameters = table.parameters.reshape(3, -1)
     if data.histograms.abs_eta:
         parameters = parameters[:, system.n_eta :]
-    if parameters.shape[1] != system.n_eta:
-        raise ValueError(f"the table has {table.n_bins} eta bins, the fits have {system.n_eta}")
     prediction, _ = system.predict(parameters.ravel())
     return ScaleResiduals(
         index=data.histograms.index[system.rows], y=system.y, prediction=prediction, variance=system.variance
@@ -174,5 +190,5 @@ def _solve(
         f"the scale fit has an estimated distance {edm:.2g} to its minimum after {config.max_steps} steps, "
         f"required {config.tolerance:.2g}",
         kind="scale.not_converged",
-        do="look at the mass fits: shifts of more than a few percent are not a calibration",
+        do=TOO_LARGE,
     )

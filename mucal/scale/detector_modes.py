@@ -15,7 +15,7 @@ from typing import Final
 
 import numpy as np
 
-from mucal.arrays import FloatArray, IntArray, check_edges, check_shapes
+from mucal.arrays import FloatArray, IntArray, check_edges, check_shapes, same_edges
 from mucal.errors import InputError
 from mucal.globalcor import GlobalCorrections, ReferenceDerivatives, relative_curvature
 from mucal.scale.table import ScaleTable
@@ -61,7 +61,7 @@ def propagate(
     """The uncertainty of global corrections as modes of the momentum scale.
 
     corrections : with their covariance, replicas or low-rank factor
-    derivatives : J_ref of N tracks that sample every eta bin with both charges and several momenta
+    derivatives : J_ref of N tracks that sample every eta bin with several momenta; tracks outside do not count
     state       : (N, 3 or more) of these tracks; QOP in 1/GeV, LAM in rad
     eta_edges   : (B+1,)
 
@@ -80,12 +80,13 @@ def propagate(
     moved = relative_curvature(derivatives.shift(root), qop, lam)
     eta_bin = (np.searchsorted(eta_edges, np.arcsinh(np.tan(lam)), side="right") - 1).astype(np.int64)
     solved, left = _fit(moved, k, np.sign(qop), eta_bin, eta_edges)
+    inside = (eta_bin >= 0) & (eta_bin < eta_edges.size - 1)
     variations, rotation = _ordered(solved)
     return DetectorModes(
         eta_edges=eta_edges,
         variations=variations.reshape(-1, 3, eta_edges.size - 1),
         leading=tuple(_leading(corrections, column) for column in (root @ rotation).T),
-        residual=_by_thirds(left, k),
+        residual=_by_thirds(left[inside], k[inside]),
     )
 
 
@@ -118,7 +119,7 @@ def compare_models(modes: DetectorModes, table: ScaleTable, pt: float) -> tuple[
 
     The even part alone, A - e/pT.  Raises ValueError for different bins.
     """
-    if not np.array_equal(np.round(modes.eta_edges, 12), np.round(table.eta_edges, 12)):
+    if not same_edges(modes.eta_edges, table.eta_edges):
         raise ValueError("the modes and the table have different bins of eta")
     b = table.n_bins
     row = np.concatenate([np.eye(b), -np.eye(b) / pt, np.zeros((b, b))], axis=1)
@@ -140,7 +141,7 @@ def _fit(
         if rank < 3:
             raise ValueError(
                 f"{own.size} tracks in {eta_edges[j]:g} <= eta < {eta_edges[j + 1]:g} do not determine A, e and M; "
-                "give tracks of both charges and several momenta in every bin"
+                "give tracks of several momenta in every bin"
             )
         solved[:, j] = found / units[:, None]
         left[own] = moved[own] - design @ solved[:, j]

@@ -50,12 +50,27 @@ class ResolutionConfig:
                 raise ValueError(f"prior names {name}; expected {', '.join(TERMS)}")
             if not width > 0:
                 raise ValueError(f"the prior of {name} has width {width}, expected a positive number")
-        if not self.d > 0:
+        if not 0 < self.d < np.inf:
             raise ValueError(f"d = {self.d} GeV^2, expected a positive number")
+        if not 0 <= self.min_events < np.inf:
+            raise ValueError(f"min_events = {self.min_events}, expected a number of events")
+
+
+def curvature_variance(
+    pt: FloatArray, a: FloatArray, b: FloatArray, c: FloatArray, d: FloatArray | float
+) -> FloatArray:
+    """(sigma_k/k)^2 = a + c pT^2 + b / (1 + d/pT^2).
+
+    pt         : GeV
+    a, b, c, d : -, -, 1/GeV^2, GeV^2; of shapes that go with that of pt
+    """
+    squared = np.square(pt)
+    result: FloatArray = a + c * squared + b / (1.0 + d / squared)
+    return result
 
 
 def relative_variance(table: ResolutionTable, pt: FloatArray, eta: FloatArray) -> FloatArray:
-    """(sigma_k/k)^2 = a + c pT^2 + b / (1 + d/pT^2).
+    """`curvature_variance` of muons by the bins of a table.
 
     table : a, b, c, d in bins of eta
     pt    : any shape, GeV
@@ -71,9 +86,7 @@ def relative_variance(table: ResolutionTable, pt: FloatArray, eta: FloatArray) -
             f"{int(outside.sum())} of {outside.size} muons lie outside the resolution table "
             f"({table.eta_edges[0]:g} <= eta < {table.eta_edges[-1]:g}); select first"
         )
-    squared = np.square(np.asarray(pt, dtype=float))
-    result: FloatArray = table.a[j] + table.c[j] * squared + table.b[j] / (1.0 + table.d[j] / squared)
-    return result
+    return curvature_variance(np.asarray(pt, dtype=float), table.a[j], table.b[j], table.c[j], table.d[j])
 
 
 def derive_resolution(fits: Sequence[MassFits], config: ResolutionConfig | None = None) -> ResolutionTable:
@@ -202,11 +215,11 @@ def _not_negative(
 
     The rest follows as it does in a fit with these at 0, x - C_.H C_HH^-1 x_H.
     """
-    square = np.linspace(*pt_range, MOMENTA)[:, None] ** 2
+    pt = np.linspace(*pt_range, MOMENTA)[:, None]
     held, found, more = np.zeros(parameters.size, dtype=bool), parameters, 0.0
     while True:
         a, b, c = found.reshape(3, -1)
-        negative = np.any(a + c * square + b / (1.0 + d / square) < 0.0, axis=0)
+        negative = np.any(curvature_variance(pt, a, b, c, d) < 0.0, axis=0)
         new = np.tile(negative, 3) & (found < 0.0) & ~held
         if not new.any():
             return found, more, held

@@ -7,6 +7,7 @@ from typing import Final
 import numpy as np
 
 from mucal.arrays import BoolArray, FloatArray, IntArray
+from mucal.errors import NotCertified
 from mucal.ledger import Ledger
 from mucal.massfit.bins import ETA_MINUS, ETA_PLUS, PT_MINUS, PT_PLUS, matching_rows
 from mucal.massfit.fits import MassFits
@@ -14,6 +15,7 @@ from mucal.massfit.status import Status
 from mucal.scale.variance import smooth_variance
 
 NAMES: Final = ("A", "e", "M")
+TOO_LARGE: Final = "look at the mass fits: shifts of more than a few percent are not a calibration"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,12 +51,16 @@ class ScaleSystem:
 
         parameters : (3E,)
 
-        Raises ValueError where a correction factor is not positive.
+        Raises NotCertified where a correction factor is not positive.
         """
         factor = 1.0 + (self.terms * parameters[self.columns]).sum(axis=2)
         if not np.all(factor > 0):
             b = int(np.argmin(factor.min(axis=1)))
-            raise ValueError(f"equation {b} has the curvature factor {factor[b].min():.3g}; the shifts are too large")
+            raise NotCertified(
+                f"equation {b} has the curvature factor {factor[b].min():.3g}; the shifts are too large",
+                kind="scale.not_converged",
+                do=TOO_LARGE,
+            )
         y: FloatArray = (self.weight * np.log(factor)).sum(axis=1)
         return y, (self.weight / factor)[:, :, None] * self.terms
 
@@ -83,7 +89,7 @@ def build_system(
     variance = 4.0 * scale_variance(data, rows, smoothed)
     if simulation is not None and place is not None:
         # every good bin of the simulation shapes the smooth errors, also those that data do not fill
-        good = np.flatnonzero(simulation.good)
+        good = np.flatnonzero(simulation.good & (simulation.error("ln_s") > 0))
         of_simulation = np.zeros(simulation.histograms.n_bins)
         of_simulation[good] = scale_variance(simulation, good, smoothed)
         y = y - 2.0 * simulation.value("ln_s")[place[rows]]
@@ -104,6 +110,7 @@ def build_system(
 
 
 TOO_FEW: Final = "too few events"
+FIXED: Final = "scale fixed"
 NO_SIMULATION: Final = "no simulated events"
 
 
@@ -111,12 +118,18 @@ def _reasons(
     data: MassFits, simulation: MassFits | None, place: IntArray | None, min_events: float
 ) -> np.ndarray[tuple[int], np.dtype[np.str_]]:
     """Why each bin is left out; "" where it is used."""
-    reasons = np.array([_sentence(status, "data") for status in data.status], dtype="<U64")
+    reasons = _of_fits(data, "data")
     reasons[(reasons == "") & (data.histograms.n_events < min_events)] = TOO_FEW
     if simulation is not None and place is not None:
-        of_simulation = np.array([_sentence(status, "simulation") for status in simulation.status], dtype="<U64")
-        theirs = np.where(place >= 0, of_simulation[place], NO_SIMULATION)
+        theirs = np.where(place >= 0, _of_fits(simulation, "simulation")[place], NO_SIMULATION)
         reasons = np.where(reasons == "", theirs, reasons)
+    return reasons
+
+
+def _of_fits(fits: MassFits, sample: str) -> np.ndarray[tuple[int], np.dtype[np.str_]]:
+    """Why the fit of each bin gives no equation; "" where it does.  A fixed scale has no variance to weigh it by."""
+    reasons = np.array([_sentence(status, sample) for status in fits.status], dtype="<U64")
+    reasons[fits.good & ~(fits.error("ln_s") > 0)] = FIXED if sample == "data" else f"{FIXED} in simulation"
     return reasons
 
 

@@ -5,9 +5,14 @@ from typing import Final
 import numpy as np
 
 from mucal.arrays import FloatArray, IntArray
+from mucal.errors import NotCertified
 
 MAX_STEPS: Final = 500
 TOLERANCE: Final = 1e-6
+"""Relative step of every r at which the updates end."""
+STANDING: Final = 1e-3
+"""Relative step of a prediction, a hundredth of what a fitted variance fluctuates by, below which they may end at all:
+an r that runs to 0 makes steps for ever, which move no prediction."""
 
 
 def smooth_variance(variance: FloatArray, n_events: FloatArray, cells: IntArray, n_cells: int) -> FloatArray:
@@ -23,7 +28,8 @@ def smooth_variance(variance: FloatArray, n_events: FloatArray, cells: IntArray,
     n_events : (B,)    events of the bins, positive
     cells    : (B, 2)  cell of each muon, 0 ... n_cells - 1
 
-    Returns (B,).  Source of the update: C. Fevotte and J. Idier, Neural Computation 23 (2011) 2421, eq. 4.
+    Returns (B,).  Raises NotCertified if the predictions do not come to a stand.
+    Source of the update: C. Fevotte and J. Idier, Neural Computation 23 (2011) 2421, eq. 4.
     """
     found = variance * n_events
     r = np.full(n_cells, 0.5 * np.average(found, weights=n_events))
@@ -36,5 +42,12 @@ def smooth_variance(variance: FloatArray, n_events: FloatArray, cells: IntArray,
         r *= step
         if np.max(np.abs(step - 1.0)) < TOLERANCE:
             break
-    result: FloatArray = r[cells].sum(axis=1) / n_events
-    return result
+    result: FloatArray = r[cells].sum(axis=1)
+    moved = float(np.max(np.abs(result / predicted - 1.0)))
+    if not moved < STANDING:
+        raise NotCertified(
+            f"the smooth variances still move by {moved:.1g} after {MAX_STEPS} steps, allowed {STANDING:g}",
+            kind="scale.not_converged",
+            do="look at the errors of the mass fits, or set smooth_errors = false",
+        )
+    return result / n_events

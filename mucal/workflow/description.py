@@ -79,12 +79,19 @@ def _fits(fits: MassFits) -> Lines:
 
 
 def _closure(closure: Closure) -> Lines:
-    errors = np.sqrt(np.diag(closure.cov)).reshape(2, -1)
-    pulls = closure.residual / errors.ravel()
+    errors = np.sqrt(np.diag(closure.cov))
+    asked = errors > 0
+    pulls = closure.residual[asked] / errors[asked]
+    found = [
+        f"{name} of {values.min():.2g} to {values.max():.2g}{unit}, median error {np.median(error):.2g}{unit}"
+        for name, unit, values, error in zip(
+            "AM", ("", " 1/GeV"), (closure.A, closure.M), errors.reshape(2, -1), strict=True
+        )
+        if np.any(error > 0)
+    ]
     return [
-        f"  {closure.resonance}, {closure.n_bins} eta bins: A of {closure.A.min():.2g} to {closure.A.max():.2g}, M of "
-        f"{closure.M.min():.2g} to {closure.M.max():.2g} 1/GeV; median errors {np.median(errors[0]):.2g}, "
-        f"{np.median(errors[1]):.2g} 1/GeV; rms of the pulls {np.sqrt(np.mean(pulls**2)):.2f}",
+        f"  {closure.resonance}, {closure.n_bins} eta bins: {'; '.join(found)}; rms of the pulls "
+        f"{np.sqrt(np.mean(pulls**2)):.2f}",
         f"  chi2/ndf of the equations {closure.chi2:.1f}/{closure.ndf}",
     ]
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from mucal.arrays import FloatArray
+from mucal.arrays import FloatArray, same_edges
 from mucal.errors import NotCertified
 from mucal.massfit import BatchConfig, MassFits, MassHistograms, fit_bins
 from mucal.massfit.bins import ETA_MINUS, ETA_PLUS
@@ -40,7 +40,7 @@ def in_bins(fits: MassFits, eta_edges: FloatArray, config: BatchConfig) -> MassF
 
     Raises ValueError as `coarser` does.
     """
-    if np.array_equal(fits.histograms.eta_edges, eta_edges):
+    if same_edges(fits.histograms.eta_edges, eta_edges):
         return fits
     return fit_bins(coarser(fits.histograms, eta_edges), config)
 

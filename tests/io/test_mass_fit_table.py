@@ -7,7 +7,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from mucal.io import write_mass_fits
-from mucal.massfit import BatchConfig, Binning, MassFits, fill, fit_bins
+from mucal.io.mass_fit_table import mass_fit_columns
+from mucal.massfit import BatchConfig, Binning, MassFits, Status, fill, fit_bins
 from mucal.simulation import DimuonSimulation, generate_dimuons
 
 
@@ -40,6 +41,17 @@ def test_failed_fits_say_why(tmp_path: Path, fits: MassFits):
     assert not np.any(thin["in_fit"])
 
 
-def test_scale_and_width_are_hardly_correlated_without_background(tmp_path: Path, fits: MassFits):
-    table = pq.read_table(write_mass_fits(fits, tmp_path / "fits.parquet")).to_pandas()
-    assert table.loc[table["in_fit"], "rho"].abs().max() < 0.5
+def test_rho_is_the_correlation_of_scale_and_width(tmp_path: Path, fits: MassFits):
+    rho = pq.read_table(write_mass_fits(fits, tmp_path / "fits.parquet"))["rho"].to_numpy()
+    i, j = fits.parameters.index("ln_s"), fits.parameters.index("ln_sigma")
+    known = np.flatnonzero(fits.good)
+    expected = [fits.cov[b, i, j] / (fits.error("ln_s")[b] * fits.error("ln_sigma")[b]) for b in known]
+    np.testing.assert_allclose(rho[known], expected, rtol=1e-12)
+    assert np.all(rho[known] != 0.0)
+    assert np.isnan(rho[fits.status == Status.LOW_STATS]).all()
+
+
+def test_a_fixed_width_has_no_correlation(fits: MassFits):
+    fixed = fit_bins(fits.histograms, BatchConfig(fixed={"ln_sigma": np.log(0.012)}))
+    assert fixed.good.any()
+    assert np.isnan(mass_fit_columns(fixed)["rho"]).all()

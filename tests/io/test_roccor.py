@@ -7,14 +7,18 @@ to stand here, the errors of the 84 data and 16 simulated muons agree as well (o
 
 import gzip
 import json
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
 from mucal.calibration import Calibration
-from mucal.errors import InputError
+from mucal.errors import InputError, NotCertified
 from mucal.io import read_roccor, write_roccor
 from mucal.io.roccor import RoccorTable, crystal_ball_quantile
 from mucal.scale import conventions, correct_pt
@@ -154,7 +158,16 @@ def test_a_compressed_table_is_the_same(tmp_path: Path, table: RoccorTable):
         ("0 0 C 0 0 3 ", "0 0 C 0 0 33 ", "a line has 16 values"),
         ("0 0 C 0 0 3 ", "0 4 C 0 0 3 ", "set 0, member 4 is not among those"),
         ("0 0 C 0 0 3 ", "0 0 X 0 0 3 ", "not of a Rochester table"),
-        ("0 0 C 0 0 3 -0.0751494", "0 0 C 0 0 3 abc", "not of a Rochester table"),
+        ("0 0 C 0 0 3 -0.0751494", "0 0 C 0 0 3 abc", "line 69 is not of a Rochester table"),
+        ("0 0 C 0 0 3 -0.0751494", "0 0 C 0 0 3 inf", "line 69 is not of .* finite numbers"),
+        ("NSET 1", "NSET", "line 1 is not of .* whole numbers from 1"),
+        ("NMEM 1", "NMEM -1", "line 2 is not of .* whole numbers from 1"),
+        ("NMEM 1", "NMEM 1000000000000", "line 2 is not of .* whole numbers from 1"),
+        ("NMEM 1", "NMEM 10000000", "the headers state 8960000000 values"),
+        ("CPHI 16", "CPHI nan", "line 3 is not of a Rochester table"),
+        ("CETA 14 -2.40 -2.10", "CETA 14 -2.10 -2.40", "line 4 is not of .* must increase strictly"),
+        ("CETA 14", "CETA 13", "line 4 is not of .*13 bins are stated, 15 edges follow"),
+        ("RETA 7 0.00", "RETA 7 nan", "line 7 is not of .* finite numbers"),
     ],
 )
 def test_damaged_text_is_refused(tmp_path: Path, old: str, new: str, message: str):
@@ -180,3 +193,88 @@ def test_nothing_is_overwritten_unasked(tmp_path: Path, cms_like: Calibration):
         write_roccor(cms_like, path)
     before = path.read_bytes()
     assert write_roccor(cms_like, path, overwrite=True).read_bytes() == before
+
+
+def test_damage_to_a_compressed_table_is_found(tmp_path: Path):
+    rows = [f"0 0 C {of} {var} {i} 0.0{of}{var}{i}" for of in (0, 1) for var in (0, 1) for i in (0, 1)]
+    raw = gzip.compress("\n".join(["NSET 1", "NMEM 1", "CPHI 1", "CETA 2 -2.4 0 2.4", *rows]).encode())
+    path = tmp_path / "table.txt.gz"
+    path.write_bytes(raw)
+    whole = read_roccor(path)
+    for at in range(len(raw)):
+        for flip in (0x01, 0x10, 0xFF):
+            path.write_bytes(raw[:at] + bytes([raw[at] ^ flip]) + raw[at + 1 :])
+            try:
+                found = read_roccor(path)
+            except InputError:
+                continue
+            assert np.array_equal(found.M_R, whole.M_R), at
+            assert np.array_equal(found.A_R, whole.A_R), at
+
+
+def test_damage_to_a_plain_table_ends_in_an_input_error_or_a_table(tmp_path: Path):
+    raw = (GOLDEN / "roccor2018_nominal.txt").read_bytes()
+    path = tmp_path / "table.txt"
+    rng = np.random.default_rng(1)
+    for at in [*range(200), *rng.integers(200, len(raw), 100)]:
+        path.write_bytes(raw[:at] + bytes([raw[at] ^ int(rng.integers(1, 256))]) + raw[at + 1 :])
+        with suppress(InputError):
+            read_roccor(path)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"pt": np.array([40.0, np.nan])}, r"1 of 2 muons: pt\[1\] = nan"),
+        ({"pt": np.array([40.0, 0.0])}, r"pt\[1\] = 0, expected a positive, finite momentum"),
+        ({"eta": np.array([np.nan, 0.0])}, r"eta\[0\] = nan"),
+        ({"phi": np.array([0.0, np.inf])}, r"phi\[1\] = inf"),
+        ({"charge": np.array([1.0, 0.5])}, r"charge\[1\] = 0.5, expected \+1 or -1"),
+        ({"sample": "Data"}, "sample = 'Data', expected one of 'data', 'mc'"),
+    ],
+)
+@pytest.mark.parametrize("corrected", [RoccorTable.scale, RoccorTable.scale_error])
+def test_what_is_no_muon_gets_no_correction(
+    table: RoccorTable, corrected: Callable[..., Any], change: dict[str, Any], message: str
+):
+    muons: dict[str, Any] = {"pt": np.full(2, 40.0), "eta": np.zeros(2), "phi": np.zeros(2), "charge": np.ones(2)}
+    with pytest.raises(ValueError, match=message):
+        corrected(table, **(muons | change))
+
+
+def test_momenta_and_random_numbers_of_simulation_are_checked(table: RoccorTable):
+    muon = (np.full(1, 40.0), np.zeros(1), np.zeros(1), np.ones(1))
+    with pytest.raises(ValueError, match=r"pt_gen\[0\] = nan"):
+        table.spread_scale(*muon, np.full(1, np.nan))
+    with pytest.raises(ValueError, match=r"uniform\[0\] = 1.5, expected a number between 0 and 1"):
+        table.smear_scale(*muon, np.ones(1, dtype=np.int64), np.full(1, 1.5))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [({"eta_edges": np.linspace(2.4, -2.4, 15)}, "eta_edges must increase"), ({"A_R": np.inf}, "A_R holds numbers")],
+)
+def test_a_table_that_is_none_cannot_be_made(table: RoccorTable, change: dict[str, Any], message: str):
+    with pytest.raises(ValueError, match=message):
+        replace(table, **change)
+
+
+@pytest.mark.parametrize("A", [np.nan, 0.9])
+def test_what_is_not_certified_is_not_written(tmp_path: Path, cms_like: Calibration, A: float):
+    broken = replace(cms_like, scale=replace(cms_like.scale, A=np.full(cms_like.scale.n_bins, A)))
+    with pytest.raises(NotCertified):
+        write_roccor(broken, tmp_path / "roccor.txt")
+    assert not (tmp_path / "roccor.txt").exists()
+
+
+def test_the_energy_loss_is_frozen_inside_the_range_of_the_calibration(tmp_path: Path, cms_like: Calibration):
+    low = replace(cms_like, pt_range=(4.0, 25.0))
+    back = read_roccor(write_roccor(low, tmp_path / "roccor.txt"))
+    assert_allclose(back.M_R[0, 1, :, 0], 1.0 + low.scale.A - low.scale.e / 10.0, rtol=1e-13)  # sqrt(4 x 25) = 10
+
+
+def test_edges_come_back_to_the_last_bit(tmp_path: Path, cms_like: Calibration):
+    third = np.linspace(-2.4, 2.4, cms_like.scale.n_bins + 1) / 3.0 * 2.9999999
+    moved = replace(cms_like, scale=replace(cms_like.scale, eta_edges=third), eta_range=(third[0], third[-1]))
+    back = read_roccor(write_roccor(moved, tmp_path / "roccor.txt"))
+    assert np.array_equal(back.eta_edges, third)

@@ -146,22 +146,50 @@ def test_fixed_parameters_stay_and_have_no_error():
     assert np.all(fits.error("variance") == 0.0)
 
 
-def test_failed_fits_go_up_the_ladder_and_the_table_has_its_columns():
-    rng = np.random.default_rng(5)
-    data = histograms(rng.poisson(3e3 * shape(EDGES), (6, 80)))
+@pytest.mark.parametrize(
+    ("sigma", "min_p_value", "before", "remedy", "after"),
+    [
+        # simulation just so much too wide that the background helps: the slope of the neighbours keeps it from that
+        (0.0145, 1e-6, Status.NOT_CONVERGED, Remedy.FIXED_SLOPE, Status.OK),
+        # beyond the wall the width of the neighbours is left, with which the spectrum is described badly ...
+        (0.016, 0.0, Status.AT_BOUNDARY, Remedy.FIXED_WIDTH, Status.OK),
+        # ... so that nothing is left for who asks for a description
+        (0.016, 1e-6, Status.AT_BOUNDARY, Remedy.NONE, Status.AT_BOUNDARY),
+    ],
+)
+def test_failed_fits_go_up_the_ladder(sigma: float, min_p_value: float, before: Status, remedy: Remedy, after: Status):
+    data = histograms(np.random.default_rng(5).poisson(3e3 * shape(EDGES), (6, 80)))
+    widths = np.where(np.arange(6) == 5, sigma, SIGMA)
+    template = Template(edges=FINE, weights=np.stack([1e5 * shape(FINE, 1.0, width) for width in widths]))
+    config = replace(MORPHING, min_p_value=min_p_value)
+    assert fit_bins(data, config, template).status.tolist() == [Status.OK] * 5 + [before]
+    again = fit_with_retries(data, config, template)
+    assert again.remedies.tolist() == [Remedy.NONE] * 5 + [remedy]
+    assert again.fits.status[5] == after
+    assert np.isfinite(again.fits.value("ln_s")[5]) == (after == Status.OK)
+
+
+def test_the_table_has_its_columns_and_gives_no_resolution():
+    data = histograms(np.random.default_rng(5).poisson(3e3 * shape(EDGES), (6, 80)))
     template = Template(edges=FINE, weights=np.tile(1e5 * shape(FINE), (6, 1)))
-    weak = replace(
-        template, weights=np.where(np.arange(6)[:, None] == 5, 1e5 * shape(FINE, 1.0, 0.02), template.weights)
-    )
-    assert fit_bins(data, MORPHING, weak).status[5] == Status.AT_BOUNDARY  # simulation three times too wide
-    again = fit_with_retries(data, MORPHING, weak)
-    assert np.all(again.fits.good[:5])
-    assert again.remedies[5] in (Remedy.NONE, Remedy.FIXED_WIDTH)
     columns = mass_fit_columns(fit_bins(data, MORPHING, template))
     assert "variance" in columns
     assert "sigma" not in columns
     with pytest.raises(ValueError, match="know the width against simulation only"):
         derive_resolution([fit_bins(data, MORPHING, template)])
+
+
+@pytest.mark.parametrize("width", [{"variance": 0.0}, {"ln_sigma": np.log(SIGMA)}])
+def test_a_spectrum_merged_into_one_bin_has_no_probability(width: dict[str, float]):
+    # bins are merged to five expected events, and the yield is fitted: nothing is left to compare
+    data = histograms(np.eye(80)[38:42] * np.arange(1.0, 5.0)[:, None])
+    fixed = {"ln_s": 0.0, "logit_f": -3.0, "slope": 0.0, **width}
+    config = BatchConfig(model="morphing" if "variance" in width else "template", min_events=1, fixed=fixed)
+    template = Template(edges=FINE, weights=np.tile(1e5 * shape(FINE), (4, 1)))
+    fits = fit_bins(data, config, template if "variance" in width else None)
+    assert np.all(fits.good)
+    assert_allclose(fits.ndf, 0.0, atol=1e-9)
+    assert np.all(np.isnan(fits.p_value))
 
 
 def test_without_simulated_spectra_it_is_refused():

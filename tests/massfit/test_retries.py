@@ -7,6 +7,7 @@ import pytest
 from numpy.testing import assert_array_equal
 
 from mucal.massfit import BatchConfig, Binning, MassHistograms, Remedy, Status, fill, fit_bins, fit_with_retries
+from mucal.massfit.retries import _steps
 from mucal.scale import ResolutionConfig, derive_resolution
 from mucal.simulation import DimuonSimulation, generate_dimuons
 
@@ -45,6 +46,19 @@ def test_a_start_at_the_neighbours_saves_steps(histograms: MassHistograms):
     difference = (found.fits.value("ln_s") - whole.value("ln_s"))[free] / whole.error("ln_s")[free]
     assert np.abs(difference).max() < 0.01
     assert "started from the values of neighbouring bins" in found.lines()[0]
+
+
+def test_a_step_of_the_ladder_fits_once():
+    values = {"ln_n": 7.0, "ln_s": 0.0, "ln_sigma": -4.4, "logit_f": -2.0, "slope": 0.3}
+    assert [config.max_attempts for _, config in _steps(BatchConfig(), values, "ln_sigma")] == [1, 1, 1]
+
+
+def test_a_given_start_is_the_same_in_every_attempt(histograms: MassHistograms):
+    start = {"ln_s": 0.0, "ln_sigma": -4.4, "logit_f": -2.0, "slope": 0.3}
+    once, more = (fit_bins(histograms, BatchConfig(start=start, max_steps=4, max_attempts=n)) for n in (1, 4))
+    assert np.any(once.status == Status.NOT_CONVERGED)
+    assert_array_equal(once.status, more.status)
+    assert_array_equal(once.values, more.values)
 
 
 def test_a_fixed_width_gives_a_scale_but_no_width(histograms: MassHistograms):

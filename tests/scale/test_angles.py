@@ -115,6 +115,15 @@ def test_no_bias_gives_a_plain_probability(pairs, make_fits):
     assert "chi2 falls by" in found.summary()[0]
 
 
+def test_sides_whose_edges_differ_in_the_last_bit_go_together(pairs, make_fits):
+    sides = []
+    moved = (BINNING.eta_edges, np.nextafter(BINNING.eta_edges, 9.0))
+    for side, edges in zip(fill_by_side(pairs, BINNING), moved, strict=True):
+        h = replace(side.histograms, eta_edges=edges)
+        sides.append((make_fits(h, np.zeros(h.n_bins), 0.012 / np.sqrt(h.n_events)), None, side.slopes))
+    assert watch_angles(sides).ndf > 0
+
+
 def test_bins_of_absolute_eta_are_refused(pairs, make_fits):
     side = fill_by_side(pairs, replace(BINNING, eta_edges=np.linspace(0, 2.4, 3), abs_eta=True))[0]
     fits = make_fits(side.histograms, np.zeros(side.histograms.n_bins), np.ones(side.histograms.n_bins))

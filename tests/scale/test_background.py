@@ -58,6 +58,12 @@ def test_bins_without_a_good_fit_of_data_get_nothing(samples):
     assert np.all(mixed.counts[1:].sum(axis=1) > simulation.counts[1:].sum(axis=1))
 
 
+def test_edges_that_differ_in_the_last_bit_are_the_same(samples):
+    data, simulation = samples
+    moved = replace(simulation, mass_edges=np.nextafter(MASS, 9.0))
+    assert_allclose(add_fitted_background(moved, data).counts, add_fitted_background(simulation, data).counts)
+
+
 def test_different_windows_are_refused(samples):
     data, simulation = samples
     with pytest.raises(ValueError, match="different mass_edges"):

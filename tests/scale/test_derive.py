@@ -233,6 +233,24 @@ def test_bins_that_simulation_does_not_fill_are_counted(exact, jpsi_histograms, 
     assert ledger.rejected["no simulated events"] == np.sum(~kept)
 
 
+@pytest.mark.parametrize("smooth", [True, False])
+def test_bins_whose_scale_was_fixed_give_no_equation(exact, jpsi_histograms, smooth: bool):
+    order = np.argsort(jpsi_histograms.n_events)
+    fixed = replace(exact, cov=exact.cov.copy())
+    fixed.cov[order[:3], 0] = fixed.cov[order[:3], :, 0] = 0.0
+    config = ScaleConfig(smooth_errors=smooth)
+    found = derive(fixed, config=config)
+    assert found.provenance.ledgers["scale"].rejected == {"scale fixed": 3}
+    of_simulation = derive(exact, fixed, config)
+    assert of_simulation.provenance.ledgers["scale"].rejected == {"scale fixed in simulation": 3}
+    assert_allclose(found.parameters, TABLE.parameters, atol=1e-9)
+    assert_allclose(of_simulation.parameters, 0.0, atol=1e-9)
+    everywhere = replace(exact, cov=0.0 * exact.cov)
+    for pair in ((everywhere, None), (exact, everywhere)):
+        with pytest.raises(NotCertified, match="of the events sit in mass fits that failed"):
+            derive(*pair, config)
+
+
 def test_too_many_events_in_failed_fits_are_refused(exact, jpsi_histograms):
     status = exact.status.copy()
     status[np.argmax(jpsi_histograms.n_events)] = Status.NOT_CONVERGED
@@ -246,7 +264,7 @@ def test_too_many_events_in_failed_fits_are_refused(exact, jpsi_histograms):
 def test_shifts_that_are_no_calibration_are_refused(jpsi_histograms, make_fits):
     rng = np.random.default_rng(1)
     wild = make_fits(jpsi_histograms, 3.0 * rng.normal(size=jpsi_histograms.n_bins), errors(jpsi_histograms))
-    with pytest.raises((NotCertified, ValueError), match=r"shifts|distance"):
+    with pytest.raises(NotCertified, match="the shifts are too large"):
         derive(wild)
 
 
@@ -258,6 +276,17 @@ def test_residuals_belong_to_the_equations_that_were_solved(jpsi_histograms, shi
     found = residuals(table, fits)
     assert_allclose(np.sum(found.pull**2), table.chi2, rtol=1e-12)
     assert np.array_equal(found.index, jpsi_histograms.index)
+
+
+@pytest.mark.parametrize("moved", [1e-9, 0.1])
+def test_residuals_against_a_table_in_other_bins_are_refused(exact, moved: float):
+    table = derive(exact)
+    edges = table.eta_edges.copy()
+    edges[5] += moved
+    with pytest.raises(ValueError, match="the table has the eta edges"):
+        residuals(replace(table, eta_edges=edges), exact)
+    nearly = replace(table, eta_edges=np.nextafter(table.eta_edges, 9.0))
+    assert np.array_equal(residuals(nearly, exact).pull, residuals(table, exact).pull)
 
 
 def test_a_derived_table_is_saved_bit_for_bit(exact, tmp_path):
@@ -276,6 +305,12 @@ def test_a_derived_table_is_saved_bit_for_bit(exact, tmp_path):
         ({"free": ("B",)}, "no scale parameter 'B'"),
         ({"prior": {"q": 1.0}}, "no scale parameter 'q'"),
         ({"prior": {"A": 0.0}}, "the prior of A has width 0.0"),
+        ({"max_lost": np.nan}, "max_lost = nan, expected a fraction"),
+        ({"max_lost": 5.0}, "max_lost = 5.0, expected a fraction"),
+        ({"max_lost": -0.1}, "max_lost = -0.1, expected a fraction"),
+        ({"min_events": np.nan}, "min_events = nan"),
+        ({"tolerance": np.inf}, "tolerance = inf"),
+        ({"max_steps": 0}, "max_steps = 0"),
     ],
 )
 def test_wrong_configurations_are_refused(arguments, message):

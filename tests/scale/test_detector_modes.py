@@ -1,5 +1,7 @@
 """The uncertainty of field, losses and alignment as modes of A, e and M."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
@@ -101,17 +103,58 @@ def test_what_three_numbers_cannot_describe_is_reported(registry, tracks):
     assert found.residual.max() > 1e-7
 
 
-def test_tracks_of_one_charge_are_refused(registry, tracks):
+def selected(derivatives: ReferenceDerivatives, rows: np.ndarray) -> ReferenceDerivatives:
+    return ReferenceDerivatives(
+        digest=derivatives.digest, offsets=np.arange(0, 3 * rows.size + 1, 3), label=np.tile(np.arange(3), rows.size),
+        values=derivatives.values.reshape(-1, 3, 3)[rows].reshape(-1, 3),
+    )  # fmt: skip
+
+
+def test_tracks_of_one_momentum_are_refused(registry, tracks):
+    # A and -e k are then one column, whatever the charges
+    derivatives, state = tracks
+    same = state.copy()
+    same[:, 0] = np.sign(state[:, 0]) * np.cos(same[:, 1]) / 10.0
+    with pytest.raises(ValueError, match="give tracks of several momenta"):
+        propagate(corrections(registry, np.diag([1e-10, 0.0, 0.0])), derivatives, same, EDGES)
+
+
+def test_tracks_of_one_charge_and_several_momenta_are_enough(registry, tracks):
+    # 1, k and 1/k are three functions; without noise the answer is that of both charges
     derivatives, state = tracks
     plus = np.flatnonzero(state[:, 0] > 0)
-    own = ReferenceDerivatives(
-        digest=derivatives.digest, offsets=np.arange(0, 3 * plus.size + 1, 3), label=np.tile(np.arange(3), plus.size),
-        values=derivatives.values.reshape(-1, 3, 3)[plus].reshape(-1, 3),
-    )  # fmt: skip
-    same = state[plus].copy()
-    same[:, 0] = np.cos(same[:, 1]) / 10.0  # all of one momentum
-    with pytest.raises(ValueError, match="give tracks of both charges and several momenta"):
-        propagate(corrections(registry, np.diag([1e-10, 0.0, 0.0])), own, same, EDGES)
+    known = corrections(registry, np.diag([9e-10, 4e-8, 1e-12]))
+    both = propagate(known, derivatives, state, EDGES)
+    one = propagate(known, selected(derivatives, plus), state[plus], EDGES)
+    error = np.sqrt(np.diag(both.cov))
+    assert_allclose(one.cov / np.outer(error, error), both.cov / np.outer(error, error), atol=1e-4)
+
+
+def test_tracks_outside_the_edges_do_not_count(registry, tracks):
+    derivatives, state = tracks
+    values = derivatives.values.copy()
+    values[0::3, 0] *= (np.cos(state[:, 1]) / np.abs(state[:, 0])) ** 2 / 100.0  # A, e and M leave something of it
+    other = replace(derivatives, values=values)
+    inner = np.array([-0.3, 0.3])
+    inside = np.flatnonzero(np.abs(np.arcsinh(np.tan(state[:, 1]))) < 0.3)
+    known = corrections(registry, np.diag([1e-10, 0.0, 0.0]))
+    found, alone = (
+        propagate(known, other, state, inner),
+        propagate(known, selected(other, inside), state[inside], inner),
+    )
+    assert_allclose(found.residual, alone.residual, rtol=1e-12)
+    assert found.residual.max() > 1e-7
+
+
+def test_models_in_edges_that_differ_in_the_last_bit_are_compared(registry, tracks):
+    derivatives, state = tracks
+    modes = propagate(corrections(registry, np.diag([9e-10, 4e-8, 1e-12])), derivatives, state, EDGES)
+    table = ScaleTable(
+        eta_edges=np.nextafter(EDGES, 9.0), A=np.zeros(2), e=np.zeros(2), M=np.zeros(2), cov=1e-10 * np.eye(6)
+    )
+    assert np.all(compare_models(modes, table, 8.0)[2] > 0)
+    with pytest.raises(ValueError, match="different bins of eta"):
+        compare_models(modes, replace(table, eta_edges=EDGES + 1e-13), 8.0)
 
 
 def test_corrections_without_errors_are_refused(registry, tracks):

@@ -1,8 +1,11 @@
 """Smoothed errors, and the bias that they remove."""
 
 import numpy as np
+import pytest
 from numpy.testing import assert_allclose
 
+from mucal.errors import NotCertified
+from mucal.scale import variance
 from mucal.scale.variance import smooth_variance
 
 
@@ -19,6 +22,20 @@ def test_sums_of_two_cells_come_back_exactly():
 
 def test_a_bin_of_its_own_keeps_its_variance():
     assert_allclose(smooth_variance(np.array([3e-7]), np.array([800.0]), np.array([[2, 2]]), 5), [3e-7], rtol=1e-6)
+
+
+def test_a_cell_that_runs_to_zero_does_not_keep_the_others_from_a_result():
+    # r = (2, 2, 0): the third would have to be negative to give the errors of its two bins, and shrinks for ever
+    cells = np.array([[0, 0], [1, 1], [0, 1], [0, 2], [1, 2]])
+    found = smooth_variance(np.array([4.0, 4.0, 4.0, 1.9, 1.9]), np.ones(5), cells, 3)
+    assert_allclose(found[:3], 2.0 * found[3], rtol=1e-3)
+
+
+def test_updates_that_have_not_come_to_a_stand_are_refused(monkeypatch: pytest.MonkeyPatch):
+    cells, r = pairs_of_cells(6), np.array([1.0, 20.0, 3.0, 0.5, 40.0, 2.5])
+    monkeypatch.setattr(variance, "MAX_STEPS", 3)
+    with pytest.raises(NotCertified, match=r"still move by .* after 3 steps"):
+        smooth_variance(r[cells].sum(axis=1), np.ones(36), cells, 6)
 
 
 def test_fluctuations_of_fitted_errors_are_averaged_away():
