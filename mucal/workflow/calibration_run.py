@@ -20,7 +20,6 @@ from mucal.report.cross_check_section import cross_check_lines
 from mucal.scale import Closure, PixelMultiplicity, ResolutionTable
 from mucal.scale.recovery import compare
 from mucal.store import Provenance, Result, sha256
-from mucal.theory import resonance
 from mucal.workflow.chain import Chain, inputs_of, join, reading_of, sources
 from mucal.workflow.closing import ClosedResonance, close_masses
 from mucal.workflow.closing_files import ClosedFiles, OpenClosing, close_files, open_closing
@@ -28,7 +27,7 @@ from mucal.workflow.config import Analysis
 from mucal.workflow.cross_checks import CrossChecked, cross_check
 from mucal.workflow.finished_run import write_page
 from mucal.workflow.globalcor import detector_of
-from mucal.workflow.mass_fits import rebased
+from mucal.workflow.mass_fits import rebased, reference_mass
 from mucal.workflow.outcome import Outcome, failed, headline, objections, summary
 from mucal.workflow.probes import left_over
 from mucal.workflow.progress import Event, Tell, silent
@@ -188,16 +187,10 @@ def closed_files(
     """A resonance in files with the calibration, relative to the reference masses of the analysis."""
     reference = analysis.references.get(closing.asked.resonance)
     closed = close_files(
-        closing, chain.table, reference_mass(analysis, closing.asked.resonance),
-        reference_mass(analysis, analysis.massfit.resonance), folder, made_from, tell,
+        closing, chain.table, reference_mass(analysis, closing.asked.resonance), reference_mass(analysis), folder,
+        made_from, tell,
     )  # fmt: skip
     return closed if reference is None else replace(closed, data=rebased(closed.data, reference))
-
-
-def reference_mass(analysis: Analysis, name: str) -> tuple[float, float]:
-    """GeV: the mass of a resonance and its error, of ``[reference.NAME]`` or else of the table."""
-    own = analysis.references.get(name)
-    return own.in_gev if own is not None else (resonance(name).mass, resonance(name).mass_error)
 
 
 def evidence_of(

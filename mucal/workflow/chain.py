@@ -5,6 +5,8 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
+import numpy as np
+
 from mucal.errors import ConfigError, NotCertified
 from mucal.io import open_dimuons
 from mucal.ledger import Ledger
@@ -16,7 +18,7 @@ from mucal.scale.recovery import Recovery, compare
 from mucal.store import Provenance
 from mucal.workflow.config import Analysis
 from mucal.workflow.generated import GeneratedSource
-from mucal.workflow.mass_fits import fit_histograms, merging_of, quality_line
+from mucal.workflow.mass_fits import fit_histograms, generated_mass, merging_of, quality_line, reference_mass
 from mucal.workflow.passes import Pass, Source, collect
 from mucal.workflow.progress import Event, Tell
 from mucal.workflow.shifts import mass_shifts
@@ -152,6 +154,7 @@ def join(analysis: Analysis, folder: Folder, data: Source, simulation: Source | 
             with_formula(analysis).massfit,
             stages.simulated_histograms,
             add_background=analysis.general.add_background,
+            offset=float(np.log(generated_mass(analysis) / reference_mass(analysis)[0])),
         ),
         recovery=None if injected is None else compare(step.table, injected.table()),
         spectra=_spectra(analysis, before, after, simulated, tell),

@@ -21,7 +21,7 @@ from mucal.theory import resonance
 from mucal.workflow.bins import Bins
 from mucal.workflow.closing_files import ClosingFiles, closings_of
 from mucal.workflow.generated import Generate
-from mucal.workflow.samples import Sample, require_one_input, sample_of, table_of
+from mucal.workflow.samples import Sample, require_one_input, sample_of, sample_of_values, table_of
 from mucal.workflow.toml_text import TomlText, overlay, parse_toml, read_toml
 from mucal.workflow.tracks_config import Tracked
 from mucal.workflow.validate import build, required
@@ -124,6 +124,20 @@ class Reference:
         return self.mass * factor, self.uncertainty * factor
 
 
+MASS_TOLERANCE: Final = 0.01
+"""Relative, between the mass in a generator and that of the table: generators differ by 1e-5, units by 1e3."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SimulatedMass:
+    """The key of ``[simulation]`` that ``[input]`` has not.
+
+    mass : GeV  of the resonance in the generator; None: the table's
+    """
+
+    mass: float | None = None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CrossChecks:
     """Section ``[cross_checks]``: what is looked at besides, and changes nothing of the calibration.
@@ -166,6 +180,7 @@ class Analysis:
     """A whole configuration.
 
     data, simulation : samples in files; None where there are none
+    simulated_mass   : GeV  of the resonance, as the simulation in files was generated; None: the table's
     generate         : samples made by `simulation` with a known distortion; None where files are given
     tracks           : samples made as hits of a distorted detector and refitted; None where pairs are read or generated
     closing          : resonances in files that take no part in the table
@@ -175,6 +190,7 @@ class Analysis:
     general: General = General()
     data: Sample | None = None
     simulation: Sample | None = None
+    simulated_mass: float | None = None
     generate: Generate | None = None
     tracks: Tracked | None = None
     bins: Bins = field(default_factory=Bins)
@@ -247,15 +263,18 @@ def analysis_of(document: TomlText, files: tuple[Path, ...] = ()) -> Analysis:
     def section(kind: type[T], name: str) -> T:
         return build(kind, values.get(name, {}), document, name)
 
+    massfit = section(BatchConfig, "massfit")
     data = sample_of(document, "input", files) if "input" in values else None
+    simulation, simulated_mass = _simulation(document, massfit.resonance)
     return Analysis(
         general=section(General, "analysis"),
         data=data,
-        simulation=sample_of(document, "simulation", ()) if "simulation" in values else None,
+        simulation=simulation,
+        simulated_mass=simulated_mass,
         generate=section(Generate, "generate") if "generate" in values else None,
         tracks=section(Tracked, "tracks") if "tracks" in values else None,
         bins=section(Bins, "bins"),
-        massfit=section(BatchConfig, "massfit"),
+        massfit=massfit,
         scale=section(ScaleConfig, "scale"),
         resolution=section(ResolutionConfig, "resolution") if "resolution" in values else None,
         cross_checks=section(CrossChecks, "cross_checks"),
@@ -267,6 +286,38 @@ def analysis_of(document: TomlText, files: tuple[Path, ...] = ()) -> Analysis:
         closing=closings_of(document, data),
         plain=json.loads(json.dumps(values, default=str)),
     )
+
+
+def _simulation(document: TomlText, fitted: str) -> tuple[Sample | None, float | None]:
+    """The sample of ``[simulation]``, and the key that it has beside those of ``[input]``: its `mass`, if given.
+
+    fitted : the resonance of the mass fits
+    """
+    if "simulation" not in document.values:
+        return None, None
+    values = dict(table_of(document, "simulation"))
+    given = {key: values.pop(key) for key in ("mass",) if key in values}
+    sample = sample_of_values(values, document, "simulation", ())
+    mass = build(SimulatedMass, given, document, "simulation").mass
+    if mass is None:
+        return sample, None
+    place, listed = document.place("simulation.mass"), resonance(fitted).mass
+    if not abs(mass / listed - 1.0) <= MASS_TOLERANCE:
+        raise ConfigError(
+            f"{place} mass = {mass:g} GeV, but {fitted} has {listed:g} GeV; expected within {MASS_TOLERANCE:.0%}",
+            kind="config.bad_value",
+            where={"key": "simulation.mass"},
+            do="give the mass of this resonance in the generator of the simulation, in GeV",
+        )
+    for maker in ("generate", "tracks"):
+        if maker in document.values:
+            raise ConfigError(
+                f"{place} mass = {mass:g} GeV, but [{maker}] makes the simulation, with {listed:g} GeV",
+                kind="config.two_inputs",
+                where={"also": f"{document.place(maker)} [{maker}]"},
+                do="remove simulation.mass",
+            )
+    return sample, mass
 
 
 def _references(document: TomlText) -> dict[str, Reference]:

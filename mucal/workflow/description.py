@@ -13,7 +13,8 @@ from mucal.errors import InputError
 from mucal.io import read_json
 from mucal.ledger import Ledger
 from mucal.massfit import MassFits, SpectrumFit
-from mucal.scale import Closure, ResolutionTable, ScaleTable, coherent_shift
+from mucal.report.scale_sections import weak_rows
+from mucal.scale import Closure, ResolutionTable, ScaleTable, coherent_shift, weak_modes
 from mucal.scale.recovery import Recovery
 from mucal.store import Result, is_result, read_header
 from mucal.track.hits import Hits
@@ -102,7 +103,23 @@ def _scale(table: ScaleTable) -> Lines:
     for pt, even, error in zip(shift.pt, shift.even, shift.even_error, strict=True):
         number = f"{1e5 * even:+.1f} +- {1e5 * error:.1f} (1e-5)"
         lines.append(f"  eta average of A - e/pT at {pt:g} GeV: {number}{beyond(table, pt)}")
-    return lines
+    return lines + _weak(table)
+
+
+WEAKEST: Final = 3
+"""Combinations of a scale table that are shown."""
+
+
+def _weak(table: ScaleTable) -> Lines:
+    """The weakest combinations of its parameters, if any has an error."""
+    if not np.any(np.diag(table.cov) > 0):
+        return []
+    modes = weak_modes(table)
+    rows = weak_rows(modes)[:WEAKEST]
+    return [
+        f"  weakest combinations, 1 if uncorrelated; condition number {modes.condition_number:.3g}",
+        *(f"  {eigenvalue:>6}  {leading}" for eigenvalue, *_, leading in rows),
+    ]
 
 
 def _summary(found: Result) -> Lines:

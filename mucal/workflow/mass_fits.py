@@ -1,10 +1,15 @@
-"""Mass fits of an analysis: thin bins merged, failures tried again, scales relative to its reference mass."""
+"""Mass fits of an analysis: thin bins merged, failures tried again, scales relative to what is known of the mass.
+
+Data are relative to the reference mass, simulation to the mass that its generator had: a simulation that was generated
+at another mass than the reference moves nothing.
+"""
 
 from dataclasses import replace
 
 import numpy as np
 
 from mucal.massfit import MassFits, MassHistograms, Merging, Status, Template, fit_with_retries, merge_thin
+from mucal.theory import resonance
 from mucal.workflow.config import Analysis, Reference
 from mucal.workflow.progress import Event, Tell, silent
 
@@ -21,23 +26,54 @@ def merging_of(data: MassHistograms, simulation: MassHistograms | None, analysis
 def fit_histograms(
     histograms: MassHistograms, analysis: Analysis, tell: Tell = silent, *, template: Template | None = None
 ) -> MassFits:
-    """Mass fits, those that failed tried again with less freedom, relative to the reference mass of the analysis.
+    """Mass fits of data, those that failed tried again with less freedom, relative to the reference mass.
 
-    template : the signal of each bin, for the model "morphing": its scales are relative to simulation, whatever the
-               reference mass
+    template : the signal of each bin, for the model "morphing": of spectra `at_reference_mass`
     """
     retried = fit_with_retries(histograms, analysis.massfit, template)
     for line in retried.lines():
         tell(Event(stage="massfit", text=line))
-    reference = analysis.references.get(analysis.massfit.resonance)
-    if reference is None or analysis.massfit.model == "morphing":
-        return retried.fits
-    return rebased(retried.fits, reference)
+    mass, error = reference_mass(analysis)
+    if analysis.massfit.model == "morphing":
+        return replace(retried.fits, reference_mass=mass, reference_mass_error=error)
+    return _relative_to(mass, error, retried.fits)
+
+
+def fit_simulated_histograms(histograms: MassHistograms, analysis: Analysis) -> MassFits:
+    """Mass fits of simulation, those that failed tried again with less freedom, relative to the generated mass."""
+    fits = fit_with_retries(histograms, analysis.massfit).fits
+    return _relative_to(generated_mass(analysis), fits.reference_mass_error, fits)
+
+
+def reference_mass(analysis: Analysis, name: str | None = None) -> tuple[float, float]:
+    """The mass that data should have, and its uncertainty, GeV: of ``[reference.NAME]`` or else of the table.
+
+    name : of the resonance; None: the fitted one
+    """
+    name = name or analysis.massfit.resonance
+    if name in analysis.references:
+        return analysis.references[name].in_gev
+    return resonance(name).mass, resonance(name).mass_error
+
+
+def generated_mass(analysis: Analysis) -> float:
+    """The mass of the fitted resonance that simulation was generated with, GeV."""
+    return analysis.simulated_mass or resonance(analysis.massfit.resonance).mass
+
+
+def at_reference_mass(spectra: MassHistograms, analysis: Analysis) -> MassHistograms:
+    """Simulated spectra as if the reference mass had been generated: all masses times m_reference / m_generated."""
+    ratio = reference_mass(analysis)[0] / generated_mass(analysis)
+    return replace(spectra, mass_edges=spectra.mass_edges * ratio)
 
 
 def rebased(fits: MassFits, reference: Reference) -> MassFits:
-    """The fits with scales relative to another reference mass: ln s moves by ln(m_old / m_new)."""
-    mass, error = reference.in_gev
+    """The fits with scales relative to another reference mass."""
+    return _relative_to(*reference.in_gev, fits)
+
+
+def _relative_to(mass: float, error: float, fits: MassFits) -> MassFits:
+    """The fits with scales relative to this mass, GeV: ln s moves by ln(m_old / m_new)."""
     values = fits.values.copy()
     values[:, fits.parameters.index("ln_s")] += np.log(fits.reference_mass / mass)
     return replace(fits, values=values, reference_mass=mass, reference_mass_error=error)

@@ -11,7 +11,7 @@ from mucal.massfit import MassFits, MassHistograms, Merging
 from mucal.scale import ResolutionTable, add_fitted_background
 from mucal.scale.iteration import match_resolution
 from mucal.workflow.config import Analysis
-from mucal.workflow.mass_fits import fit_histograms
+from mucal.workflow.mass_fits import fit_simulated_histograms
 from mucal.workflow.passes import Source, collect
 from mucal.workflow.progress import Event, Tell
 from mucal.workflow.stages import Folder, digest
@@ -45,13 +45,13 @@ def fit_simulation(
     def filled(extra: ResolutionTable | None) -> MassHistograms:
         return beside(merging.apply(refill(extra)), data, analysis)
 
-    plain = fit_histograms(filled(None), analysis)
+    plain = fit_simulated_histograms(filled(None), analysis)
     if analysis.resolution is None or not analysis.general.match_resolution:
         return SimulatedFits(plain=plain, matched=plain)
 
     def fit(histograms: MassHistograms) -> MassFits:
         same = np.array_equal(histograms.counts, plain.histograms.counts)
-        return plain if same else fit_histograms(histograms, analysis)
+        return plain if same else fit_simulated_histograms(histograms, analysis)
 
     found, why = None, ""
     for free in _ladder(analysis.resolution.free):

@@ -16,7 +16,7 @@ from mucal.massfit import Binning, MassFits, MassHistograms, Merging, simulated_
 from mucal.scale import ResolutionTable
 from mucal.workflow.bins import Bins
 from mucal.workflow.config import Analysis
-from mucal.workflow.mass_fits import fit_histograms
+from mucal.workflow.mass_fits import at_reference_mass, fit_histograms
 from mucal.workflow.passes import Source, collect
 from mucal.workflow.progress import Event, Tell
 from mucal.workflow.stages import Folder, digest
@@ -80,11 +80,11 @@ _TERMS: Final = ("eta_edges", "a", "b", "c", "d")
 def fit_spectra(
     analysis: Analysis, data: MassHistograms, spectra: MassHistograms, merging: Merging | None, tell: Tell
 ) -> tuple[MassFits, MassHistograms]:
-    """Fits of data with simulated spectra as signal, and these spectra merged as the bins of data are.
+    """Fits of data with simulated spectra as signal, and these spectra at the reference mass, merged as data are.
 
     data    : merged
     spectra : fine, not merged
     """
-    merged = spectra if merging is None else merging.apply(spectra)
+    merged = at_reference_mass(spectra if merging is None else merging.apply(spectra), analysis)
     tell(Event(stage="massfit", text="the signal of each bin is its simulated spectrum"))
     return fit_histograms(data, with_spectra(analysis), tell, template=simulated_template(merged, data)), merged

@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from mucal.errors import ConfigError, InputError
+from mucal.arrays import same_edges
+from mucal.errors import ConfigError, InputError, NotCertified
 from mucal.io import check_dimuons, write_dimuons
 from mucal.ledger import Ledger
 from mucal.massfit import MassFits, MassHistograms, window_warnings
@@ -16,7 +17,7 @@ from mucal.track import Dimuons
 from mucal.workflow.chain import inputs_of, ledgers_of, solve, sources
 from mucal.workflow.config import Analysis
 from mucal.workflow.generated import GeneratedSource
-from mucal.workflow.mass_fits import fit_histograms, quality_line
+from mucal.workflow.mass_fits import fit_histograms, fit_simulated_histograms, quality_line
 from mucal.workflow.outcome import weighted_mean
 from mucal.workflow.passes import Source, collect
 from mucal.workflow.progress import Event, Tell, silent
@@ -49,7 +50,8 @@ def fit_masses(analysis: Analysis, *, sample: str = "data", tell: Tell = silent)
 
 def _fitted(analysis: Analysis, sample: str, histograms: MassHistograms, tell: Tell) -> MassFits:
     if analysis.massfit.model != "morphing":
-        return fit_histograms(histograms, analysis)
+        fitted = fit_simulated_histograms if sample == "simulation" else fit_histograms
+        return fitted(histograms, analysis)
     if sample == "simulation":
         raise ConfigError(
             "simulation has no fits of its own with massfit.model = 'morphing'",
@@ -67,7 +69,8 @@ def fit_summary(fits: MassFits) -> str:
     mean, error = weighted_mean(fits.values[fits.good, at], np.sqrt(fits.cov[fits.good, at, at]))
     return (
         f"{quality_line(fits)}; mean shift of the mass {1e3 * mean:+.3f} +- {1e3 * error:.3f} (1e-3), relative to "
-        + ("simulation" if fits.model == "morphing" else f"{fits.reference_mass:.6g} GeV")
+        + ("simulation at " if fits.model == "morphing" else "")
+        + f"{fits.reference_mass:.6g} GeV"
     )
 
 
@@ -90,12 +93,15 @@ def derive_scale(data: str | Path, simulation: str | Path | None, analysis: Anal
 def derive_closure(data: str | Path, simulation: str | Path | None, analysis: Analysis) -> Closure:
     """The closure from files of mass fits of corrected pairs, with their provenance."""
     fits, reference = _fits(data, simulation)
-    found = close(fits, reference, analysis.scale)
+    try:
+        found = close(fits, reference, analysis.scale)
+    except ValueError as error:
+        raise NotCertified(f"no closure: {error}", kind="scale.not_solved") from error
     return found.with_provenance(_solved(found.provenance, fits, reference))
 
 
 def _fits(data: str | Path, simulation: str | Path | None) -> tuple[MassFits, MassFits | None]:
-    """Raises ConfigError for a simulation beside fits whose signal it was."""
+    """Raises ConfigError for a simulation beside fits whose signal it was, InputError for one in other bins."""
     fits, reference = MassFits.load(data), None if simulation is None else MassFits.load(simulation)
     if reference is not None and "morphing" in (fits.model, reference.model):
         raise ConfigError(
@@ -104,7 +110,27 @@ def _fits(data: str | Path, simulation: str | Path | None) -> tuple[MassFits, Ma
             where={"data": f"{data}, {fits.model}", "simulation": f"{simulation}, {reference.model}"},
             do="leave --simulation out",
         )
+    different = {} if reference is None else _different(fits, reference)
+    if different:
+        raise InputError(
+            f"fits of data and of simulation differ in: {', '.join(different)}",
+            kind="input.not_comparable",
+            where={"data": data, "simulation": simulation, **different},
+            do="fit both with the same resonance and the same [bins]",
+        )
     return fits, reference
+
+
+def _different(data: MassFits, simulation: MassFits) -> dict[str, str]:
+    """What keeps the fits of two samples from being subtracted: its name, and both values."""
+    found = {}
+    if data.resonance != simulation.resonance:
+        found["resonance"] = f"{data.resonance} and {simulation.resonance}"
+    for name in ("eta_edges", "pt_edges", "abs_eta"):
+        one, other = (np.asarray(getattr(fits.histograms, name)) for fits in (data, simulation))
+        if not same_edges(one, other):
+            found[name] = f"{one.tolist()} and {other.tolist()}"
+    return found
 
 
 def _solved(own: Provenance, fits: MassFits, reference: MassFits | None) -> Provenance:

@@ -78,7 +78,58 @@ def test_a_closure_and_a_table_of_the_fits(mucal, events, config, tmp_path: Path
     closure = Closure.load(found)
     assert closure.resonance == "jpsi"
     assert closure.provenance.inputs == MassFits.load(fits).provenance.inputs
-    assert np.all(np.diag(closure.cov) > 0)
+    known = np.diag(closure.cov).reshape(2, -1) > 0
+    assert (known.all(axis=1) == [True, False]).all()  # scale.free = ["A"]
+
+
+def with_simulation(tmp_path: Path, config: Path, events: Path, *settings: str) -> Path:
+    """A configuration whose data and simulation are the same pairs."""
+    text = config.read_text()
+    columns = text[text.index("[input.columns]") : text.index("[bins]")]
+    simulation = columns.replace("[input.columns]", "[simulation.columns]")
+    path = tmp_path / "both.toml"
+    path.write_text("\n".join((f'[simulation]\nfiles = ["{events}"]', *settings, simulation, text)))
+    return path
+
+
+def test_data_are_relative_to_the_reference_and_simulation_to_its_generated_mass(mucal, events, config, tmp_path: Path):
+    # the same pairs, once as data at 3.0969 GeV and once as simulation generated 1e-4 higher, which reads too low
+    mass = float(3.0969 * np.exp(1e-4))
+    both = with_simulation(tmp_path, config, events, f"mass = {mass!r}")
+    data, simulation, table = (tmp_path / f"{name}.h5" for name in ("data", "simulation", "table"))
+    assert mucal("massfit", events, "--config", both, "-o", data).code == 0
+    assert mucal("massfit", events, "--config", both, "--sample", "simulation", "-o", simulation).code == 0
+    assert MassFits.load(simulation).reference_mass == mass
+    assert mucal("scale", data, "--simulation", simulation, "--config", both, "-o", table).code == 0
+    np.testing.assert_allclose(ScaleTable.load(table).A, 1e-4 / 0.995, atol=1e-6)
+    settings = ("analysis.passes=1", "analysis.derive_fraction=1.0", "analysis.add_background=false", "bins.min_data=1",
+                "bins.min_simulation=1")  # fmt: skip
+    run = workflow.load_analysis(both, settings=settings, files=(events,))
+    workflow.run(run, tmp_path / "run")
+    np.testing.assert_array_equal(ScaleTable.load(tmp_path / "run/scale.h5").A, ScaleTable.load(table).A)
+
+
+@pytest.mark.parametrize("closure", [(), ("--closure",)])
+def test_a_scale_without_information_is_an_error_of_the_user(mucal, events, config, closure, tmp_path: Path):
+    fits = tmp_path / "massfit.h5"
+    assert mucal("massfit", events, "--config", config, "-o", fits).code == 0
+    none = ("--set", "scale.min_events=1e9")
+    ended = mucal("scale", fits, *closure, "--config", config, *none, "-o", tmp_path / "scale.h5")
+    assert ended.code == 4
+    assert "scale.not_solved" in ended.err
+    assert "bug" not in ended.err
+
+
+@pytest.mark.parametrize("closure", [(), ("--closure",)])
+def test_simulation_in_other_bins_is_refused_with_both(mucal, events, config, closure, tmp_path: Path):
+    data, simulation = tmp_path / "data.h5", tmp_path / "simulation.h5"
+    assert mucal("massfit", events, "--config", config, "-o", data).code == 0
+    other = ("--set", "bins.eta_edges=[-2.4, 0.0, 2.4]")
+    assert mucal("massfit", events, "--config", config, *other, "-o", simulation).code == 0
+    ended = mucal("scale", data, "--simulation", simulation, *closure, "--config", config, "-o", tmp_path / "scale.h5")
+    assert ended.code == 3
+    assert "input.not_comparable" in ended.err
+    assert "[-2.4, -0.8, 0.8, 2.4] and [-2.4, 0.0, 2.4]" in ended.err
 
 
 def test_json_is_one_object_on_standard_output(mucal, events, config, tmp_path: Path):

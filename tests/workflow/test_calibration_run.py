@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from mucal.errors import ConfigError, InputError, NotCertified
+from mucal.plot.masses import MassShifts
 from mucal.scale import ScaleTable
 from mucal.store import sha256
 from mucal.workflow import load_analysis, load_run, run
@@ -132,17 +133,39 @@ def test_a_run_without_data_is_a_configuration_error(tmp_path: Path):
         run(replace(analysis(), generate=None), tmp_path / "out")
 
 
-def test_another_reference_mass_moves_the_table_by_its_ratio(finished: Path, tmp_path: Path):
+@pytest.mark.parametrize("simulated", [0, 60_000])
+def test_another_reference_mass_moves_the_table_by_its_ratio(simulated: int, tmp_path: Path):
     # all three A move by ln(m_old / m_new) = -1e-4 / (mean 2 w of both muons, 0.995); the equations are not linear
     # in p, which leaves the product of the shift and the correction, 1e-4 times 1e-3
     mass = float(3.0969 * np.exp(1e-4))
     settings = (f"reference.jpsi.mass={mass!r}", "reference.jpsi.uncertainty=6e-6", "reference.jpsi.unit='GeV'",
-                "reference.jpsi.edition=2026", "scale.free=['A']", "generate.simulation=0", "analysis.passes=1",
-                "analysis.min_p_value=0.0")  # fmt: skip
+                "reference.jpsi.edition=2026", "scale.free=['A']", f"generate.simulation={simulated}",
+                "analysis.passes=1", "analysis.min_p_value=0.0")  # fmt: skip
     run(analysis(*settings), tmp_path / "moved")
     run(analysis(*settings[4:]), tmp_path / "plain")
     moved, plain = (ScaleTable.load(tmp_path / name / "scale.h5").A for name in ("moved", "plain"))
     np.testing.assert_allclose(moved - plain, -1e-4 / 0.995, atol=1e-6)
+    # masses before the correction are that much below the new reference, those after it are at it but for the pairs
+    # that cross an edge of a bin on the way
+    of_moved, of_plain = (MassShifts.load(tmp_path / name / "shifts.h5").series[0] for name in ("moved", "plain"))
+    np.testing.assert_allclose(of_moved.before - of_plain.before, -1e-4, atol=1e-9)
+    np.testing.assert_allclose(of_moved.after, of_plain.after, atol=2e-5)
+
+
+def test_simulation_generated_at_the_reference_mass_is_at_it(tmp_path: Path):
+    # simulation with the same peaks, generated 1e-4 higher, reads too low: what is asked of the data is that much more
+    mass = float(3.0969 * np.exp(1e-4))
+    common = ("scale.free=['A']", "analysis.passes=1", "analysis.min_p_value=0.0")
+    reference = (f"reference.jpsi.mass={mass!r}", "reference.jpsi.uncertainty=6e-6", "reference.jpsi.unit='GeV'",
+                 "reference.jpsi.edition=2026")  # fmt: skip
+    run(analysis(*common), tmp_path / "plain")
+    run(replace(analysis(*common), simulated_mass=mass), tmp_path / "generated")
+    run(replace(analysis(*common, *reference), simulated_mass=mass), tmp_path / "both")
+    plain, generated, both = (
+        ScaleTable.load(tmp_path / name / "scale.h5").A for name in ("plain", "generated", "both")
+    )
+    np.testing.assert_allclose(generated - plain, 1e-4 / 0.995, atol=1e-6)
+    np.testing.assert_allclose(both, plain, atol=1e-12)
 
 
 def test_without_a_split_all_events_do_both(tmp_path: Path):

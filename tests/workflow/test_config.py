@@ -164,6 +164,31 @@ def test_a_complete_reference_mass_is_in_gev():
     assert load(REFERENCE).references["jpsi"].in_gev == pytest.approx((3.0969, 6e-6), rel=1e-12)
 
 
+SIMULATION = INPUT.replace("input", "simulation")
+
+
+def test_simulation_says_the_mass_that_it_was_generated_with():
+    assert load(SIMULATION).simulated_mass is None
+    assert load(SIMULATION.replace("files", "mass = 3.09692\nfiles")).simulated_mass == 3.09692
+
+
+@pytest.mark.parametrize("mass", ["3096.9", "nan", "inf", "-3.0969", "3.13"])
+def test_a_generated_mass_of_another_resonance_or_unit_is_refused_with_its_line(mass: str):
+    with pytest.raises(ConfigError, match=r"c\.toml:2 mass = .* GeV, but jpsi has 3\.0969 GeV; expected within 1%"):
+        load(SIMULATION.replace("files", f"mass = {mass}\nfiles"))
+
+
+def test_a_generated_mass_that_is_no_number_is_refused():
+    with pytest.raises(ConfigError, match=r"c\.toml:2 mass = true is true or false, expected a number"):
+        load(SIMULATION.replace("files", "mass = true\nfiles"))
+
+
+def test_our_own_simulation_has_the_mass_of_the_table():
+    text = SIMULATION.replace('files = ["a.parquet"]', "mass = 3.09692") + "[generate]\n"
+    with pytest.raises(ConfigError, match=r"c\.toml:2 mass = 3\.09692 GeV, but \[generate\] makes the simulation"):
+        load(text)
+
+
 def test_files_are_relative_to_the_configuration():
     data = load(INPUT).data
     assert data is not None

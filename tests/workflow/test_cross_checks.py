@@ -52,6 +52,20 @@ def test_the_one_step_table_agrees_with_that_of_the_bins(checked: Path):
     np.testing.assert_allclose(np.sqrt(np.diag(one_step.cov) / np.diag(table.cov)), 1.0, atol=0.15)
 
 
+def test_another_reference_mass_moves_the_tables_of_simulated_spectra_too(
+    checked: Path, by_spectra: Path, tmp_path: Path
+):
+    mass = float(3.0969 * np.exp(1e-4))
+    reference = (f"reference.jpsi.mass={mass!r}", "reference.jpsi.uncertainty=6e-6", "reference.jpsi.unit='GeV'",
+                 "reference.jpsi.edition=2026")  # fmt: skip
+    run(analysis("massfit.model='morphing'", "cross_checks.one_step=true", *reference), tmp_path / "out")
+    for name, plain in (("scale.h5", by_spectra), ("one_step.h5", checked)):
+        moved, before = ScaleTable.load(tmp_path / "out" / name), ScaleTable.load(plain / name)
+        np.testing.assert_allclose(moved.A - before.A, -1e-4 / 0.995, atol=3e-6)
+        assert moved.chi2 == pytest.approx(before.chi2, rel=1e-3)
+    assert MassFits.load(tmp_path / "out/massfit.h5").reference_mass == mass
+
+
 def test_unbiased_directions_ask_for_nothing(checked: Path):
     angles = AngularBiases.load(checked / "angles.h5")
     assert angles.p_value > 1e-3

@@ -5,16 +5,25 @@ import pytest
 
 from mucal.calibration import CalibrationConfig, assemble
 from mucal.massfit import BatchConfig, Binning, fill, fit_bins
-from mucal.scale import ResolutionConfig, ResolutionTable, ScaleTable, derive_resolution, relative_variance
+from mucal.plot.closing import ClosingMass
+from mucal.scale import (
+    ResolutionConfig,
+    ResolutionTable,
+    ScaleConfig,
+    ScaleTable,
+    derive_resolution,
+    relative_variance,
+)
 from mucal.simulation import DimuonSimulation, generate_dimuons
 from mucal.track import Dimuons
 from mucal.workflow.bins import Bins
+from mucal.workflow.closing import ClosedResonance
 from mucal.workflow.closing_pairs import ClosingPairs, MassSlope
 from mucal.workflow.passes import smeared
 from mucal.workflow.refitted_pairs import RefittedPairs
 from mucal.workflow.resolutions import coarser, resolution_of
-from mucal.workflow.tracks_config import Tracked
-from mucal.workflow.uncertainties import model_of, pixels_of
+from mucal.workflow.tracks_config import ClosingSample, Tracked
+from mucal.workflow.uncertainties import closures_of, model_of, pixels_of
 
 EDGES = (-2.4, 0.0, 2.4)
 
@@ -49,6 +58,28 @@ def test_too_few_muons_for_a_weight_are_a_note_and_none_lost_is_none():
     assert "use wider bins" in notes[0]
     assert pixels_of(Tracked(), [closing_z(20)], Bins(eta_edges=EDGES), notes) is None
     assert len(notes) == 1
+
+
+def closed(pairs: Dimuons, *, abs_eta: bool) -> ClosedResonance:
+    """A closing resonance in two bins of eta; its mass as a whole is not looked at."""
+    bins = Bins(eta_edges=(0.0, 1.2, 2.4) if abs_eta else EDGES, pt_edges=(4.0, 7.0, 25.0), abs_eta=abs_eta)
+    sample = ClosingSample(resonance="jpsi", bins=bins, scale=ScaleConfig(free=("A", "M"), max_lost=0.5))
+    fits = fit_bins(fill(pairs, bins.binning()), BatchConfig(resonance="jpsi", min_events=100))
+    mass = ClosingMass(
+        resonance="jpsi", pairs=len(pairs), mass=3.0969, shift=np.zeros(3), error=np.zeros(3),
+        calibration_error=np.zeros(3), tables=(),
+    )  # fmt: skip
+    return ClosedResonance(sample=sample, mass=mass, data=fits, simulation=fits)
+
+
+def test_a_closure_in_bins_of_abs_eta_has_no_covariance_to_compare_and_is_a_note(jpsi: Dimuons):
+    # what a table in the same bins is worth is asked of its inverse
+    notes: list[str] = []
+    assert len(closures_of([closed(jpsi, abs_eta=False)], Bins(eta_edges=EDGES), notes)) == 1
+    assert not notes
+    both = closed(jpsi, abs_eta=True)
+    assert closures_of([both], both.sample.bins, notes) == ()
+    assert "no closure of jpsi: in bins of |eta|" in notes[0]
 
 
 def test_groups_are_counted_and_their_impact_is_that_of_their_modes():
