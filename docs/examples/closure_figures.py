@@ -6,7 +6,7 @@ mucal run -o first && python docs/examples/closure_figures.py first [FOLDER]
 import sys
 from pathlib import Path
 
-from mucal.plot.closing import closure_figure
+from mucal.plot.closing import closure_figure, table_closure_figure
 from mucal.plot.globalcor import bias_profiles
 from mucal.plot.style import save
 from mucal.workflow.finished_run import load_run
@@ -17,3 +17,6 @@ folder.mkdir(parents=True, exist_ok=True)
 assert run.tracks is not None, f"{sys.argv[1]} is no run from hits"
 save(bias_profiles(run.tracks.probes, run.table), folder / "closure.png")
 save(closure_figure(run.tracks.closing, run.tracks.probes), folder / "closure_resonances.png")
+asked = None if run.recovery is None else run.recovery.injected
+after = table_closure_figure(run.tracks.closing, run.table, run.table_factor, asked)
+save(after, folder / "closure_table.png")

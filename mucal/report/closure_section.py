@@ -1,16 +1,17 @@
 """The front of a closure from hits: what was injected beside what was recovered, and the momenta that result."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Final
 
 import numpy as np
 
 from mucal.arrays import FloatArray
 from mucal.globalcor import recovery_of_kind
-from mucal.plot.closing import STAGES, ClosingMass, closure_figure
+from mucal.plot.closing import MOMENTUM, STAGES, ClosingMass, closure_figure, table_closure_figure
 from mucal.plot.globalcor import bias_profiles
 from mucal.report.page import Item, Picture, Section, Table, Text
 from mucal.report.run_results import TrackResults, probability, resonance_name
+from mucal.report.scale_sections import prior_driven, prior_line
 from mucal.scale import ScaleTable
 from mucal.scale.recovery import Recovery
 
@@ -26,8 +27,11 @@ HEAD: Final = ("", "injected", "recovered − injected", "error", "largest |pull
 MASS_HEAD: Final = ("", "events", *STAGES, "pull")
 
 
-def parameter_rows(tracks: TrackResults, recovery: Recovery | None) -> list[list[str]]:
-    """One row a family of parameters: r.m.s. injected, r.m.s. of what is missing, median error, pulls."""
+def parameter_rows(tracks: TrackResults, recovery: Recovery | None, table: ScaleTable) -> list[list[str]]:
+    """One row a family of parameters: r.m.s. injected, r.m.s. of what is missing, median error, pulls.
+
+    table : the one recovered, with the configuration that derived it; what its priors drive has a star
+    """
     rows = []
     for kind, name, factor in KINDS:
         found = recovery_of_kind(tracks.corrections, tracks.injected, kind)
@@ -43,10 +47,10 @@ def parameter_rows(tracks: TrackResults, recovery: Recovery | None) -> list[list
                     found.p_value,
                 )
             )
-    return rows + ([] if recovery is None else _scale_rows(recovery))
+    return rows + ([] if recovery is None else _scale_rows(recovery, prior_driven(table)))
 
 
-def _scale_rows(recovery: Recovery) -> list[list[str]]:
+def _scale_rows(recovery: Recovery, starred: Collection[str]) -> list[list[str]]:
     """The scale table against what the corrections left; its probability is of all three together."""
     sigma = np.sqrt(np.diag(recovery.recovered.cov)).reshape(3, -1)
     rows: list[list[str]] = []
@@ -56,7 +60,7 @@ def _scale_rows(recovery: Recovery) -> list[list[str]]:
             first = not rows
             rows.append(
                 _row(
-                    title,
+                    f"{title} *" if name in starred else title,
                     factor,
                     injected,
                     found - injected,
@@ -142,10 +146,22 @@ def _about_fits(tracks: TrackResults) -> str:
     return text
 
 
-def front_section(tracks: TrackResults, recovery: Recovery | None, table: ScaleTable) -> Section:
-    """Injected against recovered, the bias of momenta, and the closure of other resonances."""
+def prior_note(table: ScaleTable) -> list[str]:
+    """What the star of `parameter_rows` means; empty where there is none."""
+    return [f"*: {line}." for line in prior_line(table)]
+
+
+def front_section(tracks: TrackResults, recovery: Recovery | None, table: ScaleTable, factor: float = 1.0) -> Section:
+    """Injected against recovered, the bias of momenta, and the closure of other resonances.
+
+    factor : on the errors of the table in the release
+    """
     items: list[Item] = [
-        Table(head=HEAD, rows=parameter_rows(tracks, recovery), caption=PARAMETER_TEXT),
+        Table(
+            head=HEAD,
+            rows=parameter_rows(tracks, recovery, table),
+            caption=" ".join((PARAMETER_TEXT, *prior_note(table))),
+        ),
         Picture(
             figure=bias_profiles(tracks.probes, table),
             caption="Fitted over true curvature, minus 1, of muons without noise through the true detector, against η, "
@@ -157,15 +173,36 @@ def front_section(tracks: TrackResults, recovery: Recovery | None, table: ScaleT
         items.append(Table(head=MASS_HEAD, rows=rows, caption=MASS_TEXT + _about_fits(tracks)))
         items.append(Text(text=". ".join(split_lines(tracks)) + "."))
     if tracks.closing:
-        items += [
-            Picture(
-                figure=closure_figure(tracks.closing, tracks.probes),
-                caption="What resonances that derived nothing still ask for after the global corrections: points with "
-                "statistical errors of data and simulation. Band: what the covariance of the corrections from J/ψ "
-                "allows. Line: what muons without noise ask for.",
-            ),
-        ]
+        items += _closure_pictures(tracks, recovery, table, factor)
     return Section(title="Injected against recovered", items=tuple(items))
+
+
+def _closure_pictures(
+    tracks: TrackResults, recovery: Recovery | None, table: ScaleTable, factor: float
+) -> list[Picture]:
+    """What other resonances ask for in bins of η, with the global corrections and with the table as well."""
+    applied = "" if factor == 1.0 else f", alone and times the {factor:.3g} that the release applies"
+    line = "" if recovery is None else " Line: what the table leaves of what muons without noise ask for."
+    return [
+        Picture(
+            figure=closure_figure(tracks.closing, tracks.probes),
+            caption="What resonances that derived nothing still ask for after the global corrections: points with "
+            "statistical errors of data and simulation. Band: what the covariance of the corrections from J/ψ "
+            "allows. Line: what muons without noise ask for." + _without_odd(tracks.closing, 1),
+        ),
+        Picture(
+            figure=table_closure_figure(tracks.closing, table, factor, None if recovery is None else recovery.injected),
+            caption="The same with the scale table as well. Band: statistical errors of the table, of A − e/pT above "
+            f"and of M pT below, at {MOMENTUM:g} GeV{applied}.{line}" + _without_odd(tracks.closing, 2),
+        ),
+    ]
+
+
+def _without_odd(closing: Sequence[ClosingMass], stage: int) -> str:
+    """Which resonances say nothing of M."""
+    errors = {one.resonance: np.diag(one.tables[stage].cov).reshape(3, -1) for one in closing}
+    names = [resonance_name(name) for name, (_, _, of_M) in errors.items() if not np.any(of_M > 0)]
+    return f" Not in the lower panel, for want of M: {', '.join(names)}." if names else ""
 
 
 PARAMETER_TEXT: Final = (

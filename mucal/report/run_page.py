@@ -25,7 +25,7 @@ def run_page(run: RunResults, added: Sequence[Section] = ()) -> str:
 
     added : sections about other results that belong to it, as efficiencies and template fits
     """
-    front = [] if run.tracks is None else [front_section(run.tracks, run.recovery, run.table)]
+    front = [] if run.tracks is None else [front_section(run.tracks, run.recovery, run.table, run.table_factor)]
     tracks = [] if run.tracks is None else [
         bias_section(run.tracks), corrections_section(run.tracks), weak_section(run.tracks)
     ]  # fmt: skip

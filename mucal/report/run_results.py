@@ -101,6 +101,11 @@ class RunResults:
         """Whether mass shifts are relative to simulation: subtracted, or the signal of the fits."""
         return self.simulation is not None or self.fits.model == "morphing"
 
+    @property
+    def table_factor(self) -> float:
+        """On the errors of the table in the release; 1 without one."""
+        return 1.0 if self.uncertainties is None else self.uncertainties.factor(f"{self.table.resonance}_stat")
+
 
 def events_shown(run: RunResults) -> str:
     """Which events the shifts are of."""

@@ -7,6 +7,7 @@ import numpy as np
 from scipy.special import chdtrc
 
 from mucal.arrays import FloatArray
+from mucal.globalcor.corrections import PRIOR_DRIVEN
 from mucal.plot.masses import shift_figure
 from mucal.plot.resolution import resolution_figure
 from mucal.plot.scale import correlation_figure, scale_figure, standard_errors, whitened_figure
@@ -19,7 +20,7 @@ from mucal.report.run_results import (
     resonance_name,
     variable_name,
 )
-from mucal.scale import ResolutionTable, ScaleTable, coherent_shift
+from mucal.scale import ResolutionTable, ScaleTable, WeakModes, coherent_shift, weak_modes
 from mucal.scale.recovery import Recovery
 from mucal.theory import RESONANCES
 
@@ -157,6 +158,56 @@ def shift_section(run: RunResults) -> Section:
     )
 
 
+def prior_driven(table: ScaleTable) -> dict[str, int]:
+    """Parameter -> number of eta bins in which its error is nearly that of its prior; those with one or more."""
+    configuration = table.provenance.configuration
+    priors = configuration.get("scale", configuration).get("prior", {})
+    errors = standard_errors(table)
+    counts = {name: int(np.sum(errors[name] > PRIOR_DRIVEN * width)) for name, width in priors.items()}
+    return {name: count for name, count in counts.items() if count}
+
+
+def prior_line(table: ScaleTable) -> list[str]:
+    """Which parameters say more of their prior than of the masses, in a sentence; empty where none does."""
+    found = [f"{name} ({count} of {table.n_bins} bins)" for name, count in prior_driven(table).items()]
+    if not found:
+        return []
+    verb, whose = ("says", "its") if len(found) == 1 else ("say", "their")
+    return [
+        f"{' and '.join(found)} {verb} more of {whose} prior than of the masses (error above {PRIOR_DRIVEN:g} of it)"
+    ]
+
+
+LEADING: Final = 4
+ENOUGH: Final = 90.0
+"""Parameters of a weak combination are named until they hold this share, percent, and no more than `LEADING`."""
+
+
+def weak_rows(modes: WeakModes) -> list[list[str]]:
+    """One row a weak combination: eigenvalue, shares of A, e and M, and its leading parameters with their shares."""
+    family = np.array([name[0] for name in modes.names])
+    rows = []
+    for value, vector in zip(modes.eigenvalues, modes.eigenvectors.T, strict=True):
+        percent = 100.0 * vector**2
+        order = np.argsort(-percent, kind="stable")
+        named = min(LEADING, 1 + int(np.searchsorted(np.cumsum(percent[order]), ENOUGH)))
+        leading = [f"{modes.names[j]} {percent[j]:.0f} %" for j in order[:named]]
+        rows.append([f"{value:.2f}", *(f"{percent[family == n].sum():.0f} %" for n in "AeM"), ", ".join(leading)])
+    return rows
+
+
+def _weak_table(table: ScaleTable) -> Table:
+    modes = weak_modes(table)
+    return Table(
+        head=["", "Eigenvalue", "A", "e", "M", "Mostly"],
+        rows=[[str(i + 1), *cells] for i, cells in enumerate(weak_rows(modes))],
+        caption=f"The {modes.eigenvalues.size} weakest combinations: eigenvectors of the correlation matrix, of "
+        f"condition number {modes.condition_number:.3g}; eigenvalue 1 where uncorrelated; shares in squares",
+        words=(5,),
+        fold=True,
+    )
+
+
 def scale_section(run: RunResults) -> Section:
     """The table: figure, numbers, correlations, what it means at a few momenta."""
     table = run.table
@@ -194,6 +245,7 @@ def scale_section(run: RunResults) -> Section:
                 text=f"From {resonance_name(table.resonance)} with muons of {table.pt_range[0]:g} to "
                 f"{table.pt_range[1]:g} GeV: χ² = {table.chi2:.1f} for {table.ndf} degrees of freedom. "
                 "A corrected curvature is k (1 + A − e k) + q M, k = 1/pT."
+                + "".join(f" {line}." for line in prior_line(table))
             ),
             *pictures,
             Table(head=["η", *(units[n][0] for n in free)], rows=rows, caption="Values in all bins", fold=True),
@@ -207,6 +259,7 @@ def scale_section(run: RunResults) -> Section:
                 figure=correlation_figure(table),
                 caption="Correlations of the parameters, a block each, with the bins of η along both axes.",
             ),
+            _weak_table(table),
         ),
     )
 

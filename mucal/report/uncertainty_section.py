@@ -44,6 +44,10 @@ class UncertaintyModel(Result):
         parts = ", ".join(f"{name} {n}" for name, n in zip(self.groups, self.counts.tolist(), strict=True))
         return f"{int(self.counts.sum())} nuisances: {parts}"
 
+    def factor(self, group: str) -> float:
+        """By which the standard deviations of a group were multiplied; 1 for a group that the release has not."""
+        return float(self.factors[self.groups.index(group)]) if group in self.groups else 1.0
+
 
 def uncertainty_section(model: UncertaintyModel | None) -> Section:
     """One row a group, beside the published numbers."""

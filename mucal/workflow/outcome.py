@@ -178,8 +178,8 @@ def summary(chain: Chain, closure: TrackResults | None = None, model: Uncertaint
     lines = []
     released = [] if model is None else ["", model.line]
     if closure is not None:
-        lines += plain_table(HEAD, parameter_rows(closure, chain.recovery, chain.table))
-        lines += [*([note] if chain.recovery is not None and (note := prior_note(chain.table)) else []), ""]
+        parameters = parameter_rows(closure, chain.recovery, chain.table)
+        lines += [*plain_table(HEAD, parameters), *prior_note(chain.table), ""]
         split = [plain_text(line) for line in split_lines(closure)]
         return [*lines, *plain_table(MASS_HEAD, mass_rows(closure)), "", *split, *released]
     if chain.recovery is not None:
