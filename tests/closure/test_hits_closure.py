@@ -251,6 +251,8 @@ def test_closure_of_the_whole_tracker(capsys):
             f"{1e5 * before[cells].mean():+.1f}, {1e5 * np.abs(before[cells]).max():.0f}; chi2 "
             f"{from_hits.chi2_of(values, cov):.1f}, p = {p:.2f}")  # fmt: skip
         assert p > 0.01
+        if part == 0 and found.n_candidates >= 1_000_000:
+            assert abs(values.mean()) < 3e-5
     assert abs(distance - 1.0) < 3.0 * np.sqrt(2.0 / away.size)
     if "MUCAL_FIGURES" in os.environ:
         from_hits.draw_curves(made.truth, start, refit, Path(os.environ["MUCAL_FIGURES"]) / "curvature_bias.png")

@@ -137,6 +137,49 @@ def test_resolution_of_a_million_muons(calibration, corrections, muons):
         assert_allclose(found, np.maximum(0, in_data - in_mc), rtol=1e-12, atol=1e-12 * in_mc.max())
 
 
+@pytest.fixture(scope="module")
+def whole_model(cms_like: Calibration, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """The file of all 314 nuisances, opened by correctionlib itself."""
+    bundle = write_bundle(cms_like, tmp_path_factory.mktemp("whole") / "release")
+    return correctionlib.CorrectionSet.from_file(str(bundle / "corrections.json.gz"))
+
+
+def test_every_group_of_the_whole_model_on_a_million_muons(cms_like: Calibration, whole_model: Any):
+    """The first and last nuisance of each group, up and down, with every edge of 48 bins among the muons."""
+    rng = np.random.default_rng(12)
+    pt, eta, charge = rng.uniform(4.0, 100.0, N), rng.uniform(-2.4, 2.4, N), rng.choice([-1, 1], N)
+    edges = cms_like.scale.eta_edges
+    around = np.concatenate([edges[:-1], np.nextafter(edges[:-1], 3.0), np.nextafter(edges[1:], -3.0)])
+    eta[: around.size] = around
+    pt[:2] = 4.0, np.nextafter(100.0, 0.0)
+    triggered, hits = rng.integers(0, 2, N), rng.integers(0, 4, N)
+    last = {group: name for name, group in zip(cms_like.names, cms_like.groups, strict=True)}
+    first = {group: name for name, group in zip(cms_like.names[::-1], cms_like.groups[::-1], strict=True)}
+    kinds = dict(zip(cms_like.names, cms_like.kinds, strict=True))
+    assert len(cms_like.names) == 314
+    index = np.searchsorted(cms_like.resolution_data.eta_edges, eta, side="right") - 1
+    checked = set()
+    for name in {*first.values(), *last.values()}:
+        if kinds[name] == "scale":
+            both = [m / pt for m in cms_like.vary(pt, eta, 0 * pt, charge, name)]
+            found = [whole_model["pt_scale"].evaluate(pt, eta, charge, f"{name}_{way}") for way in ("up", "down")]
+        elif kinds[name] == "pixel":
+            muons = (eta, charge, triggered, hits)
+            both = list(cms_like.vary_pixel_weight(*muons, name))
+            found = [
+                whole_model["pixel_weight"].evaluate(hits, eta, charge, triggered, f"{name}_{way}")
+                for way in ("up", "down")
+            ]
+        else:
+            shift = cms_like.variation(name)[:, index]
+            both = [relative_variance(cms_like.resolution_data, index, pt, sign * shift) for sign in (1, -1)]
+            found = [whole_model["sigma_rel"].evaluate(pt, eta, "data", f"{name}_{way}") for way in ("up", "down")]
+        for one, other in zip(found, both, strict=True):
+            assert_allclose(one, other, rtol=1e-12)
+        checked.add(cms_like.groups[cms_like.names.index(name)])
+    assert checked == {"jpsi_stat", "zclosure_stat", "zclosure_lep", "resolution_stat", "pixel_mult"}
+
+
 def test_smearing_widths_are_those_of_smear(calibration, corrections):
     n = 200
     pt, event = np.full(n, 40.0), np.arange(n)
