@@ -4,7 +4,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from mucal.arrays import IntArray
 from mucal.errors import NotCertified
 from mucal.massfit import BatchConfig, MassFits, MassHistograms, fit_bins
 from mucal.plot.closing import ClosingMass
@@ -14,7 +13,7 @@ from mucal.workflow.closing_pairs import ClosingPairs
 from mucal.workflow.passes import collect
 from mucal.workflow.progress import Event, Tell
 from mucal.workflow.refitted_pairs import RefittedPairs, RefittedSource
-from mucal.workflow.shifts import relative_shift, table_response
+from mucal.workflow.shifts import relative_shift, table_response, whole
 from mucal.workflow.tracks_config import ClosingSample
 
 
@@ -49,7 +48,7 @@ def close_masses(sample: ClosingSample, pairs: ClosingPairs, table: ScaleTable, 
     shifts = [_whole_shift(part, sample.fits, simulation) for part in samples]
     of_simulation = fit_bins(simulation, sample.fits)
     fits = [fit_bins(part, sample.fits) for part in samples]
-    response = table_response(samples[2], _whole, table)[0]
+    response = table_response(samples[2], whole, table)[0]
     of_table = float(np.sqrt(response @ table.cov @ response))
     mass = ClosingMass(
         resonance=sample.resonance, pairs=int(samples[0].counts.sum()), mass=resonance(sample.resonance).mass,
@@ -79,11 +78,7 @@ def _filled(sample: ClosingSample, pairs: RefittedPairs, table: ScaleTable | Non
     ).derive
 
 
-def _whole(histograms: MassHistograms) -> IntArray:
-    return np.zeros(histograms.n_bins, dtype=np.int64)
-
-
 def _whole_shift(part: MassHistograms, config: BatchConfig, simulation: MassHistograms) -> tuple[float, float]:
     """ln(m / m_simulation) of all bins together and its statistical error; NaN where a fit fails."""
-    shift, error = relative_shift(part, _whole, replace(config, min_events=1), simulation)
+    shift, error = relative_shift(part, whole, replace(config, min_events=1), simulation)
     return float(shift[0]), float(error[0])

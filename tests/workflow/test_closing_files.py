@@ -16,22 +16,19 @@ from mucal.store import sha256
 from mucal.workflow import load_analysis, load_run, run
 from mucal.workflow.progress import Event
 
-CONFIG = """
+from .conftest import COLUMNS
+
+CONFIG = (
+    """
 [analysis]
 passes = 1
 derive_fraction = 1.0
 [input]
 files = ["jpsi.parquet"]
 layout = "pair"
-[input.columns]
-run = "run"
-lumi = "lumi"
-event = "event"
-pt = ["pt1", "pt2"]
-eta = ["eta1", "eta2"]
-phi = ["phi1", "phi2"]
-charge = ["charge1", "charge2"]
-[simulation]
+"""
+    + COLUMNS
+    + """[simulation]
 files = ["jpsi_simulation.parquet"]
 layout = "pair"
 columns = { pt = ["pt1", "pt2"], eta = ["eta1", "eta2"], phi = ["phi1", "phi2"], charge = ["charge1", "charge2"] }
@@ -48,6 +45,7 @@ free = ["A", "M"]
 [calibration]
 pt_definition = "generated"
 """
+)
 CLOSING = """
 [[closing]]
 resonance = "z"

@@ -13,9 +13,10 @@ from mucal.io import write_dimuons
 from mucal.simulation import DimuonSimulation, generate_dimuons
 from mucal.workflow import calibration_run, load_analysis, run, verify
 
-from .conftest import small
+from .conftest import COLUMNS, small
 
-CERTIFIED = """
+CERTIFIED = (
+    """
 [analysis]
 passes = 1
 derive_fraction = 1.0
@@ -24,15 +25,9 @@ min_p_value = 0.0
 files = ["pairs.parquet"]
 layout = "pair"
 certified = "good.json"
-[input.columns]
-run = "run"
-lumi = "lumi"
-event = "event"
-pt = ["pt1", "pt2"]
-eta = ["eta1", "eta2"]
-phi = ["phi1", "phi2"]
-charge = ["charge1", "charge2"]
-[bins]
+"""
+    + COLUMNS
+    + """[bins]
 eta_edges = [-2.4, 0.0, 2.4]
 pt_edges = [4.0, 6.5, 25.0]
 [massfit]
@@ -43,6 +38,7 @@ max_lost = 0.5
 [calibration]
 pt_definition = "generated"
 """
+)
 
 
 def left_in(folder: Path) -> set[str]:
