@@ -20,7 +20,8 @@ def closing_files_section(found: Sequence[ClosingShifts], calibrating: str) -> S
             head=["Resonance", "Pairs", "As read [10⁻³]", "Calibrated [10⁻³]", "Statistics", "Table", "Masses", "Pull"],
             rows=[_row(one) for one in found],
             caption=f"Mass relative to its reference, of a resonance that took no part in the table from "
-            f"{resonance_name(calibrating)}; errors of the calibrated mass.",
+            f"{resonance_name(calibrating)}; errors of the calibrated mass. Muons of all momenta are "
+            "corrected, also those beyond the momenta that derived the table.",
         )
     ]
     for one in found:

@@ -50,7 +50,8 @@ def recovery_section(recovery: Recovery, *, after_corrections: bool = False) -> 
         [
             _momentum(pt, recovery.recovered),
             f"{1e5 * even:+.2f} ± {1e5 * even_error:.2f}", f"{even / even_error:+.2f}",
-            f"{1e5 * best:+.2f} ± {1e5 * best_error:.2f}", f"{chi2:.1f} ({p_text(p_value)})",
+            *([f"{1e5 * best:+.2f} ± {1e5 * best_error:.2f}", f"{chi2:.1f} ({p_text(p_value)})"]
+              if recovery.bins_ndf else ["–", "–"]),
             f"{1e5 * odd:+.2f} ± {1e5 * odd_error:.2f}" if odd_error > 0 else "–",
             f"{odd / odd_error:+.2f}" if odd_error > 0 else "–",
         ]

@@ -39,6 +39,8 @@ class ClosingResonance:
 
     def __post_init__(self) -> None:
         resonance(self.resonance)
+        if self.massfit.model == "morphing":
+            raise ValueError("massfit.model = 'morphing'; a closing resonance is fitted with 'template' or 'dscb'")
 
     @property
     def fits(self) -> BatchConfig:
@@ -89,7 +91,7 @@ def closings_of(document: TomlText, data: Sample | None) -> tuple[ClosingFiles, 
 
     data : of ``[input]``: the files of a closing resonance whose section names none
 
-    Raises ConfigError for a malformed section, one without ``[input]``, and a resonance that comes twice.
+    Raises ConfigError for a malformed section, one in a run that makes its events, and a resonance that comes twice.
     """
     entries = document.values.get("closing", [])
     if not isinstance(entries, list):
@@ -97,9 +99,11 @@ def closings_of(document: TomlText, data: Sample | None) -> tuple[ClosingFiles, 
             f"{document.place('closing')} closing is {type(entries).__name__}, expected a list of [[closing]]",
             kind="config.wrong_type",
         )
-    if entries and data is None:
+    makers = [name for name in ("generate", "tracks") if name in document.values]
+    if entries and (data is None or makers):
+        why = f"[{makers[0]}] makes the events" if makers else "there is no [input]"
         raise ConfigError(
-            f"{document.place('closing')} [[closing]] reads files, and there is no [input]",
+            f"{document.place('closing')} [[closing]] reads files, and {why}",
             kind="config.closing",
             do="of a run from hits, ask for [[tracks.closing]]; of generated pairs there is none",
         )
@@ -116,6 +120,13 @@ def closings_of(document: TomlText, data: Sample | None) -> tuple[ClosingFiles, 
 def _closing_of(document: TomlText, data: Sample, i: int, entry: Mapping[str, Any]) -> ClosingFiles:
     name = f"closing.{i}"
     values = dict(entry)
+    for key in ("input", "simulation"):
+        if key in values and not isinstance(values[key], Mapping):
+            raise ConfigError(
+                f"{document.place(f'{name}.{key}')} {key} = {values[key]!r}, expected a table",
+                kind="config.wrong_type",
+                where={"key": f"{name}.{key}"},
+            )
     own, simulation = values.pop("input", {}), values.pop("simulation", None)
     read = {**table_of(document, "input"), **own}
     files = () if "files" in own else data.files

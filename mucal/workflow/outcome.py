@@ -221,9 +221,8 @@ def recovery_lines(chain: Chain) -> list[str]:
             f"eta average at pT = {pt:g} GeV, recovered - injected: even {1e5 * even:+.2f} +- {1e5 * even_error:.2f}, "
             f"odd {1e5 * odd:+.2f} +- {1e5 * odd_error:.2f} (1e-5){beyond(r.recovered, pt)}"
         )
-    for pt, best, error, chi2, p_value in zip(
-        r.momenta, r.best, r.best_error, r.bins_chi2, r.bins_p_value, strict=True
-    ):
+    known = zip(r.momenta, r.best, r.best_error, r.bins_chi2, r.bins_p_value, strict=True)
+    for pt, best, error, chi2, p_value in known if r.bins_ndf else ():
         lines.append(
             f"even scale at pT = {pt:g} GeV, best-known mean {1e5 * best:+.2f} +- {1e5 * error:.2f} (1e-5); all bins: "
             f"chi2 = {chi2:.1f} for {r.bins_ndf}, p = {p_value:.2g}{beyond(r.recovered, pt)}"

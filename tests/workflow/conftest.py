@@ -17,18 +17,6 @@ SMALL = (
     "scale.free=['A', 'M']",
 )  # fmt: skip
 
-COLUMNS = """
-[input.columns]
-run = "run"
-lumi = "lumi"
-event = "event"
-pt = ["pt1", "pt2"]
-eta = ["eta1", "eta2"]
-phi = ["phi1", "phi2"]
-charge = ["charge1", "charge2"]
-"""
-"""Of pairs as `write_dimuons` writes them."""
-
 
 def small(*settings: str) -> Analysis:
     """The smallest run of dimuons that is certified."""

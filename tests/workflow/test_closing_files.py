@@ -16,7 +16,7 @@ from mucal.store import sha256
 from mucal.workflow import load_analysis, load_run, run
 from mucal.workflow.progress import Event
 
-from .conftest import COLUMNS
+from ..cli.conftest import COLUMNS
 
 CONFIG = (
     """
@@ -141,7 +141,11 @@ def test_a_run_taken_up_ends_with_the_same_bytes(folder: Path):
         (CONFIG + CLOSING + CLOSING, "each resonance once"),
         (CONFIG + CLOSING.replace('"z"', '"zz"'), "zz"),
         (CONFIG + CLOSING.replace("[closing.massfit]", "[closing.massfits]"), "massfits"),
-        (CLOSING + '[generate]\nresonance = "jpsi"\n', r"there is no \[input\]"),
+        (CLOSING + '[generate]\nresonance = "jpsi"\n', r"reads files, and \[generate\] makes the events"),
+        (CLOSING, r"reads files, and there is no \[input\]"),
+        (CONFIG + '[[closing]]\nresonance = "z"\ninput = 3\n', "input = 3, expected a table"),
+        (CONFIG + '[[closing]]\nresonance = "z"\nsimulation = "z.root"\n', "simulation = 'z.root', expected a table"),
+        (CONFIG + CLOSING.replace("[closing.massfit]", '[closing.massfit]\nmodel = "morphing"'), "morphing"),
         (CONFIG.replace("[bins]", "[closing]\nresonance = 'z'\n[bins]"), r"expected a list of \[\[closing\]\]"),
     ],
 )

@@ -13,7 +13,8 @@ from mucal.io import write_dimuons
 from mucal.simulation import DimuonSimulation, generate_dimuons
 from mucal.workflow import calibration_run, load_analysis, run, verify
 
-from .conftest import COLUMNS, small
+from ..cli.conftest import COLUMNS
+from .conftest import small
 
 CERTIFIED = (
     """
