@@ -9,6 +9,9 @@ scale and 72 of the resolution in the CMS model, each up and down.  No variation
 fills its histogram and is forgotten.  (Nuisances of the pixel hits are weights, `pixel_weight`; NanoAOD does not hold
 the hits.)
 
+Muons outside the range of pt that the file holds for have no numbers: their count is printed, and the script stops with
+status 1 if none that the histogram takes is inside.
+
 The momenta corrected must be those the calibration was made for, `muon_pt_definition` of its manifest.json: not
 NanoAOD's own, for a calibration of refitted tracks.
 """
@@ -43,29 +46,38 @@ def valid(document):
     return found["data"]["edges"]
 
 
+def within(pt, limits):
+    return (pt >= limits[0]) & (pt < limits[1])
+
+
 def muons(path, pt_range):
-    """The muons of a file inside the validity range, with the columns that corrections ask for."""
+    """The muons of a file inside the validity range, their events, and how many to be selected are outside it."""
     tree = uproot.open(path)["Events"]
     names = {name: f"Muon_{name}" for name in ("pt", "eta", "phi", "charge")}
     events = tree.arrays([*names.values(), "run", "luminosityBlock", "event"])
     found = ak.zip({name: events[branch] for name, branch in names.items()})
-    low, high = pt_range
-    keep = (found.pt >= low) & (found.pt < high) & (abs(found.eta) < ETA) & (abs(found.charge) == 1)
-    return found[keep], events
+    found = found[(abs(found.eta) < ETA) & (abs(found.charge) == 1)]
+    inside = within(found.pt, pt_range)
+    return found[inside], events, int(ak.sum(within(found.pt, PT) & ~inside))
 
 
 def histogram(pt):
     """Muons of all events that pass the selection; pt is jagged."""
     flat = ak.to_numpy(ak.flatten(pt))
-    flat = flat[(flat >= PT[0]) & (flat < PT[1])]
-    return np.histogram(flat, EDGES)[0]
+    return np.histogram(flat[within(flat, PT)], EDGES)[0]
 
 
 def main(path, nano, sample, out):
     with gzip.open(path) as file:
         document = json.load(file)
     corrections = correctionlib.CorrectionSet.from_file(path)
-    found, events = muons(nano, valid(document))
+    low, high = valid(document)
+    if low >= PT[1] or high <= PT[0]:
+        sys.exit(
+            f"{path} holds for muons of {low:g} to {high:g} GeV, and the histogram takes those of {PT[0]:g} to "
+            f"{PT[1]:g} GeV: none is in both; take a calibration with another pt_range, or select other muons"
+        )
+    found, events, outside = muons(nano, (low, high))
     counts = ak.num(found.pt)
     pt, eta, phi = (np.asarray(ak.flatten(found[name]), dtype=np.float64) for name in ("pt", "eta", "phi"))
     charge = np.asarray(ak.flatten(found.charge), dtype=np.int32)
@@ -91,7 +103,6 @@ def main(path, nano, sample, out):
 
         # variations of the scale start from the smeared momenta: clipped, for smearing may leave the validity range
         nominal = smeared("nom")
-        low, high = valid(document)
         inside = np.clip(nominal, low, np.nextafter(high, low))
         filled = {"nominal": histogram(jagged(nominal))}
         for syst in keys(document, "pt_scale_mc"):
@@ -101,6 +112,7 @@ def main(path, nano, sample, out):
     np.savez(out, edges=EDGES, **filled)
     total = filled["nominal"].sum()
     print(f"{len(pt)} muons, {total:g} in the histogram; {len(filled) - 1} variations in {out}")
+    print(f"{outside} muons of {PT[0]:g} to {PT[1]:g} GeV are outside the corrections' {low:g} to {high:g} GeV")
 
 
 if __name__ == "__main__":

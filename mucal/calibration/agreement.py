@@ -13,7 +13,7 @@ from typing import Any, Final
 import numpy as np
 
 from mucal.arrays import FloatArray, same_edges
-from mucal.calibration.manifest import OWN_DIGEST, TABLES, read_manifest, verify_bundle
+from mucal.calibration.manifest import COMMIT, OWN_DIGEST, TABLES, read_manifest, verify_bundle
 from mucal.calibration.product import Calibration
 from mucal.errors import VerificationError
 
@@ -142,7 +142,7 @@ def compare_calibrations(first: Calibration, second: Calibration) -> tuple[tuple
 
 
 def _without_digests(manifest: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in manifest.items() if key not in ("files", OWN_DIGEST)}
+    return {key: value for key, value in manifest.items() if key not in ("files", OWN_DIGEST, COMMIT)}
 
 
 def _sentences(calibration: Calibration) -> list[str]:

@@ -9,10 +9,12 @@ import numpy.typing as npt
 from mucal.arrays import FloatArray, IntArray
 from mucal.calibration.columns import flatten
 from mucal.calibration.muons import Muons, prepare, prepare_hits
-from mucal.calibration.response import momentum_factor, relative_variance
+from mucal.calibration.response import momentum_factor
 from mucal.calibration.validity import OUTSIDE, Outside, Validity
 from mucal.numerics.keyed import normal
+from mucal.scale.momentum import curvature_factor
 from mucal.scale.pixels import PixelMultiplicity
+from mucal.scale.resolution import curvature_variance
 from mucal.scale.table import ResolutionTable
 
 COMPILED: Final = 200_000
@@ -49,7 +51,7 @@ def _corrected(muons: Muons, parameters: FloatArray, outside: Outside) -> FloatA
     """(N,) GeV with the (3, N) parameters of every muon; of a turned curvature NaN, or refused as `outside` says."""
     A, e, M = parameters
     if outside == "nan":
-        turned = 1.0 + A - e / muons.pt + muons.charge * M * muons.pt <= 0
+        turned = curvature_factor(muons.pt, muons.charge, A, e, M) <= 0
         A = np.where(turned, np.nan, A)
     return muons.pt * momentum_factor(muons.pt, muons.charge, A, e, M)
 
@@ -81,8 +83,8 @@ def extra_variance(muons: Muons, data: ResolutionTable, mc: ResolutionTable, shi
     """(N,) (sigma_k/k)^2 of data, its a, b, c shifted, less that of simulation, in the same eta bins."""
     index = _bins(data.eta_edges, muons)
     a, b, c = (np.stack([data.a, data.b, data.c]) + shift)[:, index]
-    in_data = relative_variance(muons.pt, a, b, c, data.d[index])
-    in_mc = relative_variance(muons.pt, mc.a[index], mc.b[index], mc.c[index], mc.d[index])
+    in_data = curvature_variance(muons.pt, a, b, c, data.d[index])
+    in_mc = curvature_variance(muons.pt, mc.a[index], mc.b[index], mc.c[index], mc.d[index])
     result: FloatArray = in_data - in_mc
     return result
 

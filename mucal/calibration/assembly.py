@@ -41,6 +41,8 @@ class CalibrationConfig:
     resolution_factor   : likewise for the resolution, as 10
     reference_mass_nuisance : whether the mass that set the scale is one; None: unless the mass of the Z is one
     z_mass_nuisance     : whether the mass of the Z in its closure is one; off where the mass of the Z is measured
+    adhoc_A             : relative, the same everywhere: added in squares to the nuisance of the mass of the Z
+    adhoc_M             : 1/GeV, the same everywhere: a nuisance of its own; 0 for none
     pixels_in_nominal   : the weight by pixel hits is part of the nominal weights, not only of the uncertainty
     basis               : "scaled" diagonalises the covariance in units of the median errors, "plain" as it is
     scale_order         : names of the rows of the scale covariance, checked if given ("A_00", …, "e_00", …)
@@ -59,6 +61,8 @@ class CalibrationConfig:
     resolution_factor: float = 1.0
     reference_mass_nuisance: bool | None = None
     z_mass_nuisance: bool = True
+    adhoc_A: float = 0.0
+    adhoc_M: float = 0.0
     pixels_in_nominal: bool = False
     basis: Literal["scaled", "plain"] = "scaled"
     scale_order: tuple[str, ...] = ()
@@ -79,6 +83,10 @@ class CalibrationConfig:
                 continue
             if isinstance(factor, str) or not (np.isfinite(factor) and factor > 0):
                 raise ConfigError(f"{name} = {factor!r}, expected a positive number", kind="config.factor")
+        for name in ("adhoc_A", "adhoc_M"):
+            size = getattr(self, name)
+            if not (np.isfinite(size) and size >= 0):
+                raise ConfigError(f"{name} = {size!r}, expected 0 or a positive number", kind="config.adhoc")
         for name in ("pt_range", "eta_range"):
             limits = getattr(self, name)
             if limits is not None and not limits[0] < limits[1]:
@@ -95,6 +103,7 @@ def assemble(
     closures: Sequence[Closure] = (),
     pixels: PixelMultiplicity | None = None,
     detector: DetectorModes | None = None,
+    alternatives: Mapping[str, ScaleTable] | None = None,
     files: Mapping[str, str] | None = None,
 ) -> Calibration:
     """A calibration from a scale table, the resolutions of data and simulation, their covariances, and closures.
@@ -106,12 +115,14 @@ def assemble(
     closures : of corrected data, each with another resonance
     pixels   : muons with and without pixel hits
     detector : modes of field, material and alignment, which take the place of the statistics of the scale
+    alternatives : name -> table of the same data by other choices: its difference from `scale` is a nuisance
     files    : "scale", "resolution_data", "resolution_mc" -> file they came from, for error messages
 
     Raises InputError if a covariance is not one or is ordered differently, ConfigError for a reference mass without
     uncertainty and edition, ValueError if tables do not fit together.  Source: docs/physics/calibration.md.
     """
     files = files or {}
+    others = {name: _tidy(table) for name, table in (alternatives or {}).items()}
     scale, closures = _tidy(scale), [_tidy(closure) for closure in closures]
     resolution_data, resolution_mc = (None if t is None else _tidy(t) for t in (resolution_data, resolution_mc))
     pixels, detector = None if pixels is None else _tidy(pixels), None if detector is None else _tidy(detector)
@@ -123,6 +134,8 @@ def assemble(
     by_default = all(group.name != "zclosure_lep" for group in found)
     if by_default if config.reference_mass_nuisance is None else config.reference_mass_nuisance:
         found.append(groups.reference_mass(scale, name, mass, error))
+    if others:
+        found.append(groups.alternatives(others, scale))
     if resolution_data is not None:
         factor = config.resolution_factor
         found.append(groups.resolution(resolution_data, resolution_mc, factor, config.basis, files))
@@ -134,6 +147,7 @@ def assemble(
     tables: dict[str, Result | None] = {
         "scale": scale, "resolution_data": resolution_data, "resolution_mc": resolution_mc,
         **{f"closure_{closure.resonance}": closure for closure in closures}, "pixels": pixels, "detector": detector,
+        **{f"alternative_{name}": table for name, table in others.items()},
     }  # fmt: skip
     return Calibration(
         scale=scale,
@@ -180,7 +194,7 @@ def _scale_group(
                 kind="config.factor",
                 do="give a number, as 2.1, or a closure that the errors of the table can explain",
             )
-        factor = max(1.0, asked.factor)
+        factor = asked.factor
     else:
         factor = config.scale_factor
     note = "" if asked is None else asked.line(factor)
@@ -188,7 +202,7 @@ def _scale_group(
 
 
 def _closure_groups(scale: ScaleTable, closures: Sequence[Closure], config: CalibrationConfig) -> list[groups.Group]:
-    """The nuisances of the closure with the Z; the others serve the factor alone."""
+    """The nuisances of the closure with the Z, and those of ad hoc sizes; the other closures serve the factor alone."""
     resonances = [closure.resonance for closure in closures]
     if len(set(resonances)) != len(resonances):
         raise ValueError(f"closures with {', '.join(resonances)}; expected each resonance once")
@@ -197,8 +211,15 @@ def _closure_groups(scale: ScaleTable, closures: Sequence[Closure], config: Cali
         if closure.resonance == "z":
             found.append(groups.closure_statistics(closure, scale, config.basis, ""))
             if config.z_mass_nuisance:
-                found.append(groups.closure_mass(closure, scale))
-    return found
+                found.append(groups.closure_mass(closure, scale, config.adhoc_A))
+    if config.adhoc_A and all(group.name != "zclosure_lep" for group in found):
+        raise ConfigError(
+            f"adhoc_A = {config.adhoc_A:g} adds to the nuisance of the mass of the Z, but "
+            + ("no closure with the Z is given" if config.z_mass_nuisance else "z_mass_nuisance = false leaves it out"),
+            kind="config.adhoc",
+            do="give a closure with the Z, or leave adhoc_A out",
+        )
+    return [*found, *([groups.adhoc_sagitta(scale, config.adhoc_M)] if config.adhoc_M else [])]
 
 
 def _tidy(table: T) -> T:

@@ -7,8 +7,8 @@ import numpy as np
 from mucal.arrays import FloatArray
 from mucal.calibration.covariance import block_units, check_covariance
 from mucal.calibration.product import Calibration
-from mucal.calibration.response import relative_variance
 from mucal.errors import InputError, NotCertified
+from mucal.scale.resolution import curvature_variance
 from mucal.scale.table import ResolutionTable
 
 LARGEST_CORRECTION: Final = 0.5
@@ -102,7 +102,7 @@ def _bad_resolutions(calibration: Calibration) -> list[str]:
     pt = np.geomspace(*calibration.pt_range, 50)[:, None]
     reasons = []
     for part, table in _resolutions(calibration).items():
-        variance = relative_variance(pt, table.a, table.b, table.c, table.d)
+        variance = curvature_variance(pt, table.a, table.b, table.c, table.d)
         if np.any(variance <= 0):
             row, column = np.argwhere(variance <= 0)[0]
             reasons.append(

@@ -3,14 +3,17 @@
     <resonance>_stat    modes of the covariance of A, e, M                       times `scale_factor`
     detector            modes of field, material and alignment, in its place     (`scale.DetectorModes`)
     zclosure_stat       modes of the covariance of A, M of the Z closure         as they are
-    zclosure_lep        A = sigma(m_Z) / m_Z everywhere                          one
+    zclosure_lep        A = sigma(m_Z) / m_Z everywhere, and `adhoc_A`           one
+    zclosure_M          M = `adhoc_M` everywhere                                 one, if asked for
     reference_mass      A = sigma_m / m of the resonance that set the scale      one
+    alternative         another calibration less this one, in A, e, M            one each, if given
     resolution_stat     modes of the covariance of a, b, c                       times `resolution_factor`
     pixel_mult          the weight by pixel hits in one bin of eta, and in all   one a bin, and one
 
 With 48, 24, 24 and 48 bins, without the reference mass, these are the 144 + 48 + 1 + 72 + 49 = 314 of arXiv:2412.13872.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
@@ -19,9 +22,10 @@ import numpy as np
 
 from mucal.arrays import FloatArray, same_edges
 from mucal.calibration.covariance import modes
-from mucal.errors import InputError
+from mucal.errors import ConfigError, InputError
 from mucal.scale.closure import Closure
 from mucal.scale.detector_modes import DetectorModes
+from mucal.scale.inflation import pattern_factor
 from mucal.scale.pixels import PixelMultiplicity
 from mucal.scale.table import ResolutionTable, ScaleTable
 
@@ -87,8 +91,11 @@ def closure_statistics(closure: Closure, scale: ScaleTable, basis: Basis, file: 
     )  # fmt: skip
 
 
-def closure_mass(closure: Closure, scale: ScaleTable) -> Group:
-    """The reference mass of a closure: A = sigma_m / m in every bin."""
+def closure_mass(closure: Closure, scale: ScaleTable, adhoc: float = 0.0) -> Group:
+    """The reference mass of a closure: A = sigma_m / m in every bin.
+
+    adhoc : added to it in squares
+    """
     mass, error = closure.reference_mass, closure.reference_mass_error
     if not (mass > 0 and error > 0):
         raise InputError(
@@ -97,7 +104,49 @@ def closure_mass(closure: Closure, scale: ScaleTable) -> Group:
             do="set reference_mass and reference_mass_error of the closure, in GeV",
         )
     name = f"{closure.resonance}closure_lep" if closure.resonance == "z" else f"{closure.resonance}closure_mass"
-    return _uniform(name, name, f"mass of {closure.resonance} in its closure", mass, error, scale.n_bins)
+    return _uniform(name, name, f"mass of {closure.resonance} in its closure", mass, error, scale.n_bins, adhoc)
+
+
+def adhoc_sagitta(scale: ScaleTable, size: float) -> Group:
+    """The same M in every bin, of a size (1/GeV) that nothing but the configuration knows."""
+    variation = np.zeros((1, 3, scale.n_bins))
+    variation[0, 2] = size
+    return Group(
+        name="zclosure_M", kind="scale", names=("zclosure_M",), sources=(f"ad hoc M = {size:.3g}/GeV everywhere",),
+        factor=1.0, variations=variation,
+    )  # fmt: skip
+
+
+def alternatives(found: Mapping[str, ScaleTable], scale: ScaleTable) -> Group:
+    """What other choices of the same calibration change: each table less this one is a nuisance.
+
+    found : name -> table of the same eta bins, of other radiation, background, window, line or runs
+
+    Raises ConfigError for a name that is not made of letters, digits and _, ValueError for other bins of eta.
+    Source: docs/physics/calibration.md.
+    """
+    sources = []
+    for name, table in found.items():
+        if not re.fullmatch(r"\w+", name):
+            raise ConfigError(
+                f"an alternative calibration is named '{name}', expected letters, digits and _",
+                kind="config.alternative",
+                do="it becomes part of the name of its nuisance; rename it",
+            )
+        if not same_edges(table.eta_edges, scale.eta_edges):
+            raise ValueError(
+                f"the alternative calibration '{name}' has other bins of eta than the scale table; derive both in the "
+                "same bins"
+            )
+        sources.append(
+            f"alternative calibration '{name}' less this one; as a pattern of bias it asks for a factor "
+            f"{pattern_factor(scale, table):.2f} on the errors of the scale"
+        )
+    differences = [(table.parameters - scale.parameters).reshape(3, scale.n_bins) for table in found.values()]
+    return Group(
+        name="alternative", kind="scale", names=tuple(f"alternative_{name}" for name in found), sources=tuple(sources),
+        factor=1.0, variations=np.array(differences),
+    )  # fmt: skip
 
 
 def reference_mass(scale: ScaleTable, name: str, mass: float, error: float) -> Group:
@@ -156,10 +205,12 @@ def _numbered(
     )
 
 
-def _uniform(group: str, name: str, what: str, mass: float, error: float, n_bins: int) -> Group:
+def _uniform(group: str, name: str, what: str, mass: float, error: float, n_bins: int, adhoc: float = 0.0) -> Group:
+    size = float(np.hypot(error / mass, adhoc))
     variation = np.zeros((1, 3, n_bins))
-    variation[0, 0] = error / mass
-    source = f"{what}, {mass:.7g} +- {error:.2g} GeV: A = {error / mass:.3g} everywhere"
+    variation[0, 0] = size
+    beside = f" and {adhoc:.3g} ad hoc" if adhoc else ""
+    source = f"{what}, {mass:.7g} +- {error:.2g} GeV{beside}: A = {size:.3g} everywhere"
     return Group(name=group, kind="scale", names=(name,), sources=(source,), factor=1.0, variations=variation)
 
 

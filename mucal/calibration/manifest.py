@@ -18,6 +18,8 @@ TABLES: Final = "calibration.h5"
 SCHEMA: Final = 1
 MAX_BYTES: Final = 16 * 2**20
 OWN_DIGEST: Final = "manifest_sha256"
+COMMIT: Final = "git"
+"""Key of the commit that wrote the release: of mucal, not of the calibration."""
 
 
 class FileState(StrEnum):

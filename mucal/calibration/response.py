@@ -1,8 +1,9 @@
-"""The formulas of the product, for arrays of muons."""
+"""The formulas of the product, for arrays of muons; those of the tables are `scale`'s."""
 
 import numpy as np
 
 from mucal.arrays import FloatArray
+from mucal.scale.momentum import curvature_factor
 
 
 def momentum_factor(pt: FloatArray, charge: FloatArray, A: FloatArray, e: FloatArray, M: FloatArray) -> FloatArray:
@@ -14,7 +15,7 @@ def momentum_factor(pt: FloatArray, charge: FloatArray, A: FloatArray, e: FloatA
 
     Raises ValueError where the correction would turn a momentum's sign.  Derived in docs/physics/calibration.md.
     """
-    curvature = 1.0 + A - e / pt + charge * M * pt
+    curvature = curvature_factor(pt, charge, A, e, M)
     if np.any(curvature <= 0):
         i = int(np.argmax(curvature <= 0))
         raise ValueError(
@@ -22,19 +23,6 @@ def momentum_factor(pt: FloatArray, charge: FloatArray, A: FloatArray, e: FloatA
             f"at pt = {pt[i]:.4g} GeV; the parameters are not those of a momentum scale"
         )
     result: FloatArray = 1.0 / curvature
-    return result
-
-
-def relative_variance(pt: FloatArray, a: FloatArray, b: FloatArray, c: FloatArray, d: FloatArray) -> FloatArray:
-    """Relative curvature variance, (sigma_k/k)^2 = a + c pT^2 + b / (1 + d/pT^2).
-
-    pt         : (N,) GeV
-    a, b, c, d : (N,)      -, -, 1/GeV^2, GeV^2
-
-    Source: docs/physics/calibration.md.
-    """
-    pt_squared = pt * pt
-    result: FloatArray = a + c * pt_squared + b / (1.0 + d / pt_squared)
     return result
 
 

@@ -21,8 +21,9 @@ from mucal.calibration.application import pixel_ln_weights
 from mucal.calibration.columns import flatten
 from mucal.calibration.muons import prepare, prepare_hits
 from mucal.calibration.product import Calibration
-from mucal.calibration.response import moments, moments_of, relative_variance
+from mucal.calibration.response import moments, moments_of
 from mucal.calibration.response_map import ResponseMap, response_slopes
+from mucal.scale.resolution import curvature_variance
 from mucal.scale.table import ResolutionTable
 
 LARGEST: Final = 10.0
@@ -91,9 +92,9 @@ def _gaussian(
     index: IntArray, d: FloatArray,
 ) -> FloatArray:  # fmt: skip
     """(N, 6) moments of a Gaussian response with the resolution of simulation, or of `data` where that is larger."""
-    variance = relative_variance(true, mc.a[index], mc.b[index], mc.c[index], mc.d[index])
+    variance = curvature_variance(true, mc.a[index], mc.b[index], mc.c[index], mc.d[index])
     if data is not None:
-        in_data = relative_variance(true, data.a[index], data.b[index], data.c[index], data.d[index])
+        in_data = curvature_variance(true, data.a[index], data.b[index], data.c[index], data.d[index])
         variance = np.maximum(variance, in_data)
     sigma = np.sqrt(variance)
     return moments(true, charge, (true / pt - 1.0) / sigma, sigma, d)

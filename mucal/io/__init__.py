@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from mucal.io.pyhf_writer import write_pyhf
     from mucal.io.rabbit import read_rabbit
     from mucal.io.rabbit_writer import write_rabbit
+    from mucal.io.response_onnx import write_response_onnx
     from mucal.io.roccor import RoccorTable
     from mucal.io.roccor_text import read_roccor, write_roccor
     from mucal.io.root_tables import RootTables, read_root_tables, write_root_tables
@@ -77,6 +78,7 @@ _PLACES: Final = {
     "write_mass_fits": "mucal.io.mass_fit_table",
     "write_pyhf": "mucal.io.pyhf_writer",
     "write_rabbit": "mucal.io.rabbit_writer",
+    "write_response_onnx": "mucal.io.response_onnx",
     "write_roccor": "mucal.io.roccor_text",
     "write_root_tables": "mucal.io.root_tables",
     "write_wremnants": "mucal.io.wremnants",
@@ -121,6 +123,7 @@ __all__ = [
     "write_mass_fits",
     "write_pyhf",
     "write_rabbit",
+    "write_response_onnx",
     "write_roccor",
     "write_root_tables",
     "write_wremnants",

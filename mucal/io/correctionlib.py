@@ -32,10 +32,9 @@ from mucal import __version__
 from mucal.arrays import FloatArray
 from mucal.calibration import Calibration
 from mucal.errors import InputError
+from mucal.io.correction_nodes import Node, binning, category, correction, eta_bins, references
 from mucal.io.json_file import read_json, read_json_text
 from mucal.scale import ResolutionTable
-
-Node = dict[str, Any]
 
 FACTOR: Final = "1./(1.+[0]-[1]/x+[2]*x)"
 TOTAL: Final = FACTOR[:-1] + "{sign}sqrt(max(0.,[3]+[4]/(x*x)+[5]*x*x+[6]/x+[7]*x+[8])))"
@@ -57,17 +56,8 @@ DESCRIPTIONS: Final = {
     "nhits": "valid hits in the pixel detector",
     "trig": "1 for a muon that fired the trigger, else 0",
 }
-TYPES: Final = {
-    "charge": "int",
-    "run": "int",
-    "luminosityBlock": "int",
-    "event": "int",
-    "nhits": "int",
-    "trig": "int",
-    "syst": "string",
-    "param": "string",
-    "sample": "string",
-}
+INTEGERS: Final = ("charge", "run", "luminosityBlock", "event", "nhits", "trig")
+TYPES: Final = {**dict.fromkeys(INTEGERS, "int"), **dict.fromkeys(("syst", "param", "sample"), "string")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,28 +131,25 @@ def describe(calibration: Calibration) -> str:
 def _pt_scale(calibration: Calibration, sample: str) -> Node:
     def by_charge(parameters: FloatArray) -> Node:
         """Lookup of A, e, M by charge and eta; M has its sign."""
-        return _category(
+        return category(
             "charge",
-            (
-                (q, _eta(calibration, calibration.scale.eta_edges, _refs(parameters * [[1.0], [1.0], [q]])))
-                for q in (-1, 1)
-            ),
+            ((q, _by_eta(calibration, calibration.scale.eta_edges, parameters * [[1.0], [1.0], [q]])) for q in (-1, 1)),
         )
 
     def total(index: int) -> Node:
         """Lookup of the total error, up or down, by charge and eta."""
-        return _category(
+        return category(
             "charge",
             (
-                (q, _eta(calibration, calibration.scale.eta_edges, _refs(_total(calibration, nominal, q), index)))
+                (q, _by_eta(calibration, calibration.scale.eta_edges, _total(calibration, nominal, q), index))
                 for q in (-1, 1)
             ),
         )
 
-    nominal = _nominal(calibration, sample)
+    nominal = calibration.nominal(sample)
     entries = [(key, by_charge(p)) for key, p in _shifted(calibration, "scale", nominal)]
     entries += [(f"{ENVELOPE}_up", total(1)), (f"{ENVELOPE}_down", total(2))]
-    systematics = _category("syst", entries)
+    systematics = category("syst", entries)
     what = (
         "corrected over reconstructed pT of data, 1/(1 + A - e/pt + q M pt)"
         if sample == "data"
@@ -194,17 +181,11 @@ def _scale_params(calibration: Calibration) -> Node:
     edges = calibration.scale.eta_edges
 
     def values(parameter: int) -> Iterator[tuple[str, Node]]:
-        for key, shifted in _shifted(calibration, "scale", _nominal(calibration, "data")):
-            yield key, _eta(calibration, edges, shifted[parameter].tolist())
+        for key, shifted in _shifted(calibration, "scale", calibration.nominal("data")):
+            yield key, eta_bins(calibration.eta_range, edges, shifted[parameter].tolist())
 
-    data = _category("param", ((name, _category("syst", values(i))) for i, name in enumerate("AeM")))
+    data = category("param", ((name, category("syst", values(i))) for i, name in enumerate("AeM")))
     return _correction("scale_params", "A, e (GeV) or M (1/GeV) applied to data", ("eta", "param", "syst"), data)
-
-
-def _nominal(calibration: Calibration, sample: str) -> FloatArray:
-    scale = calibration.scale
-    nominal: FloatArray = np.stack([scale.A, scale.e, scale.M])
-    return nominal if sample == "data" else np.zeros_like(nominal)
 
 
 def _shifted(calibration: Calibration, kind: str, nominal: FloatArray) -> Iterator[tuple[str, FloatArray]]:
@@ -228,20 +209,20 @@ def _resolutions(calibration: Calibration) -> Iterator[Node]:
         """Lookup of the resolution, nominal and shifted, by name and eta."""
         nominal = np.stack([data.a, data.b, data.c])
         shifted = _shifted(calibration, "resolution", nominal)
-        return _category(
+        return category(
             "syst",
-            ((key, _eta(calibration, data.eta_edges, _refs(extend(np.vstack([p, data.d]))))) for key, p in shifted),
+            ((key, _by_eta(calibration, data.eta_edges, extend(np.vstack([p, data.d])))) for key, p in shifted),
         )
 
     samples = [("data", varied(lambda p: p))]
     if mc is not None:
-        nodes = _eta(calibration, mc.eta_edges, _refs(_abcd(mc)))
-        samples.append(("mc", _category("syst", [("nom", nodes)])))
+        nodes = _by_eta(calibration, mc.eta_edges, _abcd(mc))
+        samples.append(("mc", category("syst", [("nom", nodes)])))
     yield _correction(
         "sigma_rel",
         "relative curvature variance (sigma_k/k)^2 = a + c pt^2 + b/(1 + d/pt^2)",
         ("pt", "eta", "sample", "syst"),
-        _pt(calibration, _category("sample", samples)),
+        _pt(calibration, category("sample", samples)),
         formulas=(VARIANCE,),
     )
     if mc is not None:
@@ -286,16 +267,15 @@ def _pixel_weight(calibration: Calibration) -> Iterator[Node]:
 
         def cell(hits: int, trigger: int, charge: int) -> Node:
             weights = np.exp(exponents * log[hits, trigger, charge])
-            return _eta(calibration, table.eta_edges, weights.tolist())
+            return eta_bins(calibration.eta_range, table.eta_edges, weights.tolist())
 
         charges = [
-            _category(
-                "charge", ((q, _category("trig", ((t, cell(hits, t, int(q > 0))) for t in (0, 1)))) for q in (-1, 1))
+            category(
+                "charge", ((q, category("trig", ((t, cell(hits, t, int(q > 0))) for t in (0, 1)))) for q in (-1, 1))
             )
             for hits in (0, 1)
         ]
-        hits = {"nodetype": "binning", "input": "nhits", "edges": [-0.5, 0.5, "inf"], "flow": "error"}
-        return {**hits, "content": charges}
+        return binning("nhits", [-0.5, 0.5, "inf"], charges)
 
     nominal = np.full(table.n_bins, float(calibration.pixels_in_nominal))
     entries = [("nom", along(nominal))]
@@ -306,7 +286,7 @@ def _pixel_weight(calibration: Calibration) -> Iterator[Node]:
         "pixel_weight",
         "weight of simulated muons by their pixel hits",
         ("nhits", "eta", "charge", "trig", "syst"),
-        _category("syst", entries),
+        category("syst", entries),
     )
 
 
@@ -314,50 +294,15 @@ def _pixel_weight(calibration: Calibration) -> Iterator[Node]:
 
 
 def _correction(name: str, what: str, inputs: Sequence[str], data: Node, formulas: Sequence[str] = ()) -> Node:
-    node: Node = {
-        "name": name,
-        "description": what,
-        "version": 1,
-        "inputs": [{"name": i, "type": TYPES.get(i, "real"), "description": DESCRIPTIONS[i]} for i in inputs],
-        "output": {"name": name, "type": "real", "description": what},
-        "data": data,
-    }
-    if formulas:
-        node["generic_formulas"] = [
-            {"nodetype": "formula", "expression": text, "parser": "TFormula", "variables": ["pt"]} for text in formulas
-        ]
-    return node
+    kinds = {i: TYPES.get(i, "real") for i in inputs}
+    return correction(name, what, kinds, data, descriptions=DESCRIPTIONS, formulas=formulas)
 
 
-def _category(variable: str, entries: Any) -> Node:
-    return {
-        "nodetype": "category",
-        "input": variable,
-        "content": [{"key": key, "value": value} for key, value in entries],
-    }
+def _by_eta(calibration: Calibration, edges: FloatArray, parameters: FloatArray, index: int = 0) -> Node:
+    """References to a generic formula by eta bin of a table: (P, B) parameters."""
+    return eta_bins(calibration.eta_range, edges, references(parameters, index))
 
 
 def _pt(calibration: Calibration, content: Node) -> Node:
     """One bin, the validity range: outside it correctionlib raises."""
-    edges = [float(edge) for edge in calibration.pt_range]
-    return {"nodetype": "binning", "input": "pt", "edges": edges, "flow": "error", "content": [content]}
-
-
-def _eta(calibration: Calibration, edges: FloatArray, content: list[Any]) -> Node:
-    """The eta bins of a table, cut to the validity range."""
-    low, high = calibration.eta_range
-    first = int(np.searchsorted(edges, low, side="right")) - 1
-    last = int(np.searchsorted(edges, high, side="left"))
-    inner = [float(edge) for edge in edges[first + 1 : last]]
-    return {
-        "nodetype": "binning",
-        "input": "eta",
-        "edges": [float(low), *inner, float(high)],
-        "flow": "error",
-        "content": content[first:last],
-    }
-
-
-def _refs(parameters: FloatArray, index: int = 0) -> list[Node]:
-    """One reference to a generic formula per bin: (P, B) parameters."""
-    return [{"nodetype": "formularef", "index": index, "parameters": row} for row in parameters.T.tolist()]
+    return binning("pt", [float(edge) for edge in calibration.pt_range], [content])

@@ -21,6 +21,7 @@ from mucal.arrays import FloatArray
 from mucal.efficiency import EfficiencyModel, ScaleFactors, Surface
 from mucal.efficiency.steps import STEPS
 from mucal.io.correctionlib import read_corrections_json
+from mucal.io.efficiency_check import certify_efficiencies
 from mucal.io.json_file import write_json
 
 Node = dict[str, Any]
@@ -36,7 +37,11 @@ DESCRIPTIONS: Final = {
 
 
 def write_efficiency_json(model: EfficiencyModel, path: str | Path, *, overwrite: bool = False) -> Path:
-    """Write all steps of a model to one .json or .json.gz file, and open it with correctionlib."""
+    """Write all steps of a model to one .json or .json.gz file, and open it with correctionlib.
+
+    Raises NotCertified if the scale factors are not fit for export, FileExistsError unless `overwrite`.
+    """
+    certify_efficiencies(model)
     found = write_json(path, efficiency_document(model), indent=None, overwrite=overwrite)
     read_corrections_json(found)
     return found

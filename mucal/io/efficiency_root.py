@@ -18,6 +18,7 @@ import uproot
 
 from mucal.arrays import FloatArray
 from mucal.efficiency import EfficiencyModel, ScaleFactors, Surface
+from mucal.io.efficiency_check import certify_efficiencies
 from mucal.io.root_dates import EPOCH, with_date
 from mucal.store import replace_file
 
@@ -29,7 +30,11 @@ N_UT: Final = 26
 def write_efficiency_root(
     model: EfficiencyModel, path: str | Path, *, date: datetime | None = None, overwrite: bool = False
 ) -> Path:
-    """Write the scale factors of all steps; the same model gives the same bytes."""
+    """Write the scale factors of all steps; the same model gives the same bytes.
+
+    Raises NotCertified if the scale factors are not fit for export, FileExistsError unless `overwrite`.
+    """
+    certify_efficiencies(model)
     steps = (*model.steps, *(() if model.veto is None else (model.veto,)))
     identity = hashlib.sha256()
     buffer = io.BytesIO()

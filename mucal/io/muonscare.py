@@ -15,17 +15,16 @@ so a Gaussian; sigma(pT) is a parabola through our resolution of simulation, one
 
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 
 from mucal.arrays import FloatArray
 from mucal.calibration import Calibration
+from mucal.io.correction_nodes import Node, binning, category, correction, eta_bins
 from mucal.io.correctionlib import describe
 from mucal.scale import ResolutionTable
 from mucal.scale.resolution import curvature_variance
-
-Node = dict[str, Any]
 
 REFERENCE_PT: Final = 40.0
 """GeV, where e/pT is frozen if the calibration holds there; else the geometric mean of its range."""
@@ -131,48 +130,22 @@ def _abs_eta(calibration: Calibration, edges: FloatArray) -> tuple[list[float], 
 
 
 def _eta_phi(calibration: Calibration, name: str, what: str, values: dict[str, FloatArray]) -> Node:
-    low, high = calibration.eta_range
-    edges = calibration.scale.eta_edges
-    first = int(np.searchsorted(edges, low, side="right")) - 1
-    last = int(np.searchsorted(edges, high, side="left"))
-    etas = [low, *(float(edge) for edge in edges[first + 1 : last]), high]
+    """Numbers by variation and eta; one bin of azimuth."""
 
     def node(column: FloatArray) -> Node:
-        phi = {"nodetype": "binning", "input": "phi", "edges": [-np.pi, np.pi], "flow": "clamp"}
-        bins = [{**phi, "content": [value]} for value in column[first:last].tolist()]
-        return {"nodetype": "binning", "input": "eta", "edges": etas, "flow": "error", "content": bins}
+        bins = [binning("phi", [-np.pi, np.pi], [value], flow="clamp") for value in column.tolist()]
+        return eta_bins(calibration.eta_range, calibration.scale.eta_edges, bins)
 
-    inputs = [("eta", "real"), ("phi", "real"), ("variation", "string")]
-    return _correction(name, what, inputs, _category("variation", {key: node(v) for key, v in values.items()}))
+    inputs = {"eta": "real", "phi": "real", "variation": "string"}
+    return correction(name, what, inputs, category("variation", ((key, node(v)) for key, v in values.items())))
 
 
 def _abseta(name: str, what: str, edges: list[float], values: dict[str, FloatArray]) -> Node:
-    bins = {
-        key: {"nodetype": "binning", "input": "abseta", "edges": edges, "flow": "error", "content": column.tolist()}
-        for key, column in values.items()
-    }
-    return _correction(name, what, [("abseta", "real"), ("variation", "string")], _category("variation", bins))
+    bins = ((key, binning("abseta", edges, column.tolist())) for key, column in values.items())
+    return correction(name, what, {"abseta": "real", "variation": "string"}, category("variation", bins))
 
 
 def _indexed(name: str, what: str, edges: list[float], rows: FloatArray) -> Node:
     """Parameters by |eta|, number of layers (one bin) and index."""
-    layers = {"nodetype": "binning", "input": "nL", "edges": [0.0, 100.0], "flow": "clamp"}
-    content = [{**layers, "content": [_category("index", dict(enumerate(row)))]} for row in rows.tolist()]
-    node = {"nodetype": "binning", "input": "abseta", "edges": edges, "flow": "error", "content": content}
-    return _correction(name, what, [("abseta", "real"), ("nL", "real"), ("index", "int")], node)
-
-
-def _category(variable: str, entries: dict[Any, Any]) -> Node:
-    content = [{"key": key, "value": value} for key, value in entries.items()]
-    return {"nodetype": "category", "input": variable, "content": content}
-
-
-def _correction(name: str, what: str, inputs: list[tuple[str, str]], data: Node) -> Node:
-    return {
-        "name": name,
-        "description": what,
-        "version": 1,
-        "inputs": [{"name": i, "type": kind} for i, kind in inputs],
-        "output": {"name": name, "type": "real"},
-        "data": data,
-    }
+    content = [binning("nL", [0.0, 100.0], [category("index", enumerate(row))], flow="clamp") for row in rows.tolist()]
+    return correction(name, what, {"abseta": "real", "nL": "real", "index": "int"}, binning("abseta", edges, content))

@@ -23,7 +23,7 @@ import numpy as np
 
 from mucal import __version__
 from mucal.arrays import FloatArray
-from mucal.calibration import Calibration
+from mucal.calibration import Calibration, certify
 from mucal.calibration.covariance import RESOLUTION_PARAMETERS, SCALE_PARAMETERS, check_names, parameter_names
 from mucal.errors import InputError
 from mucal.io.root_histograms import Histogram, curve, eta_major, file_bytes, matrix, parts_of, read_histograms
@@ -66,8 +66,9 @@ def write_root_tables(
 
     date : written into the file in place of the clock's, so that the same calibration gives the same bytes
 
-    Raises FileExistsError unless `overwrite`.
+    Raises NotCertified if the calibration is not fit for export, FileExistsError unless `overwrite`.
     """
+    certify(calibration)
     content = root_bytes(calibration, date=date)
     return replace_file(
         path, lambda temporary: temporary.write_bytes(content), check=read_root_tables, overwrite=overwrite

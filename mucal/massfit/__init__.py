@@ -18,15 +18,15 @@ from typing import TYPE_CHECKING, Any
 
 from mucal.massfit.bins import Binning, MassHistograms, fill
 from mucal.massfit.fits import MassFits
-from mucal.massfit.occupancy import Merging, merge_thin
-from mucal.massfit.status import Status
+from mucal.massfit.occupancy import Merging, fewest_events, merge_thin
+from mucal.massfit.status import Remedy, Status
 from mucal.massfit.window import window_warnings
 
 if TYPE_CHECKING:
     from mucal.massfit.batch import fit_bins
     from mucal.massfit.config import BatchConfig
     from mucal.massfit.morphing import simulated_template
-    from mucal.massfit.retries import Remedy, Retried, fit_with_retries
+    from mucal.massfit.retries import fit_with_retries, marked
     from mucal.massfit.spectrum import SpectrumFit, fit_spectrum
     from mucal.massfit.spectrum_config import SpectrumConfig
     from mucal.massfit.template import Template
@@ -34,14 +34,13 @@ if TYPE_CHECKING:
 # Compiled fits are imported on first use: who only reads a table of results must not wait for them.
 _LAZY = {
     "BatchConfig": "config",
-    "Remedy": "retries",
-    "Retried": "retries",
     "SpectrumConfig": "spectrum_config",
     "SpectrumFit": "spectrum",
     "Template": "template",
     "fit_bins": "batch",
     "fit_spectrum": "spectrum",
     "fit_with_retries": "retries",
+    "marked": "retries",
     "simulated_template": "morphing",
 }
 
@@ -52,15 +51,16 @@ __all__ = [
     "MassHistograms",
     "Merging",
     "Remedy",
-    "Retried",
     "SpectrumConfig",
     "SpectrumFit",
     "Status",
     "Template",
+    "fewest_events",
     "fill",
     "fit_bins",
     "fit_spectrum",
     "fit_with_retries",
+    "marked",
     "merge_thin",
     "simulated_template",
     "window_warnings",

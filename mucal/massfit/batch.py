@@ -24,7 +24,7 @@ from mucal.store import Provenance
 from mucal.theory import resonance
 
 Fit = Callable[[IntArray], tuple[FloatArray | IntArray, ...]]
-"""Rows -> values, covariance, deviance, its expectation per bin, degrees of freedom, distance, steps, status."""
+"""Rows -> values, covariance, expected events, deviance, its expectation per bin, ndf, distance, steps, status."""
 CHUNK: Final = 256
 """Bins that one thread takes at a time; bounds the memory of templates given per bin."""
 NO_NDF: Final = 1e-9
@@ -57,14 +57,17 @@ def fit_bins(
     n_bins, p = histograms.n_bins, len(config.parameters)
     status = _status_before(histograms, config, template)
     values, cov = np.full((n_bins, p), np.nan), np.full((n_bins, p, p), np.nan)
+    expected = np.full(histograms.counts.shape, np.nan)
     deviance, edm = np.full(n_bins, np.nan), np.full(n_bins, np.nan)
     per_bin = np.full(n_bins, np.nan)
     ndf, n_steps = np.zeros(n_bins), np.zeros(n_bins, np.int64)
     reference = resonance(config.resonance)
     fit = (_morphing if config.model == "morphing" else _compiled)(histograms, config, template)
 
+    found = (values, cov, expected, deviance, per_bin, ndf, edm, n_steps, status)
+
     def work(rows: IntArray) -> None:
-        for whole, part in zip((values, cov, deviance, per_bin, ndf, edm, n_steps, status), fit(rows), strict=True):
+        for whole, part in zip(found, fit(rows), strict=True):
             whole[rows] = part
 
     tried = np.flatnonzero(status == Status.OK)
@@ -90,6 +93,7 @@ def fit_bins(
         edm=edm,
         n_steps=n_steps,
         status=status,
+        expected=expected,
     )
 
 
@@ -123,7 +127,9 @@ def _morphing(histograms: MassHistograms, config: BatchConfig, template: Templat
     def fit(rows: IntArray) -> tuple[FloatArray | IntArray, ...]:
         counts = np.ascontiguousarray(histograms.counts[rows], dtype=np.float64)
         found = morphing_fit.fit_rows(counts, edges, template.rows(rows), config)
-        return (found.values, found.cov, *_goodness(counts, found, config), found.edm, found.n_steps, found.status)
+        goodness = _goodness(counts, found, config)
+        expected = np.where((found.status == Status.OK)[:, None], found.mu, np.nan)
+        return (found.values, found.cov, expected, *goodness, found.edm, found.n_steps, found.status)
 
     return fit
 

@@ -1,6 +1,6 @@
 """Mass histograms in bins of (eta+, pT+, eta-, pT-): filled in chunks, added in any order."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -105,6 +105,19 @@ class MassHistograms(Result):
             counts=counts,
             sums=sums,
         )
+
+
+def regrouped(histograms: MassHistograms, index: IntArray) -> MassHistograms:
+    """The histograms with the bins of equal index added.
+
+    index : (B, 4)  the new one of each bin
+    """
+    found, row = np.unique(index.reshape(-1, 4), axis=0, return_inverse=True)
+    counts = np.zeros((found.shape[0], histograms.counts.shape[1]))
+    sums = np.zeros((found.shape[0], *histograms.sums.shape[1:]))
+    np.add.at(counts, row.reshape(-1), histograms.counts)
+    np.add.at(sums, row.reshape(-1), histograms.sums)
+    return replace(histograms, index=found, counts=counts, sums=sums)
 
 
 @dataclass(frozen=True, slots=True)

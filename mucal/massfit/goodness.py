@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-from scipy.special import chdtrc, xlogy
+from scipy.special import chdtrc, kolmogorov, xlogy
 
 from mucal.arrays import FloatArray, IntArray
 from mucal.store import Result
@@ -61,6 +61,21 @@ def goodness_of_fit(counts: FloatArray, expected: FloatArray, n_free: int) -> Go
         p_value=float(chdtrc(ndf, dev)) if ndf > 0 else float("nan"),
         pearson_p_value=float(chdtrc(ndf, pearson)) if ndf > 0 else float("nan"),
     )
+
+
+def uniformity(p_values: FloatArray) -> float:
+    """Probability that probabilities which are uniform lie further from it, by the test of Kolmogorov and Smirnov.
+
+    p_values : (N,)  in any order
+
+    NaN without any.  Source of the finite-N form: M. A. Stephens, J. R. Stat. Soc. B 32 (1970) 115.
+    """
+    n = p_values.size
+    if n == 0:
+        return float("nan")
+    ordered, steps = np.sort(p_values), np.arange(n + 1) / n
+    distance = max(float(np.max(steps[1:] - ordered)), float(np.max(ordered - steps[:-1])))
+    return float(kolmogorov(distance * (np.sqrt(n) + 0.12 + 0.11 / np.sqrt(n))))
 
 
 def merged_starts(expected: FloatArray) -> IntArray:

@@ -1,36 +1,42 @@
-"""Kinematic bins with events enough: thin bins merged with a neighbour in pT, in data and simulation alike.
+"""Which kinematic bins are fitted together: thin or failed ones with a neighbour in pT, in data and simulation alike.
 
 Bins are merged within one pair of eta bins only: the equations of `scale` stand for one eta of each muon, and average
 over its momenta.  A bin that stays thin, for there is no neighbour left, is left as it is: the fit marks it LOW_STATS.
 """
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 
-from mucal.arrays import FloatArray, IntArray, check_shapes
-from mucal.massfit.bins import ETA_MINUS, ETA_PLUS, PT_MINUS, PT_PLUS, MassHistograms
+from mucal.arrays import BoolArray, FloatArray, IntArray, check_shapes
+from mucal.massfit.bins import ETA_MINUS, ETA_PLUS, PT_MINUS, PT_PLUS, MassHistograms, regrouped
 
 DATA: Final = 500.0
-"""Events of data that a bin of J/psi needs; 750 for the Z."""
+"""Events of data that a bin of J/psi needs, as of the other quarkonia."""
 SIMULATION: Final = 1000.0
-"""And simulated ones; 750 for the Z."""
+"""And simulated ones."""
+OTHERS: Final[Mapping[str, tuple[float, float]]] = {"z": (750.0, 750.0)}
+"""Resonance -> both, where they differ from these."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Merging:
     """Which bins go together: the index of every bin of a binning, and of the bin that it is counted in.
 
-    index : (B, 4)
-    into  : (B, 4)  of one of the bins that are merged, the fullest in data
+    index  : (B, 4)
+    into   : (B, 4)  of one of the bins that are merged, the fullest in data
+    failed : (B,)    bins that had events enough, and were merged because their mass fit failed
     """
 
     index: IntArray
     into: IntArray
+    failed: BoolArray
 
     def __post_init__(self) -> None:
-        check_shapes(self, index=(self.into.shape[0], 4))
+        b = self.into.shape[0]
+        check_shapes(self, index=(b, 4), failed=(b,))
 
     @property
     def n_merged(self) -> int:
@@ -41,13 +47,38 @@ class Merging:
         """The histograms with bins merged; bins that the merging does not know stay alone."""
         known = {tuple(row): tuple(to) for row, to in zip(self.index.tolist(), self.into.tolist(), strict=True)}
         targets = np.array([known.get(tuple(row), tuple(row)) for row in histograms.index.tolist()], dtype=np.int64)
-        index, place = np.unique(targets.reshape(-1, 4), axis=0, return_inverse=True)
-        place = place.reshape(-1)
-        counts = np.zeros((index.shape[0], histograms.counts.shape[1]))
-        sums = np.zeros((index.shape[0], *histograms.sums.shape[1:]))
-        np.add.at(counts, place, histograms.counts)
-        np.add.at(sums, place, histograms.sums)
-        return replace(histograms, index=index, counts=counts, sums=sums)
+        return regrouped(histograms, targets)
+
+    def joined(self, failed: IntArray, data: MassHistograms) -> "Merging":
+        """With every failed bin counted in its neighbour, the one with the fewest events in data if it has several.
+
+        failed : (F, 4)  merged bins; one that another failed bin has just joined waits for its new fit, one without a
+                         neighbour stays
+        data   : in the bins that are merged
+        """
+        known = dict(zip(map(tuple, data.index.tolist()), data.n_events.tolist(), strict=True))
+        events = np.array([known.get(tuple(row), 0.0) for row in self.index.tolist()])
+        into, has_failed = self.into.copy(), self.failed.copy()
+        fresh = np.zeros(events.size, dtype=bool)
+        for row in failed:
+            own = np.all(into == row, axis=1) & ~fresh
+            others = _beside(self.index, own)
+            if not (own.any() and others.any()):
+                continue
+            near = [np.all(into == other, axis=1) for other in np.unique(into[others], axis=0)]
+            together = own | min(near, key=lambda group: float(events[group].sum()))
+            into[together] = self.index[together][np.argmax(events[together])]
+            has_failed |= own
+            fresh |= together
+        return Merging(index=self.index, into=into, failed=has_failed)
+
+
+def fewest_events(resonance: str) -> tuple[float, float]:
+    """Events of data and of simulation that a kinematic bin needs for the mass fit of a resonance.
+
+    Source: the minima of the public code of CMS-SMP-23-002.
+    """
+    return OTHERS.get(resonance, (DATA, SIMULATION))
 
 
 def merge_thin(
@@ -80,6 +111,7 @@ def merge_thin(
     return Merging(
         index=np.array(index, dtype=np.int64).reshape(-1, 4)[order],
         into=np.array(into, dtype=np.int64).reshape(-1, 4)[order],
+        failed=np.zeros(order.size, dtype=bool),
     )
 
 
@@ -113,3 +145,14 @@ def _share(events: FloatArray, asked: FloatArray) -> float:
 def _touch(one: IntArray, other: IntArray) -> bool:
     """Whether two sets of cells have neighbours: one step apart in one momentum."""
     return bool(np.any(np.abs(one[:, None, :] - other[None, :, :]).sum(axis=2) == 1))
+
+
+def _beside(index: IntArray, own: BoolArray) -> BoolArray:
+    """(B,) the bins of the same pair of eta bins one step in pT from some that belong together; not these."""
+    eta, momenta = index[:, [ETA_PLUS, ETA_MINUS]], index[:, [PT_PLUS, PT_MINUS]]
+    if not own.any():
+        return own
+    near = np.all(eta == eta[own][0], axis=1) & ~own
+    result: BoolArray = near.copy()
+    result[near] = [_touch(cell[None, :], momenta[own]) for cell in momenta[near]]
+    return result

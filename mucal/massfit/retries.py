@@ -3,24 +3,28 @@
     1. started from the good fits of neighbouring bins        nothing is fixed: as good as any other fit
     2. the slope of the background fixed to theirs
     3. the width fixed to theirs as well                      no equation for the resolution
+    4. the bin merged with its neighbour in pT                in data and simulation alike, and fitted from step 0
+    5. dropped                                                its status stays, its numbers are NaN
 
-Thin bins are merged beforehand (`occupancy`).  What still fails keeps its status and its NaN: `scale.derive` counts it
-and refuses to go on if more than 2 % of the events sit in such bins.
+Thin bins are merged beforehand (`occupancy`).  Step 4 concerns both samples: `fit_with_retries`, which sees one, goes
+from 3 to 5; who has both calls `Merging.joined` for the `failed_bins` of either, fits again, and has the result
+`marked`.  `scale.derive` counts what was dropped; it refuses to go on if more than 2 % of the events sit in such bins,
+or all events of one charge in one bin of eta.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from typing import Final
+from dataclasses import replace
+from typing import Any, Final
 
 import numpy as np
 
-from mucal.arrays import FloatArray, IntArray, check_shapes
-from mucal.errors import StatusEnum
+from mucal.arrays import FloatArray
 from mucal.massfit.batch import fit_bins
 from mucal.massfit.bins import MassHistograms
 from mucal.massfit.config import BatchConfig
 from mucal.massfit.fits import MassFits
-from mucal.massfit.status import Status
+from mucal.massfit.occupancy import Merging
+from mucal.massfit.status import Remedy, Status
 from mucal.massfit.template import Template
 
 RETRIED: Final = (Status.NOT_CONVERGED, Status.HESSIAN_NOT_PD, Status.AT_BOUNDARY)
@@ -30,49 +34,22 @@ FEWEST: Final = 3
 """Good neighbours that are needed; with fewer, all good fits stand in for them."""
 
 
-class Remedy(StatusEnum):
-    """What made a fit succeed; every member carries a sentence."""
-
-    NONE = 0, "the first fit is the result, good or not"
-    NEIGHBOURS = 1, "started from the values of neighbouring bins"
-    FIXED_SLOPE = 2, "with the slope of the background fixed to that of the neighbours"
-    FIXED_WIDTH = 3, "with slope and width fixed to those of the neighbours"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Retried:
-    """Fits of all bins after the ladder.
-
-    fits     : a row of a later step replaces the failed one; fixed parameters have no variance
-    remedies : (B,)  `Remedy` of each
-    """
-
-    fits: MassFits
-    remedies: IntArray
-
-    def __post_init__(self) -> None:
-        check_shapes(self, remedies=(self.fits.histograms.n_bins,))
-
-    def lines(self) -> list[str]:
-        """One line for each remedy that was needed."""
-        found = [(Remedy(int(r)), int(n)) for r, n in zip(*np.unique(self.remedies, return_counts=True), strict=True)]
-        return [f"{n} mass fits {remedy.sentence}" for remedy, n in found if remedy != Remedy.NONE]
-
-
 def fit_with_retries(
     histograms: MassHistograms, config: BatchConfig, template: Template | None = None, *, n_threads: int | None = None
-) -> Retried:
+) -> MassFits:
     """`fit_bins`, and the ladder for the fits that did not converge.
 
-    Arguments and errors are those of `fit_bins`.
+    Arguments and errors are those of `fit_bins`.  A row of a later step replaces the failed one; fixed parameters have
+    no variance; `remedies` tells the step.
     """
     fits = fit_bins(histograms, config, template, n_threads=n_threads)
-    remedies = np.zeros(histograms.n_bins, dtype=np.int64)
     failed = np.flatnonzero(np.isin(fits.status, RETRIED))
+    remedies = np.full(histograms.n_bins, int(Remedy.NONE))
+    remedies[failed] = Remedy.DROPPED
     if failed.size == 0 or not np.any(fits.good):
-        return Retried(fits=fits, remedies=remedies)
+        return replace(fits, remedies=remedies)
     typical = {int(row): _neighbours(fits, int(row)) for row in failed}
-    arrays = {name: getattr(fits, name).copy() for name in ROWS}
+    arrays: dict[str, Any] = {name: np.array(getattr(fits, name)) for name in ROWS}
     for row, values in typical.items():
         for remedy, again in _steps(config, values, fits.width_parameter):
             one = fit_bins(_row(histograms, row), again, _template_of(template, row), n_threads=1)
@@ -81,10 +58,22 @@ def fit_with_retries(
                 for name, array in arrays.items():
                     array[row] = getattr(one, name)[0]
                 break
-    return Retried(fits=replace(fits, **arrays), remedies=remedies)
+    return replace(fits, **arrays, remedies=remedies)
 
 
-ROWS: Final = ("values", "cov", "deviance", "ndf", "p_value", "edm", "n_steps", "status")
+def marked(fits: MassFits, merging: Merging) -> MassFits:
+    """The fits, with the remedy MERGED where one of the bins that are fitted together failed alone.
+
+    merging : of the fitted histograms
+    """
+    if fits.remedies is None or not np.any(merging.failed):
+        return fits
+    merged = {tuple(row) for row in merging.into[merging.failed].tolist()}
+    among = np.array([tuple(row) in merged for row in fits.histograms.index.tolist()])
+    return replace(fits, remedies=np.where(among, np.maximum(fits.remedies, Remedy.MERGED), fits.remedies))
+
+
+ROWS: Final = ("values", "cov", "expected", "deviance", "ndf", "p_value", "edm", "n_steps", "status")
 
 
 def _steps(config: BatchConfig, values: dict[str, float], width: str) -> Iterator[tuple[Remedy, BatchConfig]]:

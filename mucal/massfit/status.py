@@ -1,4 +1,4 @@
-"""How the fit of one bin ended."""
+"""How the fit of one bin ended, and what it took."""
 
 from mucal.errors import StatusEnum
 
@@ -15,3 +15,14 @@ class Status(StatusEnum):
     BAD_GOF = 6, "the fit converged but its goodness-of-fit probability is below the configured minimum"
     TEMPLATE_EMPTY = 7, "the signal template of the bin is empty inside the window"
     NON_FINITE = 8, "the contents or the template of the bin are not finite"
+
+
+class Remedy(StatusEnum):
+    """The last step of the ladder that a fit took (`massfit.retries`); every member carries a sentence."""
+
+    NONE = 0, "the first fit is the result, good or not"
+    NEIGHBOURS = 1, "started from the values of neighbouring bins"
+    FIXED_SLOPE = 2, "with the slope of the background fixed to that of the neighbours"
+    FIXED_WIDTH = 3, "with slope and width fixed to those of the neighbours"
+    MERGED = 4, "of a bin that failed and was merged with its neighbour in pT"
+    DROPPED = 5, "failed at every step: dropped, and counted"

@@ -14,11 +14,16 @@ DIRECTIONS: Final = (
     ("M_λ [10⁻³]", 1e3), ("A_φ [10⁻³ GeV]", 1e3), ("e_φ [10⁻³ GeV²]", 1e3), ("M_φ [10⁻³]", 1e3)
 )  # fmt: skip
 """Heads and factors of the last four of `scale.angles.PARAMETERS`."""
+UNITS: Final = (("A", "10⁻⁵", 1e5), ("e", "MeV", 1e3), ("M", "10⁻⁵/GeV", 1e5))
 
 
-def cross_check_lines(table: ScaleTable, one_step: ScaleTable | None, angles: AngularBiases | None) -> list[str]:
+def cross_check_lines(
+    table: ScaleTable, one_step: ScaleTable | None, angles: AngularBiases | None, unheld: ScaleTable | None = None
+) -> list[str]:
     """What was found, for people at a terminal; nothing where nothing was asked for."""
     lines = []
+    if unheld is not None:
+        lines.append(f"without priors: {', '.join(_typical(unheld))} (median errors of a bin)")
     if one_step is not None:
         apart = ", ".join(f"{name} by {value:.2f}" for name, value in apart_of(table, one_step).items())
         lines.append(f"one likelihood of all masses moves {apart} errors (rms)")
@@ -36,9 +41,12 @@ def apart_of(table: ScaleTable, other: ScaleTable) -> dict[str, float]:
     return found
 
 
-def cross_check_section(table: ScaleTable, one_step: ScaleTable | None, angles: AngularBiases | None) -> Section:
-    """Both checks; empty where neither was asked for."""
+def cross_check_section(
+    table: ScaleTable, one_step: ScaleTable | None, angles: AngularBiases | None, unheld: ScaleTable | None = None
+) -> Section:
+    """What was checked; empty where nothing was."""
     items = [
+        *([] if unheld is None else _unheld_items(unheld)),
         *([] if one_step is None else _one_step_items(table, one_step)),
         *([] if angles is None else _angle_items(angles)),
     ]
@@ -59,6 +67,37 @@ def _one_step_items(table: ScaleTable, one_step: ScaleTable) -> list[Item]:
             figure=scale_figure({"fits of bins": table, "one likelihood": one_step}, parameters=list(apart)),
             caption="Scale parameters from fits of bins and from one likelihood.",
         ),
+    ]
+
+
+def _unheld_items(unheld: ScaleTable) -> list[Item]:
+    errors = standard_errors(unheld)
+    shown = [(name, unit, factor) for name, unit, factor in UNITS if np.any(errors[name] > 0)]
+    rows = [
+        [f"{low:.2g} to {high:.2g}"]
+        + [f"{factor * getattr(unheld, name)[i]:+.1f} ± {factor * errors[name][i]:.1f}" for name, _, factor in shown]
+        for i, (low, high) in enumerate(pairwise(unheld.eta_edges))
+    ]
+    return [
+        Text(
+            text=f"The same masses without the priors of the table know {', '.join(_typical(unheld))} (median errors "
+            f"of a bin; χ² = {unheld.chi2:.1f} for {unheld.ndf} degrees of freedom). Where these are much larger "
+            "than the errors of the table, it holds what the priors say."
+        ),
+        Table(
+            head=["η", *(f"{name} [{unit}]" for name, unit, _ in shown)], rows=rows, fold=True,
+            caption="The scale table without its priors",
+        ),
+    ]  # fmt: skip
+
+
+def _typical(table: ScaleTable) -> list[str]:
+    """ "A to 20·10⁻⁵" and so on: median errors of what is free."""
+    errors = standard_errors(table)
+    return [
+        f"{name} to {factor * float(np.median(errors[name])):.2g} {unit}"
+        for name, unit, factor in UNITS
+        if np.any(errors[name] > 0)
     ]
 
 

@@ -5,15 +5,20 @@ from typing import Final
 
 import numpy as np
 
+from mucal.arrays import FloatArray, IntArray
 from mucal.ledger import Ledger
-from mucal.massfit import SpectrumFit, Status
-from mucal.plot.masses import quality_figure, residual_map
+from mucal.massfit import MassFits, SpectrumFit, Status
+from mucal.massfit.goodness import uniformity
+from mucal.plot.mass_bins import bins_figure
+from mucal.plot.masses import TRIED, quality_figure, residual_map
 from mucal.plot.spectrum import spectrum
-from mucal.report.page import Facts, Item, Picture, Section, Table
-from mucal.report.run_results import RunResults, probability, resonance_name
+from mucal.report.page import Facts, Item, Picture, Section, Table, Text
+from mucal.report.run_results import RunResults, p_text, probability, resonance_name
 from mucal.store import Provenance
 
 WORST: Final = 20
+DRAWN: Final = 6
+"""Of these, drawn at once; the others unfold."""
 THRESHOLD: Final = (
     " A threshold in reconstructed pT by itself moves a peak by a few 10⁻⁴, through the resolution, in data and "
     "simulation alike: what should vanish is data minus simulation."
@@ -70,41 +75,96 @@ def _mass_row(name: str, when: str, fit: SpectrumFit, i: int, simulation: Spectr
 
 def fits_section(run: RunResults) -> Section:
     """How the mass fits ended, where the table does not describe them, and the worst bins."""
-    pulls = run.residuals.pull
     histograms = run.fits.histograms
-    worst = np.argsort(-np.abs(np.nan_to_num(pulls)))[:WORST]
-    rows = [
-        [
-            *_edges_of(histograms.eta_edges, histograms.pt_edges, run.residuals.index[i]),
-            f"{1e3 * 0.5 * run.residuals.y[i]:+.2f}", f"{1e3 * 0.5 * run.residuals.prediction[i]:+.2f}",
-            f"{pulls[i]:+.2f}",
-        ]
-        for i in worst
-    ]  # fmt: skip
+    worst = np.argsort(-np.abs(np.nan_to_num(run.residuals.pull)))[:WORST]
     return Section(
         title="Mass fits",
         items=(
             Picture(
                 figure=quality_figure(run.fits),
                 caption="How the fits of the kinematic bins ended, and the goodness of fit of those that converged "
-                "(dashed: uniform)." + (SIMULATED if run.simulation is not None else ""),
+                f"(dashed: uniform; {_uniform(run.fits)})." + (SIMULATED if run.simulation is not None else ""),
             ),
+            *(Text(text=text) for text in fit_lines(run)),
             Picture(
-                figure=residual_map(run.residuals.index, pulls, histograms.eta_edges, abs_eta=histograms.abs_eta),
+                figure=residual_map(
+                    run.residuals.index, run.residuals.pull, histograms.eta_edges, abs_eta=histograms.abs_eta
+                ),
                 caption="Residuals of the mass shifts after the table, summed over pT; ±1 is expected.",
             ),
-            Table(
-                head=["η of μ⁺", "pT of μ⁺ [GeV]", "η of μ⁻", "pT of μ⁻ [GeV]", "Shift [10⁻³]", "Table [10⁻³]", "Pull"],
-                rows=rows,
-                words=(0, 1, 2, 3),
-                caption=f"The {len(rows)} bins furthest from the table, of {pulls.size}",
-                fold=True,
-            ),
+            *_pictures(run, worst),
+            _table(run, worst),
         ),
     )
 
 
-def _edges_of(eta: np.ndarray, pt: np.ndarray, index: np.ndarray) -> list[str]:
+def _uniform(fits: MassFits) -> str:
+    """How well the probabilities agree with a uniform distribution."""
+    known = fits.p_value[np.isin(fits.status, TRIED) & np.isfinite(fits.p_value)]
+    if known.size == 0:
+        return "none is known"
+    return f"Kolmogorov-Smirnov test of {known.size}: {p_text(uniformity(known))}, where above 0.01 is expected"
+
+
+def fit_lines(run: RunResults) -> list[str]:
+    """What was done for fits that failed, and what simulation makes of the errors."""
+    found = []
+    for sample, fits in (("data", run.fits), ("simulation", run.simulation)):
+        lines = [] if fits is None else fits.remedy_lines()
+        found += [f"Tried again in {sample}: {'; '.join(lines)}."] if lines else []
+    if run.residuals.simulated_share > 0:
+        found.append(
+            f"Simulation makes {run.residuals.simulated_share:.0%} of the variance of a mass shift (median of the "
+            f"{run.residuals.y.size} bins), the data the rest."
+        )
+    return found
+
+
+def _pictures(run: RunResults, worst: IntArray) -> list[Picture]:
+    """The spectra of the worst bins; none of a run by a version that did not keep what the fits expect."""
+    if run.fits.expected is None or worst.size == 0:
+        return []
+    row_of = {tuple(index): row for row, index in enumerate(run.fits.histograms.index.tolist())}
+    rows = np.array([row_of[tuple(index)] for index in run.residuals.index[worst].tolist()])
+    texts = [
+        f"pull {run.residuals.pull[i]:+.1f}\n{p_text(run.fits.p_value[row])}".replace("-", "−")
+        for i, row in zip(worst, rows, strict=True)
+    ]
+    drawn = Picture(
+        figure=bins_figure(run.fits, rows[:DRAWN], texts[:DRAWN]),
+        caption=f"The {min(DRAWN, rows.size)} bins furthest from the table: data, fit and background (dashed), below "
+        "(data − fit)/√fit of mass bins merged to 5 expected events. In the corner: the pull of the mass shift against "
+        "the table, and the goodness of fit.",
+    )
+    if rows.size <= DRAWN:
+        return [drawn]
+    rest = Picture(
+        figure=bins_figure(run.fits, rows[DRAWN:], texts[DRAWN:]), fold=True,
+        caption=f"The spectra of the next {rows.size - DRAWN}",
+    )  # fmt: skip
+    return [drawn, rest]
+
+
+def _table(run: RunResults, worst: IntArray) -> Table:
+    """Where the worst bins are, and what they found."""
+    histograms, left = run.fits.histograms, run.residuals
+    rows = [
+        [
+            *_edges_of(histograms.eta_edges, histograms.pt_edges, left.index[i]), f"{1e3 * 0.5 * left.y[i]:+.2f}",
+            f"{1e3 * 0.5 * left.prediction[i]:+.2f}", f"{left.pull[i]:+.2f}",
+        ]
+        for i in worst
+    ]  # fmt: skip
+    return Table(
+        head=["η of μ⁺", "pT of μ⁺ [GeV]", "η of μ⁻", "pT of μ⁻ [GeV]", "Shift [10⁻³]", "Table [10⁻³]", "Pull"],
+        rows=rows,
+        words=(0, 1, 2, 3),
+        caption=f"The {len(rows)} bins furthest from the table, of {left.y.size}",
+        fold=True,
+    )
+
+
+def _edges_of(eta: FloatArray, pt: FloatArray, index: IntArray) -> list[str]:
     edges = (eta, pt, eta, pt)
     return [f"{e[i]:g} to {e[i + 1]:g}" for e, i in zip(edges, index, strict=True)]
 

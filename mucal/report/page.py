@@ -55,11 +55,15 @@ class Table:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Picture:
-    """A figure with its caption, and what it shows in a sentence for those who cannot see it."""
+    """A figure with its caption, and what it shows in a sentence for those who cannot see it.
+
+    fold : closed until asked for
+    """
 
     figure: Figure
     caption: str
     alt: str = ""
+    fold: bool = False
     kind: str = "picture"
 
     @property

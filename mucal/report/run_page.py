@@ -6,6 +6,7 @@ from typing import Final
 from mucal.report.closing_files_section import closing_files_section
 from mucal.report.closure_section import front_lines, front_section
 from mucal.report.cross_check_section import cross_check_section
+from mucal.report.detector_section import detector_section
 from mucal.report.fit_sections import fits_section, ledger_section, provenance_section, spectra_section
 from mucal.report.page import Section, Tone, render
 from mucal.report.run_results import RunResults, events_shown, p_text, variable_name
@@ -30,6 +31,7 @@ def run_page(run: RunResults, added: Sequence[Section] = ()) -> str:
         bias_section(run.tracks), corrections_section(run.tracks), weak_section(run.tracks)
     ]  # fmt: skip
     recovery = [] if run.recovery is None else [recovery_section(run.recovery, after_corrections=bool(tracks))]
+    models = [] if run.tracks is None else [detector_section(run.tracks.detector, run.tracks.models)]
     sections = [
         *front,
         world_section(run),
@@ -37,10 +39,11 @@ def run_page(run: RunResults, added: Sequence[Section] = ()) -> str:
         shift_section(run),
         closing_files_section(run.closing, run.fits.resonance),
         scale_section(run),
-        cross_check_section(run.table, run.one_step, run.angles),
+        cross_check_section(run.table, run.one_step, run.angles, run.unheld),
         spectra_section(run),
         resolution_section(run),
         uncertainty_section(run.uncertainties),
+        *models,
         fits_section(run),
         *tracks,
         *added,

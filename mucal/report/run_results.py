@@ -9,8 +9,10 @@ from mucal.massfit import MassFits, SpectrumFit
 from mucal.plot.closing import ClosingMass, WShift, ZMass
 from mucal.plot.masses import ClosingShifts, MassShifts
 from mucal.refit import MassReference
+from mucal.report.scale_models import ScaleModels
 from mucal.report.uncertainty_section import UncertaintyModel
 from mucal.scale import AngularBiases, ResolutionTable, ScaleResiduals, ScaleTable
+from mucal.scale.detector_modes import DetectorModes
 from mucal.scale.recovery import Recovery
 from mucal.store import Provenance
 from mucal.theory import RESONANCES
@@ -45,6 +47,8 @@ class TrackResults:
     z           : the mass of a template fit of pairs, if a calibration was released and there are Z
     modes       : the softest modes of the sums, if they were looked for
     mode_bias   : what they do to momenta
+    detector    : the covariance of the corrections as modes of the scale
+    models      : the errors of the scale by them and by its statistics, of its release
     """
 
     corrections: GlobalCorrections
@@ -56,6 +60,8 @@ class TrackResults:
     z: ZMass | None = None
     modes: WeakModes | None = None
     mode_bias: BiasMap | None = None
+    detector: DetectorModes | None = None
+    models: ScaleModels | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +78,7 @@ class RunResults:
     tracks                : of a run from hits
     uncertainties         : of its release, if there is one
     one_step, angles      : cross-checks, if they were asked for
+    unheld                : the scale table without its priors, if it has some
     closing               : of resonances in files that took no part
     provenance            : configuration, seed, inputs, and the ledgers of all stages
     """
@@ -94,6 +101,7 @@ class RunResults:
     uncertainties: UncertaintyModel | None = None
     one_step: ScaleTable | None = None
     angles: AngularBiases | None = None
+    unheld: ScaleTable | None = None
     closing: tuple[ClosingShifts, ...] = ()
 
     @property

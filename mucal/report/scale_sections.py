@@ -20,7 +20,7 @@ from mucal.report.run_results import (
     resonance_name,
     variable_name,
 )
-from mucal.scale import ResolutionTable, ScaleTable, WeakModes, coherent_shift, weak_modes
+from mucal.scale import DScan, ResolutionTable, ScaleTable, WeakModes, coherent_shift, weak_modes
 from mucal.scale.recovery import Recovery
 from mucal.theory import RESONANCES
 
@@ -283,6 +283,19 @@ def _width_line(name: str, table: ResolutionTable) -> str:
     )
 
 
+def _d_table(name: str, scan: DScan) -> Table:
+    """What other d would have given."""
+    percent = np.column_stack([scan.sigma.T, scan.spread, scan.relative_error]) * 100
+    cells = [[f"{one:.3g} %" if np.isfinite(one) else "–" for one in row] for row in percent]
+    rows = [[f"{pt:g} GeV", *row] for pt, row in zip(scan.pt, cells, strict=True)]
+    return Table(
+        head=["At pT", *(f"d = {d:g} GeV²" for d in scan.d), "Spread", "Statistical error"],
+        rows=[*rows, ["χ²", *(f"{chi2:.1f}" if np.isfinite(chi2) else "–" for chi2 in scan.chi2), "", ""]],
+        caption=f"σ_k/k of {name}, its square averaged over η, with the fixed d at other values; spread and error "
+        "relative to it.",
+    )
+
+
 def resolution_section(run: RunResults) -> Section:
     """The resolution of data and of simulation."""
     if run.resolution is None:
@@ -301,5 +314,6 @@ def resolution_section(run: RunResults) -> Section:
                 + ("; below, data over simulation." if len(tables) > 1 else "."),
             ),
             Text(text=" ".join(_width_line(name, table) for name, table in tables.items())),
+            *(_d_table(name, table.by_d) for name, table in tables.items() if table.by_d is not None),
         ),
     )

@@ -7,6 +7,7 @@ import numpy as np
 
 from mucal.arrays import FloatArray, IntArray, check_shapes
 from mucal.report.page import Section, Table
+from mucal.scale.inflation import SIGNIFICANT, Inflation
 from mucal.store import Result
 from mucal.wmass.published import CALIBRATION
 
@@ -26,6 +27,7 @@ class UncertaintyModel(Result):
     factors  : (G,)      by which their standard deviations were multiplied
     w_impact : (G,) MeV  nominal impact on a W mass from muon momenta; NaN where it is not known
     sources  : G         what the first of each stands for
+    inflation : what the closures ask of the errors of the scale; None without closures
     """
 
     groups: tuple[str, ...]
@@ -33,6 +35,7 @@ class UncertaintyModel(Result):
     factors: FloatArray
     w_impact: FloatArray
     sources: tuple[str, ...]
+    inflation: Inflation | None = None
 
     def __post_init__(self) -> None:
         g = len(self.groups)
@@ -47,6 +50,17 @@ class UncertaintyModel(Result):
     def factor(self, group: str) -> float:
         """By which the standard deviations of a group were multiplied; 1 for a group that the release has not."""
         return float(self.factors[self.groups.index(group)]) if group in self.groups else 1.0
+
+    @property
+    def uncovered(self) -> str:
+        """What is wrong with the factor on the errors of the scale, in a sentence; empty where nothing is."""
+        applied = self.factor(self.groups[0])
+        if self.inflation is None or applied >= self.inflation.largest:
+            return ""
+        return (
+            f"the errors of the scale are multiplied by {applied:.3g}; what "
+            f"{' and '.join(self.inflation.resonances)} find asks for up to {self.inflation.largest:.3g}"
+        )
 
 
 def uncertainty_section(model: UncertaintyModel | None) -> Section:
@@ -77,9 +91,38 @@ def uncertainty_section(model: UncertaintyModel | None) -> Section:
                 "pT, momenta moved by each nuisance, added in squares; the total is of the groups with a number. CMS: "
                 "arXiv:2412.13872.",
             ),
+            *inflation_items(model),
             Table(head=["Group", "What"], rows=sources, words=(0, 1), caption="What each group stands for", fold=True),
         ),
     )
+
+
+def inflation_items(model: UncertaintyModel) -> tuple[Table, ...]:
+    """The factors on the errors of the scale that the closures ask for, beside the one that was applied."""
+    asked = model.inflation
+    if asked is None:
+        return ()
+    applied = model.factor(model.groups[0])  # the statistics of the scale come first
+    named = {"all": asked.together, "A (charge even)": asked.even, "M (charge odd)": asked.odd}
+    named |= dict(zip(asked.resonances, asked.each, strict=True))
+    rows = [
+        [name, f"{one.chi2:.1f} / {one.ndf}", f"{one.p_value:.2g}", _factor(one.factor)]
+        for name, one in named.items()
+        if one.ndf
+    ]
+    rows += [["one direction", "", "", _factor(asked.direction)], ["applied", "", "", f"{applied:.2f}"]]
+    return (
+        Table(
+            head=["Residuals", "χ² / ndf", "p", "Factor"], rows=rows, words=(0,),
+            caption="Residuals of the closures with the errors of the scale as they are, and the factor on these "
+            "errors that makes χ² the number of residuals. It counts where p is below "
+            f"{SIGNIFICANT:g}: other residuals are explained by the errors, and their factor by a fluctuation.",
+        ),
+    )  # fmt: skip
+
+
+def _factor(value: float) -> str:
+    return f"{value:.2f}" if np.isfinite(value) else "none is enough"
 
 
 def _mev(value: float) -> str:

@@ -17,6 +17,7 @@ Closure.  Another resonance, corrected, is solved for A and M alone; `inflation_
 table that its residuals ask for.
 
 Resolution.  (sigma_k / k)^2 = a + c pT^2 + b / (1 + d / pT^2); sigma_m^2 / m^2 = sum_i w_i^2 (sigma_k / k)_i^2.
+d is fixed, and scanned.
 """
 
 from importlib import import_module
@@ -29,7 +30,8 @@ from mucal.scale.derive import ScaleConfig, ScaleResiduals, derive, residuals
 from mucal.scale.momentum import correct_pt, correction_factor, distort_pt
 from mucal.scale.pixels import PixelMultiplicity, count_pixels
 from mucal.scale.resolution import ResolutionConfig, derive_resolution, relative_variance
-from mucal.scale.table import ResolutionTable, ScaleTable
+from mucal.scale.resolution_scan import scan_d
+from mucal.scale.table import DScan, ResolutionTable, ScaleTable
 from mucal.scale.weak import CoherentShift, WeakModes, coherent_shift, weak_modes
 
 if TYPE_CHECKING:
@@ -51,6 +53,7 @@ __all__ = [
     "AngularBiases",
     "Closure",
     "CoherentShift",
+    "DScan",
     "Inflation",
     "PixelMultiplicity",
     "ResolutionConfig",
@@ -74,6 +77,7 @@ __all__ = [
     "inflation_of",
     "relative_variance",
     "residuals",
+    "scan_d",
     "watch_angles",
     "weak_modes",
 ]

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from mucal.arrays import FloatArray, check_edges, check_shapes
+from mucal.arrays import BoolArray, FloatArray, check_edges, check_shapes
 from mucal.massfit.bins import ETA_MINUS, ETA_PLUS, MassHistograms
 from mucal.massfit.fits import MassFits
 from mucal.scale.derive import ScaleConfig, derive
@@ -28,6 +28,8 @@ class Closure(Result):
     chi2, ndf            :             of the equations solved
     resonance            :             whose mass was compared
     reference_mass, _error : GeV
+    prior                : (2B,)       inverse squared widths of the Gaussian priors about 0 that A and M, and `cov`,
+                                       were drawn towards; 0 of a parameter without one; None: there was none
     """
 
     eta_edges: FloatArray
@@ -40,11 +42,14 @@ class Closure(Result):
     resonance: str = ""
     reference_mass: float = 0.0
     reference_mass_error: float = 0.0
+    prior: FloatArray | None = None
 
     def __post_init__(self) -> None:
         check_edges("Closure.eta_edges", self.eta_edges)
         b = self.n_bins
         check_shapes(self, A=(b,), M=(b,), mean_k=(b,), cov=(2 * b, 2 * b))
+        if self.prior is not None:
+            check_shapes(self, prior=(2 * b,))
 
     @property
     def n_bins(self) -> int:
@@ -61,6 +66,29 @@ class Closure(Result):
         """(2B,) what one standard deviation of the reference mass adds to the residual: A = sigma_m/m everywhere"""
         relative = self.reference_mass_error / self.reference_mass if self.reference_mass > 0 else 0.0
         return np.concatenate([np.full(self.n_bins, relative), np.zeros(self.n_bins)])
+
+    @property
+    def known(self) -> BoolArray:
+        """(2B,) parameters that were asked for"""
+        return np.diag(self.cov) > 0
+
+    def score(self) -> tuple[FloatArray, FloatArray]:
+        """What the masses alone say of the K parameters that are `known`: N d (K,) and their information N (K, K).
+
+        d are the residuals that they would give without a prior; N has no inverse where they say nothing.  Both are in
+        units of the errors in `cov`.
+
+        Raises ValueError if `cov` has no inverse.
+        """
+        known = self.known
+        sigma = np.sqrt(np.diag(self.cov)[known])
+        try:
+            half = np.linalg.inv(np.linalg.cholesky(self.cov[np.ix_(known, known)] / np.outer(sigma, sigma)))
+        except np.linalg.LinAlgError as error:
+            raise ValueError("the covariance of the closure has no inverse; use bins of signed eta") from error
+        inverse = half.T @ half
+        own = 0.0 if self.prior is None else self.prior[known] * sigma**2
+        return inverse @ (self.residual[known] / sigma), inverse - own * np.eye(sigma.size)
 
     def projection(self, eta_edges: FloatArray) -> FloatArray:
         """(2B, 3S) what the parameters (A, e, M) of a scale table with these S bins are in the closure's bins.
@@ -96,11 +124,14 @@ def close(data: MassFits, simulation: MassFits | None = None, config: ScaleConfi
     free = tuple(name for name in config.free if name != "e")
     prior = {name: size for name, size in config.prior.items() if name in free}
     found = derive(data, simulation, replace(config, free=free, prior=prior))
-    return closure_of(found, _mean_k(data.histograms, found.n_bins), data.reference_mass, data.reference_mass_error)
+    closure = closure_of(found, _mean_k(data.histograms, found.n_bins), data.reference_mass, data.reference_mass_error)
+    if not prior:
+        return closure
+    return replace(closure, prior=np.repeat([prior.get(name, np.inf) ** -2.0 for name in ("A", "M")], found.n_bins))
 
 
 def closure_of(table: ScaleTable, mean_k: FloatArray, mass: float, mass_error: float) -> Closure:
-    """The A and M of a table solved with e = 0, as a closure.
+    """The A and M of a table solved with e = 0 and without priors, as a closure.
 
     mean_k           : (B,) 1/GeV
     mass, mass_error : GeV   of the resonance

@@ -8,9 +8,10 @@ import numpy as np
 from mucal.arrays import BoolArray, FloatArray, IntArray, check_shapes, same_edges
 from mucal.errors import NotCertified
 from mucal.ledger import Ledger
+from mucal.massfit.bins import ETA_MINUS, ETA_PLUS, MassHistograms
 from mucal.massfit.fits import MassFits
 from mucal.scale.least_squares import normal_equations, parameter_names, solve_certified, unfold_abs_eta
-from mucal.scale.system import NAMES, TOO_LARGE, ScaleSystem, build_system
+from mucal.scale.system import NAMES, TOO_LARGE, ScaleSystem, build_system, scale_variance
 from mucal.scale.table import ScaleTable
 from mucal.store import Provenance, Result
 
@@ -25,6 +26,8 @@ class ScaleConfig:
     smooth_errors : predict each bin's error from its neighbours; False weights bins by their own fitted errors,
                     which biases the scale by -2 rho sigma_s sigma_lnsigma (docs/physics/scale.md)
     max_lost      : largest fraction of events that may sit in bins whose fit failed
+    lost_rows     : whether all muons of one charge in one bin of eta may sit in bins that give no equation, for want of
+                    events or of a good fit: A, e and M there are then known from the other charge or a prior alone
     tolerance     : on the estimated distance to the minimum of chi2
     max_steps     : Gauss-Newton steps
     """
@@ -34,6 +37,7 @@ class ScaleConfig:
     min_events: float = 0.0
     smooth_errors: bool = True
     max_lost: float = 0.02
+    lost_rows: bool = False
     tolerance: float = 1e-9
     max_steps: int = 10
 
@@ -64,22 +68,34 @@ class ScaleResiduals(Result):
     y          : (B,)    ln s^2, less that of simulation if there was one
     prediction : (B,)    of the table
     variance   : (B,)    of y
+    simulated  : (B,)    the part of it that comes from the fits of simulation; None where it is not known, as where
+                         simulated spectra are the signal of the fits
     """
 
     index: IntArray
     y: FloatArray
     prediction: FloatArray
     variance: FloatArray
+    simulated: FloatArray | None = None
 
     def __post_init__(self) -> None:
         b = self.index.shape[0]
         check_shapes(self, index=(b, 4), y=(b,), prediction=(b,), variance=(b,))
+        if self.simulated is not None:
+            check_shapes(self, simulated=(b,))
 
     @property
     def pull(self) -> FloatArray:
         """(B,) residual over the error of y; slightly narrower than N(0,1), for the table was fitted to y"""
         result: FloatArray = (self.y - self.prediction) / np.sqrt(self.variance)
         return result
+
+    @property
+    def simulated_share(self) -> float:
+        """Median over the bins of the part of the variance that comes from simulation; NaN where it is not known."""
+        if self.simulated is None or self.simulated.size == 0:
+            return float("nan")
+        return float(np.median(self.simulated / self.variance))
 
 
 def derive(data: MassFits, simulation: MassFits | None = None, config: ScaleConfig | None = None) -> ScaleTable:
@@ -94,7 +110,8 @@ def derive(data: MassFits, simulation: MassFits | None = None, config: ScaleConf
     config     : what is free, priors, errors
 
     Raises ValueError for samples that do not belong together or a parameter without information (named, with its
-    bin), NotCertified if too many events sit in failed fits or the steps do not converge.
+    bin), NotCertified if too many events sit in failed fits, if all those of one charge in one bin of eta do, or if the
+    steps do not converge.
     Source: CMS-SMP-23-002, arXiv:2412.13872; derived in docs/physics/scale.md.
     """
     config = config or ScaleConfig()
@@ -103,13 +120,22 @@ def derive(data: MassFits, simulation: MassFits | None = None, config: ScaleConf
         raise NotCertified(
             f"{lost:.1%} of the events sit in mass fits that failed, allowed are {config.max_lost:.1%}",
             kind="scale.lost_events",
-            where={"bins": ", ".join(f"{count} {reason}" for reason, count in ledger.rejected.items())},
+            where={"bins": _counted(ledger)},
             do="mend the fits, or widen the bins",
         )
     edges, n_eta = data.histograms.eta_edges, system.n_eta
     free = np.repeat(np.isin(NAMES, config.free), n_eta)
     weight = np.repeat([config.prior.get(name, np.inf) for name in NAMES], n_eta) ** -2.0
     parameters, cov, chi2 = _solve(system, free, weight, parameter_names(NAMES, edges), config)
+    rows = _lost_rows(data.histograms, system.rows)
+    if rows and not config.lost_rows:
+        raise NotCertified(
+            f"{len(rows)} rows of (eta, charge) have events but no good mass fit",
+            kind="scale.lost_row",
+            where={"rows": ", ".join(rows), "bins": _counted(ledger)},
+            do="mend the fits, widen the bins, or leave the rows out of eta_edges; scale.lost_rows = true if the other "
+            "charge or a prior is to stand in",
+        )
     n_prior = int(np.count_nonzero(weight[free]))
     if data.histograms.abs_eta:
         edges, parameters, cov = unfold_abs_eta(edges, parameters, cov)
@@ -122,7 +148,7 @@ def derive(data: MassFits, simulation: MassFits | None = None, config: ScaleConf
         provenance=Provenance(
             configuration={
                 "free": tuple(config.free), "prior": dict(config.prior), "min_events": config.min_events,
-                "smooth_errors": config.smooth_errors, "max_lost": config.max_lost,
+                "smooth_errors": config.smooth_errors, "max_lost": config.max_lost, "lost_rows": config.lost_rows,
                 "abs_eta": bool(data.histograms.abs_eta), "simulation": simulation is not None,
             },
             ledgers={"scale": ledger},
@@ -148,14 +174,41 @@ def residuals(
             f"the table has the eta edges {table.eta_edges.tolist()}, the fits have {edges.tolist()}; "
             "give the table that was derived from these fits"
         )
-    system, _, _ = _system(data, simulation, config or ScaleConfig())
+    config = config or ScaleConfig()
+    system, _, _ = _system(data, simulation, config)
     parameters = table.parameters.reshape(3, -1)
     if data.histograms.abs_eta:
         parameters = parameters[:, system.n_eta :]
     prediction, _ = system.predict(parameters.ravel())
+    simulated = None
+    if data.model != "morphing":  # whose covariance holds both
+        simulated = system.variance - 4.0 * scale_variance(data, system.rows, config.smooth_errors)
     return ScaleResiduals(
-        index=data.histograms.index[system.rows], y=system.y, prediction=prediction, variance=system.variance
-    )
+        index=data.histograms.index[system.rows], y=system.y, prediction=prediction, variance=system.variance,
+        simulated=simulated,
+    )  # fmt: skip
+
+
+def _counted(ledger: Ledger) -> str:
+    return ", ".join(f"{count} {reason}" for reason, count in ledger.rejected.items())
+
+
+def _lost_rows(histograms: MassHistograms, used: IntArray) -> list[str]:
+    """The (eta, charge) rows with events in data but none in the bins that are used, as words.
+
+    used : (B,)  rows of the histograms
+    """
+    edges, events = histograms.eta_edges, histograms.n_events
+    name, found = "|eta|" if histograms.abs_eta else "eta", []
+    for muon, axis in (("mu+", ETA_PLUS), ("mu-", ETA_MINUS)):
+        bins = histograms.index[:, axis]
+        there = np.bincount(bins, weights=events, minlength=edges.size - 1)
+        left = np.bincount(bins[used], weights=events[used], minlength=edges.size - 1)
+        found += [
+            f"{muon} in {name} [{edges[i]:g}, {edges[i + 1]:g}) of {there[i]:.0f} events"
+            for i in np.flatnonzero((there > 0) & (left == 0))
+        ]
+    return found
 
 
 def _system(data: MassFits, simulation: MassFits | None, config: ScaleConfig) -> tuple[ScaleSystem, Ledger, float]:

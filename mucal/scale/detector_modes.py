@@ -121,10 +121,20 @@ def compare_models(modes: DetectorModes, table: ScaleTable, pt: float) -> tuple[
     """
     if not same_edges(modes.eta_edges, table.eta_edges):
         raise ValueError("the modes and the table have different bins of eta")
-    b = table.n_bins
-    row = np.concatenate([np.eye(b), -np.eye(b) / pt, np.zeros((b, b))], axis=1)
-    of_modes, of_table = (np.sqrt(np.einsum("bi,ij,bj->b", row, cov, row)) for cov in (modes.cov, table.cov))
-    return of_modes, of_table, np.divide(of_modes, of_table, out=np.full(b, np.nan), where=of_table > 0)
+    (of_modes, _), (of_table, _) = (curvature_errors(cov, pt) for cov in (modes.cov, table.cov))
+    return of_modes, of_table, np.divide(of_modes, of_table, out=np.full(table.n_bins, np.nan), where=of_table > 0)
+
+
+def curvature_errors(cov: FloatArray, pt: float) -> tuple[FloatArray, FloatArray]:
+    """(B,) errors of delta k/k at one pT (GeV): of its even part A - e/pT, and of its odd part M pT.
+
+    cov : (3B, 3B) of A, e, M, each over all bins
+    """
+    b = len(cov) // 3
+    one, none = np.eye(b), np.zeros((b, b))
+    rows = np.concatenate([one, -one / pt, none], axis=1), np.concatenate([none, none, pt * one], axis=1)
+    even, odd = (np.sqrt(np.einsum("bi,ij,bj->b", row, cov, row)) for row in rows)
+    return even, odd
 
 
 def _fit(

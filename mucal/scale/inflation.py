@@ -6,8 +6,13 @@ the factor s solves
 
     d^T (C + s^2 P)^-1 d = n,
 
-0 if C alone explains d.  The same equation is solved for the charge-even (A) and the charge-odd (M) part by
-themselves, since a closure at the Z may know one of them better than the table and the other one worse.
+0 if C alone explains d.  d and C are those of the masses alone: a prior in a closure draws its residuals towards 0, and
+is taken out again; n counts the combinations that the masses know anything of.  The same equation is solved for the
+charge-even (A) and the charge-odd (M) part by themselves, each with the other one free, since a closure at the Z may
+know one of them better than the table and the other one worse.
+
+A factor counts where the residuals contradict the errors as they are (p < 5 %).  Where the closure knows much less than
+the table, p << 1 in every direction, an upward fluctuation of its own noise solves the equation with any s.
 """
 
 from collections.abc import Sequence
@@ -15,54 +20,82 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-from scipy.linalg import block_diag, cholesky, eigh, solve_triangular
+from scipy.linalg import block_diag, cholesky, eigh, pinvh, solve_triangular
 from scipy.optimize import brentq
 from scipy.special import chdtrc, erfcinv
 
-from mucal.arrays import BoolArray, FloatArray, same_edges
+from mucal.arrays import FloatArray, same_edges
 from mucal.scale.closure import Closure
 from mucal.scale.recovery import whiten
 from mucal.scale.table import ScaleTable
 from mucal.store import Result
 
 SIGNIFICANT: Final = 0.05
-"""Probability, times the number of directions looked at, below which one direction asks for a factor of its own."""
+"""Probability below which residuals contradict the errors; of one direction, times the number of directions."""
 LARGEST: Final = 1e4
+UNKNOWN: Final = 1e-9
+"""Information on a combination of residuals, in units of their errors with priors, below which there is none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Inflation(Result):
-    """Factors on the standard deviations of a scale table that its closures ask for; inf if none is large enough.
+class Asked(Result):
+    """What some residuals ask of the errors of a table; no residuals ask for nothing.
 
-    chi2, ndf, p_value : of the residuals with the table's errors as they are
-    factor             : of all residuals together
-    even, odd          : of the charge-even (A) and the charge-odd (M) residuals alone
-    direction          : smallest factor with which no principal direction of P against C is significant any more, after
-                         the correction for the number of directions; 0 if none is to begin with
-    resonances         : of the closures
+    chi2, ndf, p_value : with the table's errors as they are
+    factor             : that solves the equation; inf if none is large enough
     """
 
     chi2: float
     ndf: int
     p_value: float
     factor: float
-    even: float
-    odd: float
+
+    @property
+    def significant(self) -> bool:
+        """Whether the residuals contradict the errors; the factor of others is that of a fluctuation."""
+        return self.p_value < SIGNIFICANT
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inflation(Result):
+    """Factors on the standard deviations of a scale table that its closures ask for.
+
+    together   : all residuals
+    even, odd  : the charge-even (A) and the charge-odd (M) ones alone
+    each       : R, those of one resonance alone
+    resonances : R, of the closures
+    direction  : smallest factor with which no principal direction of P against C is significant any more, after the
+                 correction for the number of directions; 0 if none is to begin with
+    """
+
+    together: Asked
+    even: Asked
+    odd: Asked
+    each: tuple[Asked, ...]
+    resonances: tuple[str, ...]
     direction: float
-    resonances: tuple[str, ...] = ()
+
+    @property
+    def factor(self) -> float:
+        """To be applied: that of all residuals where they contradict the errors, and at least 1."""
+        return max(1.0, self.together.factor) if self.together.significant else 1.0
 
     @property
     def largest(self) -> float:
-        """The largest of the four factors."""
-        return max(self.factor, self.even, self.odd, self.direction)
+        """The largest that contradicted errors ask for; 0 if none does."""
+        asked = (self.together, self.even, self.odd, *self.each)
+        return max(self.direction, *(one.factor if one.significant else 0.0 for one in asked))
 
     def line(self, applied: float) -> str:
         """What the closures say of an applied factor, in a sentence."""
-        verdict = "covers all" if applied >= self.largest else f"does not cover the largest, {self.largest:.2f}"
+        verdict = f"does not cover the largest, {self.largest:.2f}" if applied < self.largest else "covers all"
+        if not self.largest:
+            verdict = "is not contradicted"
+        whole = self.together
         return (
-            f"closure of {', '.join(self.resonances)}: chi2/ndf = {self.chi2:.1f}/{self.ndf} (p = {self.p_value:.3g}); "
-            f"factors {self.factor:.2f} (all), {self.even:.2f} (A), {self.odd:.2f} (M), {self.direction:.2f} (one "
-            f"direction); the applied {applied:g} {verdict}"
+            f"closure of {', '.join(self.resonances)}: chi2/ndf = {whole.chi2:.1f}/{whole.ndf} (p = "
+            f"{whole.p_value:.3g}); factors {whole.factor:.2f} (all), {self.even.factor:.2f} (A), "
+            f"{self.odd.factor:.2f} (M), {self.direction:.2f} (one direction); the applied {applied:g} {verdict}"
         )
 
 
@@ -77,20 +110,13 @@ def inflation_of(table: ScaleTable, closures: Sequence[Closure]) -> Inflation:
     """
     if not closures:
         raise ValueError("no closure given; nothing can be said about the errors of the table")
-    d = np.concatenate([closure.residual for closure in closures])
-    own = block_diag(*(closure.cov + np.outer(closure.mass_shift, closure.mass_shift) for closure in closures))
-    jacobian = np.concatenate([closure.projection(table.eta_edges) for closure in closures])
-    shown = jacobian @ table.cov @ jacobian.T
-    charge_even = np.concatenate([np.repeat([True, False], closure.n_bins) for closure in closures])
-    asked = np.diag(own) > 0
-    if not np.any(asked):
+    z, p = _principal(closures, table)
+    if not z.size:
         raise ValueError("the closures have no errors; nothing can be said about those of the table")
-    z, p = _principal(d, own, shown, asked)
-    chi2 = float(np.sum(z**2 / (1.0 + p)))
-    even, odd = (_factor(*_principal(d, own, shown, asked & part)) for part in (charge_even, ~charge_even))
+    even, odd = (_asked(*_principal(closures, table, (name,))) for name in ("A", "M"))
     return Inflation(
-        chi2=chi2, ndf=z.size, p_value=float(chdtrc(z.size, chi2)), factor=_factor(z, p), even=even, odd=odd,
-        direction=_direction(z, p), resonances=tuple(closure.resonance for closure in closures),
+        together=_asked(z, p), even=even, odd=odd, each=tuple(_asked(*_principal([one], table)) for one in closures),
+        resonances=tuple(closure.resonance for closure in closures), direction=_direction(z, p),
     )  # fmt: skip
 
 
@@ -110,24 +136,48 @@ def pattern_factor(table: ScaleTable, alternative: ScaleTable) -> float:
     return float(np.sqrt(1.0 + np.mean(pulls**2)))
 
 
-def _principal(d: FloatArray, own: FloatArray, shown: FloatArray, rows: BoolArray) -> tuple[FloatArray, FloatArray]:
-    """(n,) residuals along the directions where `own` is 1 and `shown` is diagonal, and that diagonal (n,).
-
-    rows : the n that count
-    """
-    d, own, shown = d[rows], own[np.ix_(rows, rows)], shown[np.ix_(rows, rows)]
-    sigma = np.sqrt(np.diag(own))
-    if not sigma.size:
-        return sigma, sigma
-    scale = np.outer(sigma, sigma)
-    try:
-        factor = cholesky(own / scale, lower=True)
-    except np.linalg.LinAlgError as error:
-        raise ValueError("the covariance of the closure has no inverse; use bins of signed eta") from error
-    half = solve_triangular(factor, shown / scale, lower=True)
-    values, vectors = eigh(solve_triangular(factor, half.T, lower=True))
-    z: FloatArray = vectors.T @ solve_triangular(factor, d / sigma, lower=True)
+def _principal(
+    closures: Sequence[Closure], table: ScaleTable, part: tuple[str, ...] = ("A", "M")
+) -> tuple[FloatArray, FloatArray]:
+    """(n,) residuals along the directions where their own covariance is 1 and that of the table is diagonal, p (n,)."""
+    seen = [_seen(closure, part) for closure in closures]
+    x = np.concatenate([residual for residual, _ in seen])
+    masses = [to_seen @ closure.mass_shift for (_, to_seen), closure in zip(seen, closures, strict=True)]
+    own = np.eye(x.size) + block_diag(*(np.outer(mass, mass) for mass in masses))
+    jacobian = np.concatenate([
+        to_seen @ closure.projection(table.eta_edges) for (_, to_seen), closure in zip(seen, closures, strict=True)
+    ])  # fmt: skip
+    factor = cholesky(own, lower=True)
+    half = solve_triangular(factor, jacobian, lower=True)
+    values, vectors = eigh(half @ table.cov @ half.T)
+    z: FloatArray = vectors.T @ solve_triangular(factor, x, lower=True)
     return z, np.clip(values, 0.0, None)
+
+
+def _seen(closure: Closure, part: tuple[str, ...]) -> tuple[FloatArray, FloatArray]:
+    """(K,) combinations of residuals that the masses know, each with error 1, and (K, 2B) that make them of residuals.
+
+    part : of "A" and "M", whose residuals are meant; the other ones may be anything
+    """
+    known = closure.known
+    score, information = closure.score()
+    wanted = np.repeat([name in part for name in ("A", "M")], closure.n_bins)[known]
+    others = information[np.ix_(~wanted, ~wanted)]
+    gain = np.zeros((int(wanted.sum()), 0))
+    if others.size:
+        gain = information[np.ix_(wanted, ~wanted)] @ pinvh(others, atol=UNKNOWN)
+    score = score[wanted] - gain @ score[~wanted]
+    values, vectors = eigh(information[np.ix_(wanted, wanted)] - gain @ information[np.ix_(~wanted, wanted)])
+    values, vectors = values[values > UNKNOWN], vectors[:, values > UNKNOWN]
+    to_seen = np.zeros((values.size, known.size))
+    rows = np.flatnonzero(known)[wanted]
+    to_seen[:, rows] = np.sqrt(values)[:, None] * vectors.T / np.sqrt(np.diag(closure.cov)[rows])
+    return vectors.T @ score / np.sqrt(values), to_seen
+
+
+def _asked(z: FloatArray, p: FloatArray) -> Asked:
+    chi2 = float(np.sum(z**2 / (1.0 + p)))
+    return Asked(chi2=chi2, ndf=z.size, p_value=float(chdtrc(z.size, chi2)) if z.size else 1.0, factor=_factor(z, p))
 
 
 def _factor(z: FloatArray, p: FloatArray) -> float:

@@ -6,8 +6,21 @@ from mucal.arrays import BoolArray, FloatArray, IntArray
 from mucal.scale.table import ScaleTable
 
 
+def curvature_factor(
+    pt: FloatArray, charge: FloatArray | IntArray, A: FloatArray, e: FloatArray, M: FloatArray
+) -> FloatArray:
+    """Corrected over reconstructed curvature, k'/k = 1 + A - e/pT + q M pT: (A1), unchecked.
+
+    pt      : (N,) GeV
+    charge  : (N,)      +1 or -1
+    A, e, M : (N,)      -, GeV, 1/GeV
+    """
+    factor: FloatArray = 1.0 + A - e / pt + charge * M * pt
+    return factor
+
+
 def correction_factor(table: ScaleTable, pt: FloatArray, eta: FloatArray, charge: FloatArray | IntArray) -> FloatArray:
-    """Corrected over reconstructed curvature, k'/k = 1 + A - e/pT + q M pT.
+    """`curvature_factor` of muons by the bins of a table.
 
     table  : A, e, M in bins of eta
     pt     : any shape, GeV, as reconstructed
@@ -19,7 +32,7 @@ def correction_factor(table: ScaleTable, pt: FloatArray, eta: FloatArray, charge
     """
     p, h, q = _checked(pt, eta, charge)
     j = table.bin_index(h)
-    factor: FloatArray = 1.0 + table.A[j] - table.e[j] / p + q * table.M[j] * p
+    factor = curvature_factor(p, q, table.A[j], table.e[j], table.M[j])
     _require(
         factor > 0, "correction factor 1 + A - e/pT + q M pT", factor, "a positive one; the table does not fit them"
     )

@@ -82,6 +82,51 @@ class ScaleTable(Result):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DScan(Result):
+    """The resolution from the same widths with other d, the number that is fixed in it.
+
+    d            : (S,) GeV^2
+    pt           : (P,) GeV
+    sigma, error : (S, P)       root of the mean over eta of (sigma_k/k)^2, and its statistical error; NaN where a d
+                                gives no table
+    chi2         : (S,)         of the fits
+    """
+
+    d: FloatArray
+    pt: FloatArray
+    sigma: FloatArray
+    error: FloatArray
+    chi2: FloatArray
+
+    def __post_init__(self) -> None:
+        s, p = self.d.size, self.pt.size
+        check_shapes(self, d=(s,), pt=(p,), sigma=(s, p), error=(s, p), chi2=(s,))
+
+    @property
+    def spread(self) -> FloatArray:
+        """(P,) largest less smallest sigma over their mean; NaN unless every d gives a table."""
+        result: FloatArray = np.ptp(self.sigma, axis=0) / np.mean(self.sigma, axis=0)
+        return result
+
+    @property
+    def relative_error(self) -> FloatArray:
+        """(P,) the largest statistical error of sigma over its sigma; NaN as for the spread."""
+        result: FloatArray = np.max(self.error / self.sigma, axis=0)
+        return result
+
+    @property
+    def line(self) -> str:
+        """The spread at each momentum as a line for people."""
+        values = ", ".join(f"{d:g}" for d in self.d)
+        spreads = [
+            f"{100 * spread:.2g} % at {pt:g} GeV (statistical error {100 * error:.2g} %)" if np.isfinite(spread)
+            else f"unknown at {pt:g} GeV, where not every d gives a resolution"
+            for pt, spread, error in zip(self.pt, self.spread, self.relative_error, strict=True)
+        ]  # fmt: skip
+        return f"with d = {values} GeV^2 sigma_k/k spreads by " + ", ".join(spreads)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ResolutionTable(Result):
     """Curvature resolution in B bins of eta, (sigma_k/k)^2 = a + c pT^2 + b / (1 + d/pT^2).
 
@@ -92,6 +137,8 @@ class ResolutionTable(Result):
     d         : (B,) GeV^2    fixed, positive
     cov       : (3B, 3B)      ordered a, b, c, each over all bins
     chi2, ndf :               of the linear system that the table solves
+    pt_range  : GeV           transverse momenta of the muons it was derived from
+    by_d      :               what other d would have given, if that was asked
     """
 
     eta_edges: FloatArray
@@ -103,6 +150,7 @@ class ResolutionTable(Result):
     chi2: float = 0.0
     ndf: int = 0
     pt_range: tuple[float, float] = field(default=(0.0, float("inf")))
+    by_d: DScan | None = None
 
     def __post_init__(self) -> None:
         check_edges("ResolutionTable.eta_edges", self.eta_edges)
@@ -117,9 +165,10 @@ class ResolutionTable(Result):
         return int(self.eta_edges.size) - 1
 
     def summary(self) -> list[str]:
-        """Where it comes from, and the means of a, b and c."""
+        """Where it comes from, the means of a, b and c, and what other d would have given."""
         mean = [float(np.mean(getattr(self, name))) for name in ("a", "b", "c")]
         return [
             f"resolution in {self.n_bins} eta bins, chi2 = {self.chi2:.1f} for {self.ndf}; means a = {mean[0]:.3g}, "
-            f"b = {mean[1]:.3g}, c = {mean[2]:.3g} / GeV^2"
+            f"b = {mean[1]:.3g}, c = {mean[2]:.3g} / GeV^2",
+            *([] if self.by_d is None else [self.by_d.line]),
         ]

@@ -18,6 +18,7 @@ from mucal.arrays import FloatArray
 from mucal.calibration import Calibration
 from mucal.calibration.response import moments
 from mucal.scale.pixels import TRIGGERED
+from mucal.scale.resolution import curvature_variance
 from mucal.scale.table import ResolutionTable
 from mucal.templates.binning import Binning, containing_bins
 
@@ -40,8 +41,7 @@ def default_resolution() -> ResolutionTable:
 def relative_resolution(table: ResolutionTable, pt: FloatArray, eta: FloatArray) -> FloatArray:
     """sigma_k/k of muons; beyond the table's last bins theirs.  pt GeV, eta (N,) -> (N,)."""
     i = np.clip(np.searchsorted(table.eta_edges, eta, side="right") - 1, 0, table.n_bins - 1)
-    variance = table.a[i] + table.c[i] * pt**2 + table.b[i] / (1.0 + table.d[i] / pt**2)
-    result: FloatArray = np.sqrt(variance)
+    result: FloatArray = np.sqrt(curvature_variance(pt, table.a[i], table.b[i], table.c[i], table.d[i]))
     return result
 
 

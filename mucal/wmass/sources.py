@@ -29,7 +29,7 @@ PATTERNS: Final = (
     (r"pdf|alpha_s", "PDF"),
     (r"nonprompt.*", "nonprompt"),
     (r"luminosity", "luminosity"),
-    (r".*_stat|.*closure.*|reference_mass.*|pixel.*|detector", "muon momentum scale"),
+    (r".*_stat|.*closure.*|reference_mass.*|pixel.*|detector|alternative", "muon momentum scale"),
 )
 """The first pattern that matches the whole name of a group says its source; those of a calibration come last."""
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mucal.massfit import Binning
+from mucal.massfit import Binning, fewest_events
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -16,8 +16,8 @@ class Bins:
     mass_window : GeV
     mass_bins   :      equal steps in the window
     abs_eta     :      bin in |eta|
-    min_data, min_simulation : events that a kinematic bin needs; thinner ones are merged with a neighbour in pT
-                  (0: none is).  500 and 1000 for J/psi
+    min_data, min_simulation : events that a kinematic bin needs; thinner ones are merged with a neighbour in pT (0:
+                  none is).  None: by resonance, 500 and 1000 for quarkonia, 750 and 750 for the Z
     resolution_eta_edges     : of the resolution table, some of `eta_edges`; empty: all of them
     """
 
@@ -26,8 +26,8 @@ class Bins:
     mass_window: tuple[float, float] = (2.9, 3.3)
     mass_bins: int = 80
     abs_eta: bool = False
-    min_data: float = 0.0
-    min_simulation: float = 0.0
+    min_data: float | None = None
+    min_simulation: float | None = None
     resolution_eta_edges: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
@@ -35,16 +35,24 @@ class Bins:
             raise ValueError(
                 f"mass_window = {list(self.mass_window)} in {self.mass_bins} bins, expected low < high and at least 10"
             )
-        if min(self.min_data, self.min_simulation) < 0:
-            raise ValueError(
-                f"min_data = {self.min_data}, min_simulation = {self.min_simulation}; expected none below 0"
-            )
+        for name in ("min_data", "min_simulation"):
+            value = getattr(self, name)
+            if value is not None and value < 0:
+                raise ValueError(f"{name} = {value}, expected 0 or more events")
         foreign = [edge for edge in self.resolution_eta_edges if edge not in self.eta_edges]
         if foreign or len(self.resolution_eta_edges) == 1:
             raise ValueError(
                 f"resolution_eta_edges = {list(self.resolution_eta_edges)}, expected two or more of the eta_edges"
             )
         self.binning()
+
+    def fewest_events(self, resonance: str) -> tuple[float, float]:
+        """Events of data and of simulation that a kinematic bin needs, for the mass fits of a resonance."""
+        data, simulation = fewest_events(resonance)
+        return (
+            data if self.min_data is None else self.min_data,
+            simulation if self.min_simulation is None else self.min_simulation,
+        )
 
     def binning(self) -> Binning:
         """The edges as arrays."""

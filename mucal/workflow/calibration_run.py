@@ -1,54 +1,48 @@
 """`mucal run`: from dimuons to a calibration, its figures and its page."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-from mucal.calibration import Calibration, CalibrationConfig, assemble, certify
-from mucal.calibration.response_map import ResponseMap
+from mucal.calibration import Calibration, assemble, certify
 from mucal.detector import BUILT_IN
 from mucal.errors import ConfigError, NotCertified
 from mucal.io import write_bundle
-from mucal.io.response_npz import RESPONSE, response_bytes
-from mucal.ledger import Ledger
-from mucal.plot.closing import ClosingMasses
-from mucal.plot.masses import ClosedMasses, ClosingShifts
-from mucal.report import TrackResults, UncertaintyModel
+from mucal.report import TrackResults
 from mucal.report.closing_files_section import closing_files_lines, closing_files_numbers
 from mucal.report.cross_check_section import cross_check_lines
-from mucal.scale import Closure, PixelMultiplicity, ResolutionTable
+from mucal.report.detector_section import model_lines, model_numbers
 from mucal.scale.recovery import compare
-from mucal.store import Provenance, Result, sha256
+from mucal.store import Provenance, sha256
+from mucal.workflow.alternatives import Alternatives, read_alternatives
 from mucal.workflow.chain import Chain, inputs_of, join, reading_of, sources
-from mucal.workflow.closing import ClosedResonance, close_masses
-from mucal.workflow.closing_files import ClosedFiles, OpenClosing, close_files, open_closing
+from mucal.workflow.closing_files import open_closing
 from mucal.workflow.config import Analysis
-from mucal.workflow.cross_checks import CrossChecked, cross_check
+from mucal.workflow.cross_checks import cross_check
+from mucal.workflow.detector_model import compare as compare_models
+from mucal.workflow.detector_model import mass_slopes
+from mucal.workflow.evidence import Evidence, closed_files, evidence_of
 from mucal.workflow.finished_run import write_page
 from mucal.workflow.globalcor import detector_of
-from mucal.workflow.mass_fits import rebased, reference_mass
 from mucal.workflow.outcome import Outcome, failed, headline, objections, summary
 from mucal.workflow.probes import left_over
 from mucal.workflow.progress import Event, Tell, silent
 from mucal.workflow.refitted_pairs import RefittedSource
-from mucal.workflow.response import response_of
+from mucal.workflow.release import evidence_for, files_beside
+from mucal.workflow.run_files import save, save_tracks
 from mucal.workflow.stages import (
     BUNDLE,
     DIGESTS,
     REPORT,
     RESULT,
-    TRACK_TABLES,
-    UNCERTAINTIES,
     Folder,
     close_folder,
     holds_lock,
     open_folder,
 )
 from mucal.workflow.tracked import TrackedChain, track
-from mucal.workflow.uncertainties import closures_of, model_of, pixels_of, resolutions_of
+from mucal.workflow.uncertainties import model_of
 from mucal.workflow.verification import write_digests
-from mucal.workflow.w_muons import scale_slope, w_shift
+from mucal.workflow.w_muons import scale_slope
 from mucal.workflow.z_pairs import with_z_mass
 
 
@@ -68,8 +62,9 @@ def run(
     out = Path(out)
     folder = Folder(out, resume=resume, base=Provenance(), tell=tell)
     try:
+        alternatives = read_alternatives(analysis)
         open_folder(out, resume=resume, overwrite=overwrite)
-        outcome = _run(analysis, out, folder, tell)
+        outcome = _run(analysis, alternatives, out, folder, tell)
     except BaseException as error:
         if holds_lock(out):
             folder.write_text(RESULT, failed(error).json())
@@ -86,12 +81,13 @@ def run(
     return outcome
 
 
-def _run(analysis: Analysis, out: Path, folder: Folder, tell: Tell) -> Outcome:
+def _run(analysis: Analysis, alternatives: Alternatives, out: Path, folder: Folder, tell: Tell) -> Outcome:
     folder.base = Provenance(configuration=dict(analysis.plain), seed=analysis.general.seed)
     tracked = tracks_of(analysis, folder, tell)
     if tracked is None:
         data, simulation = sources(analysis)
     else:
+        alternatives.require_same_corrections(tracked.corrections)
         pairs = (tracked.after, tracked.simulation)
         data, simulation = (RefittedSource(refits, key) for refits, key in zip(pairs, tracked.keys, strict=True))
     closing = open_closing(analysis.closing)
@@ -108,25 +104,33 @@ def _run(analysis: Analysis, out: Path, folder: Folder, tell: Tell) -> Outcome:
     chain = replace(chain, notes=(*chain.notes, *checked.notes, *found.notes))
     for note in chain.notes:
         tell(Event(stage="warning", text=note))
-    calibration, reasons = certified(analysis, chain, found, folder.base, tell)
+    calibration, reasons = certified(analysis, chain, found, alternatives, folder.base, tell)
     model = None
     if calibration is not None:
         if tracked is not None and analysis.tracks is not None:
-            found = replace(
-                found, tracks=with_z_mass(found.tracks, analysis.tracks, tracked.closing, calibration, tell)
-            )
+            tracks = with_z_mass(found.tracks, analysis.tracks, tracked.closing, calibration, tell)
+            found = replace(found, tracks=with_models(tracks, tracked, calibration))
         slope = None if tracked is None or tracked.w is None else scale_slope(tracked.w, chain.table)
-        model = model_of(calibration, slope)
+        model = model_of(calibration, found.closures, slope)
         tell(Event(stage="calibration", text=model.line))
+        if model.uncovered:
+            chain = replace(chain, notes=(*chain.notes, model.uncovered))
+            tell(Event(stage="warning", text=model.uncovered))
     files = [*save(chain, checked, found, model, folder), *save_tracks(found.tracks, folder)]
+    models = None if found.tracks is None else found.tracks.models
     outcome = Outcome(
         status="not_certified" if reasons else "ok",
         reason="; ".join(reasons),
-        headline={**headline(chain, found.tracks, model), **closing_files_numbers(found.closing)},
+        headline={
+            **headline(chain, found.tracks, model),
+            **closing_files_numbers(found.closing),
+            **model_numbers(models),
+        },
         lines=(
             *summary(chain, found.tracks, model),
             *closing_files_lines(found.closing),
-            *cross_check_lines(chain.table, checked.one_step, checked.angles),
+            *cross_check_lines(chain.table, checked.one_step, checked.angles, checked.unheld),
+            *model_lines(models),
         ),
         notes=chain.notes,
         files=(*files, *([] if reasons else [BUNDLE]), REPORT, RESULT, DIGESTS),
@@ -134,10 +138,9 @@ def _run(analysis: Analysis, out: Path, folder: Folder, tell: Tell) -> Outcome:
     tell(Event(stage="report", done=0, total=1, unit="page"))
     report = write_page(out, outcome.to_dict())
     if calibration is not None:
-        attached = {REPORT: report.read_bytes()}
-        if found.response is not None:
-            attached[RESPONSE] = response_bytes(found.response)
-        write_bundle(calibration, out / BUNDLE, attachments=attached, overwrite=True)
+        attached = files_beside(chain, found.response, report)
+        evidence = evidence_for(calibration, chain, found.closures)
+        write_bundle(calibration, out / BUNDLE, attachments=attached, evidence=evidence, overwrite=True)
     folder.write_text(RESULT, outcome.json())  # last: what it lists is there
     write_digests(out, (*files, REPORT, RESULT))
     return outcome
@@ -158,124 +161,16 @@ def tracks_of(analysis: Analysis, folder: Folder, tell: Tell) -> TrackedChain | 
     return track(analysis.tracks, folder, detector_of(name), analysis.plain["tracks"], tell)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Evidence:
-    """What a run found beside its scale table.
-
-    tracks     : of a run from hits
-    closing    : of resonances in files
-    closures   : of other resonances, for the uncertainty model
-    pixels     : muons with and without pixel hits; None where they were not counted
-    resolution, resolution_mc : None where none could be derived
-    response   : of simulated muons whose truth is known, if they are enough
-    notes      : what a reader should know
-    """
-
-    tracks: TrackResults | None
-    closing: tuple[ClosingShifts, ...]
-    closures: tuple[Closure, ...]
-    pixels: PixelMultiplicity | None
-    resolution: ResolutionTable | None
-    resolution_mc: ResolutionTable | None
-    response: ResponseMap | None
-    notes: tuple[str, ...]
-
-
-def closed_files(
-    analysis: Analysis, closing: OpenClosing, chain: Chain, folder: Folder, made_from: Mapping[str, Any], tell: Tell
-) -> ClosedFiles:
-    """A resonance in files with the calibration, relative to the reference masses of the analysis."""
-    reference = analysis.references.get(closing.asked.resonance)
-    closed = close_files(
-        closing, chain.table, reference_mass(analysis, closing.asked.resonance), reference_mass(analysis), folder,
-        made_from, tell,
-    )  # fmt: skip
-    return closed if reference is None else replace(closed, data=rebased(closed.data, reference))
-
-
-def evidence_of(
-    analysis: Analysis, tracked: TrackedChain | None, shown: Sequence[ClosedFiles], chain: Chain, tell: Tell
-) -> Evidence:
-    """Masses of other resonances and of W with the calibration, and what they give the uncertainty model.
-
-    shown : resonances in files
-    """
-    notes: list[str] = []
-    closed: tuple[ClosedResonance | ClosedFiles, ...] = tuple(shown)
-    tracks, pixels, response = None, None, None
-    if tracked is not None and analysis.tracks is not None:
-        config = analysis.tracks
-        of_hits = tuple(
-            close_masses(sample, pairs, chain.table, tell)
-            for sample, pairs in zip(config.closing, tracked.closing, strict=True)
-        )
-        closed = of_hits
-        pixels = pixels_of(config, tracked.closing, analysis.bins, notes)
-        response = response_of(
-            [tracked.simulation, *(pairs.simulation for pairs in tracked.closing)],
-            [analysis.bins, *(sample.bins for sample in config.closing)], notes,
-        )  # fmt: skip
-        modes, bias = tracked.modes or (None, None)
-        tracks = TrackResults(
-            corrections=tracked.corrections, probes=tracked.probes, reference=tracked.reference,
-            injected=tracked.injected, closing=tuple(one.mass for one in of_hits),
-            w=None if tracked.w is None else w_shift(config, tracked.w, tracked.corrections, chain.table),
-            modes=modes, mode_bias=bias,
-        )  # fmt: skip
-    closures = closures_of(closed, analysis.bins, notes)
-    resolution, resolution_mc = resolutions_of(analysis, chain, closed, notes)
-    return Evidence(
-        tracks=tracks, closing=tuple(one.shifts for one in shown), closures=closures, pixels=pixels,
-        resolution=resolution, resolution_mc=resolution_mc,
-        response=response, notes=tuple(notes),
-    )  # fmt: skip
-
-
-def save_tracks(found: TrackResults | None, folder: Folder) -> list[str]:
-    """What the stages from hits found, as files people look for; returns names."""
-    if found is None:
-        return []
-    made = (
-        found.corrections, found.probes, found.reference, found.injected, ClosingMasses(masses=found.closing),
-        found.w, found.z, found.modes, found.mode_bias,
-    )  # fmt: skip
-    return _write(dict(zip(TRACK_TABLES, made, strict=True)), {}, folder)
-
-
-def save(
-    chain: Chain, checked: CrossChecked, found: Evidence, model: UncertaintyModel | None, folder: Folder
-) -> list[str]:
-    """Write the results of the chain as files people look for; returns names."""
-    results: dict[str, Result | None] = {
-        "massfit.h5": chain.fits,
-        "massfit_simulation.h5": chain.simulation,
-        "scale.h5": chain.table,
-        "scale_residuals.h5": chain.residuals,
-        "shifts.h5": chain.shifts,
-        "resolution.h5": found.resolution,
-        "resolution_simulation.h5": found.resolution_mc,
-        "recovery.h5": chain.recovery,
-        "one_step.h5": checked.one_step,
-        "angles.h5": checked.angles,
-        "closing_files.h5": ClosedMasses(shifts=found.closing) if found.closing else None,
-        UNCERTAINTIES: model,
-    }
-    for i, spectrum in enumerate(chain.spectra.values()):
-        results |= {f"spectra/{i}_{when}.h5": getattr(spectrum, when) for when in ("before", "after", "simulation")}
-    return _write(results, {**chain.before.provenance.ledgers, **chain.simulation_ledgers}, folder)
-
-
-def _write(results: Mapping[str, Result | None], read: Mapping[str, Ledger], folder: Folder) -> list[str]:
-    """Write those results that there are, with the ledgers of what was read before their own; returns names."""
-    there = {name: result for name, result in results.items() if result is not None}
-    for name, result in there.items():
-        own = replace(folder.base, ledgers={**read, **result.provenance.ledgers})
-        result.with_provenance(own).save(folder.path / name, overwrite=True)
-    return list(there)
+def with_models(tracks: TrackResults | None, tracked: TrackedChain, calibration: Calibration) -> TrackResults | None:
+    """With the models of the scale's uncertainty side by side, if there are modes of the detector."""
+    if tracks is None or tracks.detector is None:
+        return tracks
+    slopes = mass_slopes(tracked.w, tracked.closing, calibration.scale)
+    return replace(tracks, models=compare_models(calibration, tracks.detector, slopes))
 
 
 def certified(
-    analysis: Analysis, chain: Chain, found: Evidence, base: Provenance, tell: Tell
+    analysis: Analysis, chain: Chain, found: Evidence, alternatives: Alternatives, base: Provenance, tell: Tell
 ) -> tuple[Calibration | None, list[str]]:
     """The calibration of a finished chain if it is fit to be released; else None, and why not."""
     reasons = objections(chain, analysis.general)
@@ -283,32 +178,47 @@ def certified(
         return None, reasons
     tell(Event(stage="calibration", done=0, total=1, unit="bundle"))
     try:
-        calibration = assembled(analysis, chain, found, base)
+        calibration = assembled(analysis, chain, found, alternatives, base)
         certify(calibration)
     except NotCertified as error:
         return None, [error.what]
     except ConfigError as error:
-        if error.kind != "config.factor":  # a factor that no closure gives is found out here, after all results
+        if error.kind not in ("config.factor", "config.adhoc"):  # what no closure gives is found out after all results
             raise
         return None, [error.what]
     return calibration, []
 
 
-def assembled(analysis: Analysis, chain: Chain, found: Evidence, base: Provenance) -> Calibration:
+def assembled(
+    analysis: Analysis, chain: Chain, found: Evidence, alternatives: Alternatives, base: Provenance
+) -> Calibration:
     """The calibration of a finished chain, with the whole uncertainty model that its results allow.
 
-    Raises ConfigError if the configuration asks for what they do not give.
+    Raises ConfigError if the configuration asks for what they do not give, NotCertified if it asks for modes of the
+    detector that could not be had.
     """
-    config: CalibrationConfig = analysis.calibration
+    config = analysis.calibration
+    detector = None
+    if config.scale_nuisances == "detector":
+        detector = None if found.tracks is None else found.tracks.detector
+        if detector is None:
+            raise NotCertified(
+                "scale_nuisances = 'detector', but there are no modes of the detector: the notes say why",
+                kind="run.not_certified",
+            )
     reference = analysis.references.get(chain.table.resonance)
     if reference is not None and config.reference_mass is None:
         mass, error = reference.in_gev
         config = replace(config, reference_mass=mass, reference_mass_error=error, pdg_edition=reference.edition)
     resolution_mc = None if found.resolution is None else found.resolution_mc
     calibration = assemble(
-        chain.table, found.resolution, resolution_mc, config, closures=found.closures, pixels=found.pixels
-    )
+        chain.table, found.resolution, resolution_mc, config, closures=found.closures, pixels=found.pixels,
+        detector=detector, alternatives=alternatives.tables,
+    )  # fmt: skip
     own = calibration.provenance
     return calibration.with_provenance(
-        replace(own, inputs=base.inputs, seed=base.seed, configuration=dict(base.configuration))
-    )
+        replace(
+            own, inputs={**base.inputs, **alternatives.inputs}, seed=base.seed, configuration=dict(base.configuration),
+            ledgers={**chain.before.provenance.ledgers, **chain.simulation_ledgers, **own.ledgers},
+        )
+    )  # fmt: skip

@@ -21,8 +21,9 @@ from mucal.workflow.generated import GeneratedSource
 from mucal.workflow.mass_fits import fit_histograms, generated_mass, merging_of, quality_line, reference_mass
 from mucal.workflow.passes import Pass, Source, collect
 from mucal.workflow.progress import Event, Tell
+from mucal.workflow.shared_fits import SharedFits, fit_shared
 from mucal.workflow.shifts import mass_shifts
-from mucal.workflow.simulated_fits import SimulatedFits, fit_simulation, refilled
+from mucal.workflow.simulated_fits import fit_simulation, refilled
 from mucal.workflow.simulated_spectra import fit_spectra, require_simulation, simulated_spectra, with_formula
 from mucal.workflow.stages import Folder
 
@@ -37,7 +38,7 @@ class Chain:
     widths, unsmeared: fits of data that know its widths (`fits`, unless their model is "morphing"), and of simulation
                        as it is
     smearing         : what makes simulation as wide as data, if it was smeared
-    merging          : of thin bins, in all passes
+    merging          : of thin bins in all passes, and of those that failed in the last one or before
     table            : the scale table, all passes together
     start            : the table with which the momenta of the last deriving pass were corrected; None: not at all
     residuals        : of its linear system, last pass
@@ -130,23 +131,27 @@ def join(analysis: Analysis, folder: Folder, data: Source, simulation: Source | 
             step = stages.step(found.derive, key, number, step)
     if step is None:
         raise AssertionError("at least one pass derives a table")
-    before, after = passes[0], passes[-1]
+    before, after, shared = passes[0], passes[-1], step.shared
     told = (note for source in (data, simulation) for note in getattr(source, "notes", ()))
     injected = None if analysis.generate is None else analysis.generate.inject
     # the residuals belong to the last step: what is left after the table so far
     last = step.table if step.start is None else difference(step.table, step.start)
+    left = residuals(last, shared.fits, shared.simulation, analysis.scale)
+    if left.simulated_share > 0:
+        text = f"simulation makes {left.simulated_share:.0%} of the variance of a mass shift, median of the bins"
+        tell(Event(stage="scale", text=text))
     return Chain(
         before=before,
         after=after,
-        fits=step.fits,
-        simulation=step.simulation,
-        widths=step.widths,
-        unsmeared=None if step.simulated is None else step.simulated.plain,
-        smearing=None if step.simulated is None else step.simulated.smearing,
-        merging=step.merging,
+        fits=shared.fits,
+        simulation=shared.simulation,
+        widths=shared.widths,
+        unsmeared=None if shared.simulated is None else shared.simulated.plain,
+        smearing=None if shared.simulated is None else shared.simulated.smearing,
+        merging=shared.merging,
         table=step.table,
         start=step.start,
-        residuals=residuals(last, step.fits, step.simulation, analysis.scale),
+        residuals=left,
         shifts=mass_shifts(
             before.validate,
             after.validate,
@@ -159,27 +164,23 @@ def join(analysis: Analysis, folder: Folder, data: Source, simulation: Source | 
         recovery=None if injected is None else compare(step.table, injected.table()),
         spectra=_spectra(analysis, before, after, simulated, tell),
         simulation_ledgers={} if simulated is None else simulated.provenance.ledgers,
-        notes=(*told, *step.notes, *window_warnings(before.derive, analysis.massfit.resonance)),
+        notes=(*told, *shared.notes, *window_warnings(before.derive, analysis.massfit.resonance)),
     )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Step:
-    """What one deriving pass found; names as in `Chain`.
+    """What one deriving pass found.
 
-    simulated : fits of simulation by the model of `widths`
-    key       : of the saved table
+    start : the table with which its momenta were corrected; None: not at all
+    table : all passes together
+    key   : of the saved table
     """
 
-    merging: Merging
-    widths: MassFits
-    simulated: SimulatedFits | None
-    fits: MassFits
-    simulation: MassFits | None
+    shared: SharedFits
     start: ScaleTable | None
     table: ScaleTable
     key: str
-    notes: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -219,37 +220,47 @@ class _Stages:
 
     def step(self, data: MassHistograms, key: str, number: int, before: _Step | None) -> _Step:
         """Fit the histograms of a pass, those of simulation beside them, and add what they ask for to the table."""
-        analysis, folder, tell = self.analysis, self.folder, self.tell
-        formula, reading = with_formula(analysis), self.reading
-        merging = merging_of(data, self.simulated_histograms, analysis, tell) if before is None else before.merging
-        merged = merging.apply(data)
-        widths = fit_histograms(merged, formula, tell)
+        analysis = self.analysis
+        if before is None:
+            merging = merging_of(data, self.simulated_histograms, analysis, self.tell)
+        else:
+            merging = before.shared.merging
+        shared = fit_shared(partial(self._fits, data, key, number), merging, data, self.tell)
+        start = None if before is None else before.table
+        table, table_key = self.folder.once(
+            f"stages/scale_{number}.h5",
+            ScaleTable,
+            {**self.fitting, "pass": key, "simulation": self.simulation_key},
+            partial(_with_step, start, shared.fits, shared.simulation, analysis),
+        )
+        self.tell(Event(stage="scale", text=f"chi2 = {table.chi2:.1f} for {table.ndf} degrees of freedom"))
+        return _Step(shared=shared, start=start, table=table, key=table_key)
+
+    def _fits(
+        self, data: MassHistograms, key: str, number: int, merging: Merging, before: SharedFits | None
+    ) -> SharedFits:
+        """The fits of data and of simulation, merged; `before`: with fewer bins merged."""
+        analysis, folder, reading, tell = self.analysis, self.folder, self.reading, self.tell
+        formula, merged = with_formula(analysis), merging.apply(data)
+        widths = fit_histograms(merged, formula)
         tell(Event(stage="massfit", text=quality_line(widths)))
         fits, simulation, simulated = widths, None, None
-        notes: list[str] = []
+        notes = [] if before is None else list(before.notes)
         if self.simulation is not None and self.simulated is not None:
             made_from = {**reading, "pass": key, "fitting": self.fitting}
             refill = partial(
                 refilled, analysis, folder, self.simulation, self.simulated.derive, number, made_from, tell
             )
-            simulated = fit_simulation(formula, widths, refill, merging, notes, tell)
+            earlier = None if before is None else before.simulated
+            simulated = fit_simulation(formula, widths, refill, merging, earlier, notes, tell)
             simulation = simulated.matched
             if analysis.massfit.model == "morphing":
                 spectra = simulated_spectra(analysis, folder, self.simulation, simulated.smearing, reading, tell)
                 fits, simulation = fit_spectra(analysis, merged, spectra, merging, tell)[0], None
                 tell(Event(stage="massfit", text=quality_line(fits)))
-        start = None if before is None else before.table
-        table, table_key = folder.once(
-            f"stages/scale_{number}.h5",
-            ScaleTable,
-            {**self.fitting, "pass": key, "simulation": self.simulation_key},
-            partial(_with_step, start, fits, simulation, analysis),
+        return SharedFits(
+            merging=merging, widths=widths, simulated=simulated, fits=fits, simulation=simulation, notes=tuple(notes)
         )
-        tell(Event(stage="scale", text=f"chi2 = {table.chi2:.1f} for {table.ndf} degrees of freedom"))
-        return _Step(
-            merging=merging, widths=widths, simulated=simulated, fits=fits, simulation=simulation, start=start,
-            table=table, key=table_key, notes=tuple(notes),
-        )  # fmt: skip
 
 
 def _simulation(

@@ -15,7 +15,7 @@ from mucal.theory import resonance
 from mucal.workflow.bins import Bins
 from mucal.workflow.passes import Pass, Source, collect
 from mucal.workflow.progress import Event, Tell
-from mucal.workflow.samples import Sample, sample_of_values, table_of
+from mucal.workflow.samples import Sample, sample_of_values, simulation_of_values, table_of
 from mucal.workflow.shifts import mass_shifts, relative_shift, table_response, whole
 from mucal.workflow.stages import Folder
 from mucal.workflow.toml_text import TomlText
@@ -55,11 +55,13 @@ class ClosingFiles:
     asked      : what its section says besides
     data       : ``[closing.input]``, laid over ``[input]``
     simulation : ``[closing.simulation]``; None: masses are compared with the line shape
+    simulated_mass : GeV  of the resonance in the generator of `simulation`; None: the table's
     """
 
     asked: ClosingResonance
     data: Sample
     simulation: Sample | None
+    simulated_mass: float | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +71,7 @@ class OpenClosing:
     asked: ClosingResonance
     data: Source
     simulation: Source | None
+    simulated_mass: float | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,7 +80,8 @@ class ClosedFiles:
 
     sample           : what was asked
     shifts           : of its mass, before and after
-    data, simulation : mass fits in bins, of calibrated momenta and of simulation; None without one
+    data, simulation : mass fits in bins, of calibrated momenta against the reference mass and of simulation against the
+                       generated one; None without one
     """
 
     sample: ClosingResonance
@@ -130,11 +134,12 @@ def _closing_of(document: TomlText, data: Sample, i: int, entry: Mapping[str, An
     own, simulation = values.pop("input", {}), values.pop("simulation", None)
     read = {**table_of(document, "input"), **own}
     files = () if "files" in own else data.files
-    return ClosingFiles(
-        asked=build(ClosingResonance, values, document, name),
-        data=sample_of_values(read, document, f"{name}.input", files),
-        simulation=None if simulation is None else sample_of_values(simulation, document, f"{name}.simulation", ()),
-    )
+    asked = build(ClosingResonance, values, document, name)
+    sample, mass = None, None
+    if simulation is not None:
+        sample, mass = simulation_of_values(simulation, document, f"{name}.simulation", asked.resonance)
+    data = sample_of_values(read, document, f"{name}.input", files)
+    return ClosingFiles(asked=asked, data=data, simulation=sample, simulated_mass=mass)
 
 
 def open_closing(closing: Sequence[ClosingFiles]) -> tuple[OpenClosing, ...]:
@@ -144,6 +149,7 @@ def open_closing(closing: Sequence[ClosingFiles]) -> tuple[OpenClosing, ...]:
             asked=one.asked,
             data=open_dimuons(one.data.files, one.data.input),
             simulation=None if one.simulation is None else open_dimuons(one.simulation.files, one.simulation.input),
+            simulated_mass=one.simulated_mass,
         )
         for one in closing
     )
@@ -179,7 +185,8 @@ def close_files(
     before, after = histograms("before", closing.data, None), histograms("after", closing.data, table)
     loose = replace(asked.fits, min_events=1)
     of_all = [relative_shift(part, whole, loose, simulated) for part in (before, after)]
-    moved = np.log(resonance(name).mass / mass[0])
+    generated = closing.simulated_mass or resonance(name).mass
+    moved = np.log(generated / mass[0])
     response = table_response(after, whole, table)[0]
     shifts = ClosingShifts(
         resonance=name, pairs=int(after.counts.sum()), mass=mass[0], beside_simulation=simulated is not None,
@@ -192,6 +199,6 @@ def close_files(
         ).series,
     )  # fmt: skip
     return ClosedFiles(
-        sample=asked, shifts=shifts, data=fit_bins(after, asked.fits),
-        simulation=None if simulated is None else fit_bins(simulated, asked.fits),
+        sample=asked, shifts=shifts, data=fit_bins(after, asked.fits).relative_to(*mass),
+        simulation=None if simulated is None else fit_bins(simulated, asked.fits).relative_to(generated),
     )  # fmt: skip

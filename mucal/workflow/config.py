@@ -7,21 +7,21 @@ edition is an error with its file and line.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-from mucal.calibration import CalibrationConfig
 from mucal.errors import ConfigError, nearest
 from mucal.massfit import BatchConfig, SpectrumConfig
 from mucal.scale import ResolutionConfig, ScaleConfig
 from mucal.theory import resonance
 from mucal.workflow.bins import Bins
+from mucal.workflow.calibration_section import CalibrationSection, calibration_of
 from mucal.workflow.closing_files import ClosingFiles, closings_of
 from mucal.workflow.generated import Generate
-from mucal.workflow.samples import Sample, require_one_input, sample_of, sample_of_values, table_of
+from mucal.workflow.samples import Sample, require_one_input, sample_of, simulation_of_values, table_of
 from mucal.workflow.toml_text import TomlText, overlay, parse_toml, read_toml
 from mucal.workflow.tracks_config import Tracked
 from mucal.workflow.validate import build, required
@@ -124,20 +124,6 @@ class Reference:
         return self.mass * factor, self.uncertainty * factor
 
 
-MASS_TOLERANCE: Final = 0.01
-"""Relative, between the mass in a generator and that of the table: generators differ by 1e-5, units by 1e3."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SimulatedMass:
-    """The key of ``[simulation]`` that ``[input]`` has not.
-
-    mass : GeV  of the resonance in the generator; None: the table's
-    """
-
-    mass: float | None = None
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CrossChecks:
     """Section ``[cross_checks]``: what is looked at besides, and changes nothing of the calibration.
@@ -198,7 +184,7 @@ class Analysis:
     scale: ScaleConfig = field(default_factory=ScaleConfig)
     resolution: ResolutionConfig | None = None
     cross_checks: CrossChecks = CrossChecks()
-    calibration: CalibrationConfig
+    calibration: CalibrationSection
     references: Mapping[str, Reference] = field(default_factory=dict)
     spectra: tuple[NamedSpectrum, ...] = ()
     closing: tuple[ClosingFiles, ...] = ()
@@ -266,6 +252,7 @@ def analysis_of(document: TomlText, files: tuple[Path, ...] = ()) -> Analysis:
     massfit = section(BatchConfig, "massfit")
     data = sample_of(document, "input", files) if "input" in values else None
     simulation, simulated_mass = _simulation(document, massfit.resonance)
+    closing = closings_of(document, data)
     return Analysis(
         general=section(General, "analysis"),
         data=data,
@@ -278,12 +265,10 @@ def analysis_of(document: TomlText, files: tuple[Path, ...] = ()) -> Analysis:
         scale=section(ScaleConfig, "scale"),
         resolution=section(ResolutionConfig, "resolution") if "resolution" in values else None,
         cross_checks=section(CrossChecks, "cross_checks"),
-        calibration=build(
-            CalibrationConfig, {"pt_definition": "as read", **values.get("calibration", {})}, document, "calibration"
-        ),
-        references=_references(document),
+        calibration=calibration_of(document),
+        references=_references(document, [massfit.resonance, *(one.asked.resonance for one in closing)]),
         spectra=_spectra(document),
-        closing=closings_of(document, data),
+        closing=closing,
         plain=json.loads(json.dumps(values, default=str)),
     )
 
@@ -295,24 +280,12 @@ def _simulation(document: TomlText, fitted: str) -> tuple[Sample | None, float |
     """
     if "simulation" not in document.values:
         return None, None
-    values = dict(table_of(document, "simulation"))
-    given = {key: values.pop(key) for key in ("mass",) if key in values}
-    sample = sample_of_values(values, document, "simulation", ())
-    mass = build(SimulatedMass, given, document, "simulation").mass
-    if mass is None:
-        return sample, None
-    place, listed = document.place("simulation.mass"), resonance(fitted).mass
-    if not abs(mass / listed - 1.0) <= MASS_TOLERANCE:
-        raise ConfigError(
-            f"{place} mass = {mass:g} GeV, but {fitted} has {listed:g} GeV; expected within {MASS_TOLERANCE:.0%}",
-            kind="config.bad_value",
-            where={"key": "simulation.mass"},
-            do="give the mass of this resonance in the generator of the simulation, in GeV",
-        )
+    sample, mass = simulation_of_values(table_of(document, "simulation"), document, "simulation", fitted)
     for maker in ("generate", "tracks"):
-        if maker in document.values:
+        if mass is not None and maker in document.values:
             raise ConfigError(
-                f"{place} mass = {mass:g} GeV, but [{maker}] makes the simulation, with {listed:g} GeV",
+                f"{document.place('simulation.mass')} mass = {mass:g} GeV, but [{maker}] makes the simulation, with "
+                f"{resonance(fitted).mass:g} GeV",
                 kind="config.two_inputs",
                 where={"also": f"{document.place(maker)} [{maker}]"},
                 do="remove simulation.mass",
@@ -320,13 +293,27 @@ def _simulation(document: TomlText, fitted: str) -> tuple[Sample | None, float |
     return sample, mass
 
 
-def _references(document: TomlText) -> dict[str, Reference]:
+def _references(document: TomlText, compared: Sequence[str]) -> dict[str, Reference]:
+    """The sections ``[reference.NAME]``.
+
+    compared : resonances whose mass is compared with a reference
+
+    Raises ConfigError for a malformed section, and for the mass of a resonance that nothing is compared with.
+    """
     if "reference" not in document.values:
         return {}
     found = {}
     for name, values in table_of(document, "reference").items():
         path = f"reference.{name}"
         resonance(name)
+        if name not in compared:
+            raise ConfigError(
+                f"{document.place(path)} no mass is compared with that of {name}: this analysis fits "
+                f"{', '.join(compared)}",
+                kind="config.reference",
+                where={"key": path},
+                do="name the resonance of [massfit] or of a [[closing]], or remove the section",
+            )
         if not isinstance(values, Mapping):
             raise ConfigError(
                 f"{document.place(path)} {path} = {values!r} has no uncertainty, unit and edition",

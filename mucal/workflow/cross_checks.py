@@ -1,7 +1,7 @@
 """What a run looks at besides, if ``[cross_checks]`` asks for it; nothing of the calibration depends on it."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from mucal.errors import NotCertified
 from mucal.massfit import Binning, MassFits, fit_bins
@@ -15,8 +15,9 @@ from mucal.scale import (
 )
 from mucal.scale.angles import AngularHistograms
 from mucal.track import Dimuons
-from mucal.workflow.chain import Chain, added, reading_of
+from mucal.workflow.chain import Chain, added, reading_of, solve
 from mucal.workflow.config import Analysis
+from mucal.workflow.mass_fits import generated_mass, reference_mass
 from mucal.workflow.passes import Source, corrected, smeared
 from mucal.workflow.progress import Event, Tell
 from mucal.workflow.simulated_fits import beside
@@ -35,11 +36,13 @@ class CrossChecked:
     """What was found; None where it was not asked for, or could not be found.
 
     one_step : the scale table of one likelihood, all passes together
+    unheld   : the scale table without its priors; None also where it has none
     angles   : biases of directions that corrected pairs ask for
     notes    : why one of them is missing
     """
 
     one_step: ScaleTable | None
+    unheld: ScaleTable | None
     angles: AngularBiases | None
     notes: tuple[str, ...]
 
@@ -47,12 +50,17 @@ class CrossChecked:
 def cross_check(
     analysis: Analysis, folder: Folder, chain: Chain, data: Source, simulation: Source | None, tell: Tell
 ) -> CrossChecked:
-    """The cross-checks that an analysis asks for.
+    """The cross-checks that an analysis asks for, and the table without priors where it has some.
 
     Raises ConfigError for a one-step fit without simulation.
     """
     asked, notes = analysis.cross_checks, []
-    one_step, angles = None, None
+    one_step, unheld, angles = None, None, None
+    if analysis.scale.prior:
+        try:
+            unheld = table_without_priors(analysis, chain)
+        except NotCertified as error:
+            notes.append(f"no table without priors: {error.what}")
     if asked.one_step:
         source = require_simulation(analysis, simulation, "cross_checks.one_step")
         try:
@@ -64,7 +72,16 @@ def cross_check(
             angles = angles_of(analysis, chain, data, simulation, tell)
         except (NotCertified, ValueError) as error:
             notes.append(f"directions were not watched: {error.args[0]}")
-    return CrossChecked(one_step=one_step, angles=angles, notes=tuple(notes))
+    return CrossChecked(one_step=one_step, unheld=unheld, angles=angles, notes=tuple(notes))
+
+
+def table_without_priors(analysis: Analysis, chain: Chain) -> ScaleTable:
+    """The last step of the table once more with no prior on it, on top of the same start: what the masses alone say.
+
+    Raises NotCertified if they do not determine every parameter.
+    """
+    free = replace(analysis.scale, prior={})
+    return added(chain.start, solve(chain.fits, chain.simulation, free))
 
 
 def table_at_once(
@@ -84,13 +101,14 @@ def angles_of(analysis: Analysis, chain: Chain, data: Source, simulation: Source
     """Biases of directions in all pairs, corrected with the table; those of simulation, as wide as data, subtracted."""
     binning = analysis.bins.binning()
     of_data = _by_side((corrected(pairs, chain.table) for pairs in data), binning)
-    model = with_formula(analysis).massfit
-    fits = [fit_bins(side.histograms, model) for side in of_data]
+    model, mass = with_formula(analysis).massfit, reference_mass(analysis)
+    fits = [fit_bins(side.histograms, model).relative_to(*mass) for side in of_data]
     references: list[MassFits | None] = [None, None]
     if simulation is not None:
         sides = _by_side((_widened(pairs, chain.smearing) for pairs in simulation), binning)
         references = [
-            fit_bins(beside(side.histograms, fit, analysis), model) for side, fit in zip(sides, fits, strict=True)
+            fit_bins(beside(side.histograms, fit, analysis), model).relative_to(generated_mass(analysis))
+            for side, fit in zip(sides, fits, strict=True)
         ]
     slopes = [side.slopes for side in of_data]
     found = watch_angles(list(zip(fits, references, slopes, strict=True)), min_events=analysis.scale.min_events)

@@ -11,6 +11,7 @@ from mucal.calibration import Calibration
 from mucal.detector import Detector
 from mucal.errors import InputError
 from mucal.io import read_json
+from mucal.io.bundle import read_evidence
 from mucal.ledger import Ledger
 from mucal.massfit import MassFits, SpectrumFit
 from mucal.report.scale_sections import weak_rows
@@ -47,12 +48,31 @@ def _describe_folder(path: Path) -> tuple[dict[str, Any], Lines]:
         lines = [f"{path}: run, status {ended['status']}" + (f": {ended['reason']}" if ended["reason"] else "")]
         lines += [f"  {name:<32} {value}" for name, value in ended["headline"].items()]
         return ended, [*lines, f"  files: {', '.join(ended['files'])}"]
-    calibration = mucal.load(bundle_of(path))
-    return {"path": str(path), "type": "calibration", "files": sorted(p.name for p in path.iterdir())}, [
+    folder = bundle_of(path)
+    calibration, files, evidence = mucal.load(folder), sorted(p.name for p in path.iterdir()), read_evidence(folder)
+    return {"path": str(path), "type": "calibration", "files": files, "evidence": evidence}, [
         f"{path}: calibration",
         *_summary(calibration),
-        f"  files: {', '.join(sorted(p.name for p in path.iterdir()))}",
+        *_evidence(evidence),
+        f"  files: {', '.join(files)}",
     ]
+
+
+def _evidence(evidence: Mapping[str, Any]) -> Lines:
+    """Closures and mass fits as the manifest of a release states them."""
+    lines = []
+    for resonance, closure in evidence.get("closures", {}).items():
+        if (residual := closure["residual"]) is not None:
+            factor = closure["factor"]
+            asked = "no factor on them explains it" if factor is None else f"it asks for a factor {factor:.2f} on them"
+            lines.append(
+                f"  closure with {resonance}: chi2/ndf {residual['chi2']:.1f}/{residual['ndf']} with the errors of the "
+                f"table as derived, p = {residual['p_value']:.2g}; {asked}"
+            )
+    if fits := evidence.get("mass_fits"):
+        dropped = ", ".join(f"{len(bins)} {status}" for status, bins in fits["dropped"].items()) or "none"
+        lines.append(f"  mass fits: {fits['used']} bins used, dropped by status: {dropped}")
+    return lines
 
 
 def _describe_result(path: Path) -> tuple[dict[str, Any], Lines]:

@@ -18,7 +18,9 @@ from mucal.report.efficiency_section import efficiency_section
 from mucal.report.ingredient_sections import chain_section, nonprompt_section, recoil_section
 from mucal.report.likelihood_sections import impacts_section
 from mucal.report.published_impacts import published_impacts_section
+from mucal.report.scale_models import ScaleModels
 from mucal.scale import AngularBiases, ResolutionTable, ScaleResiduals, ScaleTable
+from mucal.scale.detector_modes import DetectorModes
 from mucal.scale.recovery import Recovery
 from mucal.store import Result, is_result, read_header, replace_file
 from mucal.templates.nonprompt import Nonprompt
@@ -78,6 +80,7 @@ def load_run(out: str | Path, ended: Mapping[str, Any] | None = None) -> RunResu
         uncertainties=_optional(UncertaintyModel, out / UNCERTAINTIES),
         one_step=_optional(ScaleTable, out / "one_step.h5"),
         angles=_optional(AngularBiases, out / "angles.h5"),
+        unheld=_optional(ScaleTable, out / "scale_without_priors.h5"),
         closing=() if (closed := _optional(ClosedMasses, out / "closing_files.h5")) is None else closed.shifts,
     )
 
@@ -96,7 +99,9 @@ def _ended(out: Path) -> Mapping[str, Any]:
 
 
 def _tracks(out: Path) -> TrackResults | None:
-    corrections, probes, reference, injected, closing, w, z, modes, bias = (out / name for name in TRACK_TABLES)
+    corrections, probes, reference, injected, closing, w, z, modes, bias, detector, models = (
+        out / name for name in TRACK_TABLES
+    )
     if not corrections.exists():
         return None
     return TrackResults(
@@ -104,6 +109,7 @@ def _tracks(out: Path) -> TrackResults | None:
         reference=MassReference.load(reference), injected=InjectedParameters.load(injected),
         closing=ClosingMasses.load(closing).masses, w=_optional(WShift, w), z=_optional(ZMass, z),
         modes=_optional(WeakModes, modes), mode_bias=_optional(BiasMap, bias),
+        detector=_optional(DetectorModes, detector), models=_optional(ScaleModels, models),
     )  # fmt: skip
 
 

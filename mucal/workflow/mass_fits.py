@@ -10,39 +10,35 @@ import numpy as np
 
 from mucal.massfit import MassFits, MassHistograms, Merging, Status, Template, fit_with_retries, merge_thin
 from mucal.theory import resonance
-from mucal.workflow.config import Analysis, Reference
-from mucal.workflow.progress import Event, Tell, silent
+from mucal.workflow.config import Analysis
+from mucal.workflow.progress import Event, Tell
 
 
 def merging_of(data: MassHistograms, simulation: MassHistograms | None, analysis: Analysis, tell: Tell) -> Merging:
     """Which thin bins go together, in all passes."""
-    bins = analysis.bins
-    found = merge_thin(data, simulation, min_data=bins.min_data, min_simulation=bins.min_simulation)
+    of_data, of_simulation = analysis.bins.fewest_events(analysis.massfit.resonance)
+    found = merge_thin(data, simulation, min_data=of_data, min_simulation=of_simulation)
     if found.n_merged:
         tell(Event(stage="bins", text=f"{found.n_merged} of {len(found.index)} kinematic bins are merged with others"))
     return found
 
 
-def fit_histograms(
-    histograms: MassHistograms, analysis: Analysis, tell: Tell = silent, *, template: Template | None = None
-) -> MassFits:
+def fit_histograms(histograms: MassHistograms, analysis: Analysis, *, template: Template | None = None) -> MassFits:
     """Mass fits of data, those that failed tried again with less freedom, relative to the reference mass.
 
     template : the signal of each bin, for the model "morphing": of spectra `at_reference_mass`
     """
-    retried = fit_with_retries(histograms, analysis.massfit, template)
-    for line in retried.lines():
-        tell(Event(stage="massfit", text=line))
+    fits = fit_with_retries(histograms, analysis.massfit, template)
     mass, error = reference_mass(analysis)
     if analysis.massfit.model == "morphing":
-        return replace(retried.fits, reference_mass=mass, reference_mass_error=error)
-    return _relative_to(mass, error, retried.fits)
+        return replace(fits, reference_mass=mass, reference_mass_error=error)
+    return fits.relative_to(mass, error)
 
 
 def fit_simulated_histograms(histograms: MassHistograms, analysis: Analysis) -> MassFits:
     """Mass fits of simulation, those that failed tried again with less freedom, relative to the generated mass."""
-    fits = fit_with_retries(histograms, analysis.massfit).fits
-    return _relative_to(generated_mass(analysis), fits.reference_mass_error, fits)
+    fits = fit_with_retries(histograms, analysis.massfit)
+    return fits.relative_to(generated_mass(analysis))
 
 
 def reference_mass(analysis: Analysis, name: str | None = None) -> tuple[float, float]:
@@ -65,18 +61,6 @@ def at_reference_mass(spectra: MassHistograms, analysis: Analysis) -> MassHistog
     """Simulated spectra as if the reference mass had been generated: all masses times m_reference / m_generated."""
     ratio = reference_mass(analysis)[0] / generated_mass(analysis)
     return replace(spectra, mass_edges=spectra.mass_edges * ratio)
-
-
-def rebased(fits: MassFits, reference: Reference) -> MassFits:
-    """The fits with scales relative to another reference mass."""
-    return _relative_to(*reference.in_gev, fits)
-
-
-def _relative_to(mass: float, error: float, fits: MassFits) -> MassFits:
-    """The fits with scales relative to this mass, GeV: ln s moves by ln(m_old / m_new)."""
-    values = fits.values.copy()
-    values[:, fits.parameters.index("ln_s")] += np.log(fits.reference_mass / mass)
-    return replace(fits, values=values, reference_mass=mass, reference_mass_error=error)
 
 
 def quality_line(fits: MassFits) -> str:

@@ -8,8 +8,9 @@ import numpy as np
 from mucal.arrays import FloatArray, same_edges
 from mucal.errors import NotCertified
 from mucal.massfit import BatchConfig, MassFits, MassHistograms, fit_bins
-from mucal.massfit.bins import ETA_MINUS, ETA_PLUS
-from mucal.scale import ResolutionConfig, ResolutionTable, derive_resolution
+from mucal.massfit.bins import ETA_MINUS, ETA_PLUS, regrouped
+from mucal.scale import ResolutionConfig, ResolutionTable, derive_resolution, scan_d
+from mucal.workflow.progress import Event, Tell
 
 
 def coarser(histograms: MassHistograms, eta_edges: FloatArray) -> MassHistograms:
@@ -27,12 +28,7 @@ def coarser(histograms: MassHistograms, eta_edges: FloatArray) -> MassHistograms
     index = histograms.index.copy()
     for axis in (ETA_PLUS, ETA_MINUS):
         index[:, axis] = place[index[:, axis]]
-    found, row = np.unique(index, axis=0, return_inverse=True)
-    counts = np.zeros((found.shape[0], histograms.counts.shape[1]))
-    sums = np.zeros((found.shape[0], *histograms.sums.shape[1:]))
-    np.add.at(counts, row.reshape(-1), histograms.counts)
-    np.add.at(sums, row.reshape(-1), histograms.sums)
-    return replace(histograms, eta_edges=eta_edges, index=found, counts=counts, sums=sums)
+    return replace(regrouped(histograms, index), eta_edges=eta_edges)
 
 
 def in_bins(fits: MassFits, eta_edges: FloatArray, config: BatchConfig) -> MassFits:
@@ -47,9 +43,11 @@ def in_bins(fits: MassFits, eta_edges: FloatArray, config: BatchConfig) -> MassF
 
 def resolution_of(
     fits: Sequence[tuple[MassFits, BatchConfig]], eta_edges: FloatArray, config: ResolutionConfig, what: str,
-    notes: list[str],
+    notes: list[str], tell: Tell,
 ) -> ResolutionTable | None:  # fmt: skip
     """The table of the widths of some resonances together; None, with a note, where they do not give one.
+
+    With a free b, to which d belongs, it carries a scan of d, and tells how far the resolution moves with it.
 
     fits      : with how they were made; those whose bins cannot be put together into these are left out
     eta_edges : of the table
@@ -68,4 +66,8 @@ def resolution_of(
         return None
     if held := table.provenance.configuration["held_at_zero"]:
         notes.append(f"resolution of {what}: {', '.join(held)} held at 0, below which the widths alone would bring it")
-    return table
+    if "b" not in config.free:
+        return table
+    scan = scan_d(used, config)
+    tell(Event(stage="resolution", text=f"of {what}: {scan.line}"))
+    return replace(table, by_d=scan)

@@ -3,10 +3,11 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from mucal.errors import ConfigError, InputError
 from mucal.io import DimuonInput
+from mucal.theory import resonance
 from mucal.workflow.toml_text import TomlText
 from mucal.workflow.validate import build
 
@@ -75,6 +76,44 @@ def sample_of_values(section: Mapping[str, Any], document: TomlText, name: str, 
         config = replace(config, certified=str(document.folder / Path(config.certified).expanduser()))
     paths = files or tuple(found for item in listed for found in _found(document, f"{name}.files", item))
     return Sample(files=paths, input=_with_places(config, places))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SimulatedMass:
+    """The key of a simulation that data have not.
+
+    mass : GeV  of the resonance in the generator; None: the table's
+    """
+
+    mass: float | None = None
+
+
+MASS_TOLERANCE: Final = 0.01
+"""Relative, between the mass in a generator and that of the table: generators differ by 1e-5, units by 1e3."""
+
+
+def simulation_of_values(
+    section: Mapping[str, Any], document: TomlText, name: str, fitted: str
+) -> tuple[Sample, float | None]:
+    """The simulated sample that the keys of a section describe, and the mass (GeV) in its generator, if given.
+
+    name   : where the keys stand
+    fitted : the resonance
+    """
+    values = dict(section)
+    given = {key: values.pop(key) for key in ("mass",) if key in values}
+    sample = sample_of_values(values, document, name, ())
+    mass = build(SimulatedMass, given, document, name).mass
+    listed = resonance(fitted).mass
+    if mass is not None and not abs(mass / listed - 1.0) <= MASS_TOLERANCE:
+        raise ConfigError(
+            f"{document.place(f'{name}.mass')} mass = {mass:g} GeV, but {fitted} has {listed:g} GeV; expected within "
+            f"{MASS_TOLERANCE:.0%}",
+            kind="config.bad_value",
+            where={"key": f"{name}.mass"},
+            do="give the mass of this resonance in the generator of the simulation, in GeV",
+        )
+    return sample, mass
 
 
 def table_of(document: TomlText, name: str) -> Mapping[str, Any]:

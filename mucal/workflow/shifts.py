@@ -16,7 +16,7 @@ from scipy.special import chdtrc
 
 from mucal.arrays import FloatArray, IntArray
 from mucal.massfit import BatchConfig, MassFits, MassHistograms, fit_bins
-from mucal.massfit.bins import ETA_MINUS, ETA_PLUS, SUMS
+from mucal.massfit.bins import ETA_MINUS, ETA_PLUS, SUMS, regrouped
 from mucal.plot.masses import MassShifts, ShiftPoints
 from mucal.scale import ScaleTable, add_fitted_background
 from mucal.track import MINUS, PLUS
@@ -118,15 +118,9 @@ def _points(
 
 def project(histograms: MassHistograms, category: Category) -> MassHistograms:
     """The kinematic bins summed into categories; the first index of each row is its category."""
-    labels = category(histograms)
-    found, row = np.unique(labels, return_inverse=True)
-    counts = np.zeros((found.size, histograms.counts.shape[1]))
-    sums = np.zeros((found.size, 2, len(SUMS)))
-    np.add.at(counts, row, histograms.counts)
-    np.add.at(sums, row, histograms.sums)
-    index = np.zeros((found.size, 4), dtype=np.int64)
-    index[:, 0] = found
-    return replace(histograms, index=index, counts=counts, sums=sums)
+    index = np.zeros((histograms.n_bins, 4), dtype=np.int64)
+    index[:, 0] = category(histograms)
+    return regrouped(histograms, index)
 
 
 def _spread(fits: MassFits, values: FloatArray, n: int) -> FloatArray:

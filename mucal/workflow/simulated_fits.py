@@ -34,11 +34,13 @@ class SimulatedFits:
 
 
 def fit_simulation(
-    analysis: Analysis, data: MassFits, refill: Refill, merging: Merging, notes: list[str], tell: Tell
-) -> SimulatedFits:
+    analysis: Analysis, data: MassFits, refill: Refill, merging: Merging, before: SimulatedFits | None,
+    notes: list[str], tell: Tell,
+) -> SimulatedFits:  # fmt: skip
     """The fits of simulation beside those of data.
 
     refill : its mass histograms, smeared by a table; None: as it is
+    before : fits of the same pass, in bins of which some are merged now; their smearing is taken over
     notes  : what a reader should know is added
     """
 
@@ -53,6 +55,9 @@ def fit_simulation(
         same = np.array_equal(histograms.counts, plain.histograms.counts)
         return plain if same else fit_simulated_histograms(histograms, analysis)
 
+    if before is not None:
+        matched = plain if before.smearing is None else fit(filled(before.smearing))
+        return SimulatedFits(plain=plain, matched=matched, smearing=before.smearing)
     found, why = None, ""
     for free in _ladder(analysis.resolution.free):
         try:

@@ -87,4 +87,4 @@ def fit_spectra(
     """
     merged = at_reference_mass(spectra if merging is None else merging.apply(spectra), analysis)
     tell(Event(stage="massfit", text="the signal of each bin is its simulated spectrum"))
-    return fit_histograms(data, with_spectra(analysis), tell, template=simulated_template(merged, data)), merged
+    return fit_histograms(data, with_spectra(analysis), template=simulated_template(merged, data)), merged

@@ -26,11 +26,12 @@ DIGESTS: Final = "digests.json"
 """SHA-256 and length of every file that a finished run leaves outside its calibration and its stages."""
 TABLES: Final = (
     "massfit.h5", "massfit_simulation.h5", "scale.h5", "scale_residuals.h5", "shifts.h5", "resolution.h5",
-    "resolution_simulation.h5", "recovery.h5", "one_step.h5", "angles.h5", "closing_files.h5",
+    "resolution_simulation.h5", "recovery.h5", "one_step.h5", "scale_without_priors.h5", "angles.h5",
+    "closing_files.h5",
 )  # fmt: skip
 TRACK_TABLES: Final = (
     "corrections.h5", "probes.h5", "reference.h5", "injected.h5", "closing.h5", "w_shift.h5", "z_mass.h5",
-    "weak_modes.h5", "mode_bias.h5",
+    "weak_modes.h5", "mode_bias.h5", "detector_modes.h5", "scale_models.h5",
 )  # fmt: skip
 """Of a run from hits."""
 PARTIAL: Final = "stages/partial"

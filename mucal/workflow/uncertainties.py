@@ -9,13 +9,14 @@ from mucal.calibration import Calibration
 from mucal.errors import NotCertified
 from mucal.massfit import BatchConfig, MassFits
 from mucal.report import UncertaintyModel
-from mucal.scale import Closure, PixelMultiplicity, ResolutionTable, close, count_pixels
+from mucal.scale import Closure, PixelMultiplicity, ResolutionTable, close, count_pixels, inflation_of
 from mucal.workflow.bins import Bins
 from mucal.workflow.chain import Chain
 from mucal.workflow.closing import ClosedResonance
 from mucal.workflow.closing_files import ClosedFiles
 from mucal.workflow.closing_pairs import ClosingPairs
 from mucal.workflow.config import Analysis
+from mucal.workflow.progress import Tell
 from mucal.workflow.refitted_pairs import RefittedPairs
 from mucal.workflow.resolutions import resolution_of
 from mucal.workflow.simulated_spectra import with_formula
@@ -73,7 +74,7 @@ def _counts(pairs: RefittedPairs, edges: FloatArray, trigger_pt: float) -> tuple
 
 
 def resolutions_of(
-    analysis: Analysis, chain: Chain, closed: Sequence[ClosedResonance | ClosedFiles], notes: list[str]
+    analysis: Analysis, chain: Chain, closed: Sequence[ClosedResonance | ClosedFiles], notes: list[str], tell: Tell
 ) -> tuple[ResolutionTable | None, ResolutionTable | None]:
     """Resolutions of data and simulation, from all resonances together; None, with a note, where there is none."""
     if analysis.resolution is None:
@@ -83,18 +84,19 @@ def resolutions_of(
     own = with_formula(analysis).massfit
     data: list[tuple[MassFits, BatchConfig]] = [(chain.widths, own)]
     data += [(one.data, one.sample.fits) for one in closed]
-    found = resolution_of(data, edges, analysis.resolution, "data", notes)
+    found = resolution_of(data, edges, analysis.resolution, "data", notes, tell)
     if chain.unsmeared is None:
         return found, None
     simulation = [(chain.unsmeared, own)]
     simulation += [(one.simulation, one.sample.fits) for one in closed if one.simulation is not None]
-    return found, resolution_of(simulation, edges, analysis.resolution, "simulation", notes)
+    return found, resolution_of(simulation, edges, analysis.resolution, "simulation", notes, tell)
 
 
-def model_of(calibration: Calibration, w_slope: FloatArray | None) -> UncertaintyModel:
-    """The groups of a calibration in numbers.
+def model_of(calibration: Calibration, closures: Sequence[Closure], w_slope: FloatArray | None) -> UncertaintyModel:
+    """The groups of a calibration in numbers, and what the closures ask of the errors of the scale.
 
-    w_slope : (3B,) MeV  d m_W / d (A, e, M); None where no W was simulated
+    closures : that the calibration was assembled with
+    w_slope  : (3B,) MeV  d m_W / d (A, e, M); None where no W was simulated
     """
     groups = tuple(dict.fromkeys(calibration.groups))
     counts, factors, impacts, sources = [], [], [], []
@@ -103,10 +105,12 @@ def model_of(calibration: Calibration, w_slope: FloatArray | None) -> Uncertaint
     for group in groups:
         counts.append(calibration.groups.count(group))
         factors.append(float(calibration.factors[group]))
-        sources.append(calibration.sources[calibration.groups.index(group)])
+        own = [source for source, name in zip(calibration.sources, calibration.groups, strict=True) if name == group]
+        sources.append("; ".join(own) if group == "alternative" else own[0])
         rows = [i for i, name in enumerate(of_scale) if name == group]
         impacts.append(np.nan if w_slope is None or not rows else float(np.linalg.norm(flat[rows] @ w_slope)))
     return UncertaintyModel(
         groups=groups, counts=np.array(counts), factors=np.array(factors), w_impact=np.array(impacts),
         sources=tuple(sources),
+        inflation=inflation_of(calibration.scale, closures) if closures and "detector" not in groups else None,
     )  # fmt: skip

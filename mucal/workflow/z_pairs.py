@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Final
 
 import numpy as np
 
@@ -18,6 +19,9 @@ from mucal.workflow.progress import Event, Tell
 from mucal.workflow.refitted_pairs import RefittedPairs
 from mucal.workflow.tracks_config import Tracked
 
+MARGIN: Final = 0.1
+"""Of a momentum; corrections and smearing bring no muon from farther outside into the range of the fit."""
+
 
 def with_z_mass(
     found: TrackResults | None, config: Tracked, closing: Sequence[ClosingPairs], calibration: Calibration, tell: Tell
@@ -26,7 +30,10 @@ def with_z_mass(
     number = next((i for i, pairs in enumerate(closing) if pairs.resonance == "z"), None)
     if found is None or number is None:
         return found
-    z = z_mass(config, number, closing[number], found.closing[number], calibration)
+    there = carried_to_z(calibration)
+    if there.pt_range != calibration.pt_range:
+        tell(Event(stage="warning", text=_carried_text(calibration, there)))
+    z = z_mass(config, number, closing[number], found.closing[number], there)
     if np.all(np.isfinite(z.shift)):
         return replace(found, z=z)
     tell(Event(stage="warning", text=f"no template fit of m_Z: too few pairs, {z.pairs} of data"))
@@ -36,14 +43,10 @@ def with_z_mass(
 def z_mass(config: Tracked, number: int, pairs: ClosingPairs, closed: ClosingMass, calibration: Calibration) -> ZMass:
     """Fitted with momenta of the assumed detector, with the global corrections, and with the calibration.
 
-    The calibration is carried to the momenta of Z, whatever the range that it holds for: whether it may be is the
-    question.
-
-    number : of the Z among the closing resonances
-    closed : what its mass fits found, for the error of the global corrections
+    number      : of the Z among the closing resonances
+    closed      : what its mass fits found, for the error of the global corrections
+    calibration : holds for the muons of the fit, as `carried_to_z` makes sure
     """
-    low, high = dilepton_mass.PT_RANGE
-    calibration = replace(calibration, pt_range=(min(calibration.pt_range[0], 0.5 * low), 2.0 * high))
     simulated = SimulatedPairs(
         muons=pairs.simulation.dimuons(), n_pixel=pairs.simulation.n_pixel,
         boson_mass=generated_masses(config, number, pairs.simulation),
@@ -61,6 +64,23 @@ def z_mass(config: Tracked, number: int, pairs: ClosingPairs, closed: ClosingMas
         calibration_error=np.array([0.0, of_corrections, fits[-1].calibration]) / MeV,
         groups={name: impact / MeV for name, impact in fits[-1].groups.items()},
     )  # fmt: skip
+
+
+def carried_to_z(calibration: Calibration) -> Calibration:
+    """As it is if its range has the muons of the fit in it; else with a range that has.
+
+    One that was made for the momenta of J/psi alone is carried to those of Z: whether it may be is what the fit tells.
+    """
+    (low, high), (first, last) = calibration.pt_range, dilepton_mass.PT_RANGE
+    return replace(calibration, pt_range=(min(low, (1.0 - MARGIN) * first), max(high, (1.0 + MARGIN) * last)))
+
+
+def _carried_text(calibration: Calibration, there: Calibration) -> str:
+    (low, high), (first, last) = calibration.pt_range, there.pt_range
+    return (
+        f"the calibration holds for muons of {low:g} to {high:g} GeV and refuses others; the fit of m_Z alone carries "
+        f"it to {first:g} to {last:g} GeV; to apply it to muons of Z, set pt_range in [calibration]"
+    )
 
 
 def generated_masses(config: Tracked, number: int, pairs: RefittedPairs) -> FloatArray:

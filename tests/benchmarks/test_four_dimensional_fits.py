@@ -38,12 +38,12 @@ def test_ten_million_pairs_in_five_minutes_on_two_cores():
     found = fit_with_retries(merged, BatchConfig(min_events=500))
     fitting = time.process_time() - start
     start = time.process_time()
-    table = derive(found.fits)
+    table = derive(found)
     solving = time.process_time() - start
     shift = coherent_shift(table)
     print(
         f"\n{total.n_events.sum():.3g} pairs in {total.n_bins} bins, {merged.n_bins} after merging, "
-        f"{int(found.fits.good.sum())} good fits, {int((found.remedies > 0).sum())} of them after retries\n"
+        f"{int(found.good.sum())} good fits; {', '.join(found.remedy_lines()) or 'none tried again'}\n"
         f"processor seconds: fill {filling:.1f}, merge {merging:.1f}, fit {fitting:.1f}, solve {solving:.1f}\n"
         f"coherent shift at {shift.pt} GeV: even {shift.even} +- {shift.even_error}"
     )

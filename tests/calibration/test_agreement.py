@@ -121,6 +121,16 @@ def test_factors_of_other_groups_never_agree(calibration: Calibration):
     assert compare_calibrations(calibration, other)[0] == ("factors are those of other groups",)
 
 
+def test_the_commit_of_mucal_is_no_difference(
+    calibration: Calibration, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    for name in "ab":
+        monkeypatch.setattr("mucal.io.release_manifest.commit", lambda name=name: 40 * name)
+        write_bundle(calibration, tmp_path / name)
+        assert f'"{40 * name}"' in (tmp_path / name / "manifest.json").read_text()
+    assert compare_releases(tmp_path / "a", tmp_path / "b").same_bytes
+
+
 def test_another_origin_is_told(calibration: Calibration, tmp_path: Path):
     other = calibration.with_provenance(replace(calibration.provenance, seed=99))
     found = compare_releases(released(calibration, tmp_path / "one"), released(other, tmp_path / "other"))

@@ -12,7 +12,8 @@ from mucal import __version__
 from mucal.calibration import Calibration, CalibrationConfig, assemble, load
 from mucal.calibration.manifest import read_manifest
 from mucal.errors import InputError, NotCertified, ResourceError, VerificationError
-from mucal.io import verify_bundle, write_bundle
+from mucal.io import release_manifest, verify_bundle, write_bundle
+from mucal.io.bundle import read_attachments, read_evidence
 from mucal.io.correctionlib import corrections_document
 from mucal.scale import PixelMultiplicity
 from mucal.store import files
@@ -86,6 +87,78 @@ def test_attachments_belong_to_the_release(calibration: Calibration, tmp_path: P
 def test_attachments_are_plain_files_of_their_own(calibration: Calibration, tmp_path: Path, name: str):
     with pytest.raises(ValueError, match="cannot be attached"):
         write_bundle(calibration, tmp_path / "release", attachments={name: b""})
+
+
+def test_attachments_and_evidence_come_back(calibration: Calibration, tmp_path: Path):
+    attachments, evidence = (
+        {"report.html": b"<html>", "fits.parquet": bytes(range(256))},
+        {"closures": {"z": {"ndf": 3}}},
+    )
+    folder = write_bundle(calibration, tmp_path / "release", attachments=attachments, evidence=evidence)
+    assert read_attachments(folder) == attachments
+    assert read_evidence(folder) == evidence
+    again = write_bundle(load(folder), tmp_path / "again", attachments=attachments, evidence=evidence)
+    assert contents(again) == contents(folder)
+
+
+def test_a_release_without_attachments_has_none(calibration: Calibration, tmp_path: Path):
+    folder = write_bundle(calibration, tmp_path / "release")
+    assert read_attachments(folder) == {}
+    assert read_evidence(folder) == {}
+    assert "evidence" not in read_manifest(folder)
+
+
+def test_a_file_that_the_manifest_does_not_list_is_no_attachment(calibration: Calibration, tmp_path: Path):
+    folder = write_bundle(calibration, tmp_path / "release")
+    (folder / "notes.txt").write_text("mine")
+    assert read_attachments(folder) == {}
+
+
+@pytest.mark.parametrize("damage", ["changed", "longer", "missing"])
+def test_attachments_that_are_not_what_was_released_are_refused(calibration: Calibration, tmp_path: Path, damage: str):
+    folder = write_bundle(calibration, tmp_path / "release", attachments={"report.html": b"<html>"})
+    if damage == "missing":
+        (folder / "report.html").unlink()
+    else:
+        (folder / "report.html").write_bytes(b"<htmL>" if damage == "changed" else b"<html>\n")
+    expected = "missing" if damage == "missing" else "damaged"
+    with pytest.raises(VerificationError, match=rf"report\.html is {expected}"):
+        read_attachments(folder)
+
+
+def test_an_attachment_that_changes_after_it_was_verified_is_refused(
+    calibration: Calibration, tmp_path: Path, monkeypatch
+):
+    folder = write_bundle(calibration, tmp_path / "release", attachments={"report.html": b"<html>"})
+    whole = Path.read_bytes
+    monkeypatch.setattr(Path, "read_bytes", lambda path: whole(path) + b"x" * (path.name == "report.html"))
+    with pytest.raises(VerificationError, match="changed while it was read"):
+        read_attachments(folder)
+
+
+def test_the_commit_stands_in_the_manifest_alone(calibration: Calibration, tmp_path: Path, monkeypatch):
+    made = {}
+    for name, commit in (("one", "1" * 40), ("two", "2" * 40 + "-dirty"), ("none", None)):
+        monkeypatch.setattr(release_manifest, "commit", lambda commit=commit: commit)
+        made[name] = write_bundle(calibration, tmp_path / name)
+        assert read_manifest(made[name]).get("git") == commit
+    files = [read_manifest(folder)["files"] for folder in made.values()]
+    assert files[0] == files[1] == files[2]
+    without = [
+        {k: v for k, v in read_manifest(f).items() if k not in ("git", "manifest_sha256")} for f in made.values()
+    ]
+    assert without[0] == without[1] == without[2]
+
+
+def test_the_fits_of_all_tables_have_their_p_value(cms_like: Calibration, tmp_path: Path):
+    closure = cms_like.closure
+    assert closure is not None
+    # chi2 of 2 degrees of freedom: p = exp(-chi2/2)
+    measured = replace(cms_like, closure=replace(closure, chi2=3.0, ndf=2))
+    fit = read_manifest(write_bundle(measured, tmp_path / "release"))["fit"]
+    assert set(fit) == {"scale", "resolution_data", "resolution_mc", "closure"}
+    assert fit["closure"] == {"chi2": 3.0, "ndf": 2, "p_value": pytest.approx(np.exp(-1.5), rel=1e-14)}
+    assert fit["scale"] == {"chi2": 0.0, "ndf": 0, "p_value": None}
 
 
 def nodes(node: Any) -> Iterator[dict[str, Any]]:

@@ -1,6 +1,9 @@
 """Scale factors in correctionlib and ROOT give what the model gives; probes come back from files."""
 
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -9,7 +12,7 @@ import uproot
 from numpy.testing import assert_allclose, assert_array_equal
 
 from mucal.efficiency import EfficiencyModel, Probes, ScaleFactors, Surface
-from mucal.errors import InputError
+from mucal.errors import InputError, NotCertified
 from mucal.io.correctionlib import read_corrections_json
 from mucal.io.efficiency_json import correction_name, write_efficiency_json
 from mucal.io.efficiency_root import write_efficiency_root
@@ -139,3 +142,44 @@ def test_missing_and_bad_columns_are_named(tmp_path: Path):
         list(stream_probes([tmp_path / "less.parquet"], ProbeInput()))
     with pytest.raises(ValueError, match="passing"):
         ProbeInput(columns={"passed": "x"})
+
+
+def with_surface(model: EfficiencyModel, name: str, **changes: Any) -> EfficiencyModel:
+    """The model with one surface of its first step changed."""
+    first = model.steps[0]
+    old = getattr(first, name)
+    new = (replace(old[0], **changes),) if isinstance(old, tuple) else replace(old, **changes)
+    return replace(model, steps=(replace(first, **{name: new}), *model.steps[1:]))
+
+
+@pytest.mark.parametrize(("write", "ending"), [(write_efficiency_json, "json.gz"), (write_efficiency_root, "root")])
+@pytest.mark.parametrize(
+    ("name", "of", "said"),
+    [
+        ("nominal", "coefficients", "the scale factor of step 'idip' has 1 of 120 numbers that are not finite"),
+        ("eff_mc", "coefficients", "eff_mc of step 'idip' has 1 of 120 numbers"),
+        ("alternative", "coefficients", "alternative 'signal' of step 'idip' has 1 of 120"),
+        (
+            "nominal",
+            "cov",
+            r"the scale factor of step 'idip' has a covariance with the eigenvalue -0\.0001 in eta bin 1",
+        ),
+    ],
+)
+def test_what_is_not_certified_is_not_written(
+    model: EfficiencyModel, tmp_path: Path, write: Callable[..., Path], ending: str, name: str, of: str, said: str
+):
+    old = getattr(model.steps[0], name)
+    numbers = getattr(old[0] if isinstance(old, tuple) else old, of).copy()
+    if of == "cov":
+        numbers[1, 0] = np.diag([1e-4, 1e-4, 1e-4, -1e-4])
+    else:
+        numbers[2, 1, 0] = np.nan
+    with pytest.raises(NotCertified, match=said):
+        write(with_surface(model, name, **{of: numbers}), tmp_path / f"eff.{ending}")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_model_of_no_step_is_not_written(tmp_path: Path):
+    with pytest.raises(NotCertified, match="holds no step"):
+        write_efficiency_json(EfficiencyModel(steps=()), tmp_path / "eff.json")

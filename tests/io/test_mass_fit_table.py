@@ -1,5 +1,7 @@
 """Mass fits as a Parquet table."""
 
+import io
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from mucal.io import write_mass_fits
-from mucal.io.mass_fit_table import mass_fit_columns
+from mucal.io.mass_fit_table import mass_fit_bytes, mass_fit_columns
 from mucal.massfit import BatchConfig, Binning, MassFits, Status, fill, fit_bins
 from mucal.simulation import DimuonSimulation, generate_dimuons
 
@@ -55,3 +57,57 @@ def test_a_fixed_width_has_no_correlation(fits: MassFits):
     fixed = fit_bins(fits.histograms, BatchConfig(fixed={"ln_sigma": np.log(0.012)}))
     assert fixed.good.any()
     assert np.isnan(mass_fit_columns(fixed)["rho"]).all()
+
+
+def test_the_fraction_of_background_stands_beside_its_logit(fits: MassFits):
+    columns = mass_fit_columns(fits)
+    good = fits.good
+    np.testing.assert_allclose(columns["f"][good], 1 / (1 + np.exp(-columns["logit_f"][good])), rtol=1e-14)
+
+
+@pytest.fixture(scope="module")
+def simulation(fits: MassFits) -> MassFits:
+    """Fits of every other bin with twice its events."""
+    h = fits.histograms
+    half = replace(h, index=h.index[::2], counts=2 * h.counts[::2], sums=2 * h.sums[::2])
+    return fit_bins(half, BatchConfig())
+
+
+def test_simulation_stands_in_the_bin_of_its_indices(fits: MassFits, simulation: MassFits):
+    columns = mass_fit_columns(fits, simulation)
+    for row, index in enumerate(fits.histograms.index.tolist()):
+        there = np.flatnonzero((simulation.histograms.index == index).all(axis=1))
+        if there.size:
+            assert columns["n_mc"][row] == simulation.histograms.n_events[there[0]] == 2 * columns["n_events"][row]
+            np.testing.assert_equal(columns["ln_s_mc"][row], simulation.value("ln_s")[there[0]])
+            np.testing.assert_equal(columns["ln_s_mc_error"][row], simulation.error("ln_s")[there[0]])
+        else:
+            assert columns["n_mc"][row] == 0
+            assert np.isnan(columns["ln_s_mc"][row])
+
+
+def test_without_simulation_its_columns_are_there_and_unknown(fits: MassFits, simulation: MassFits):
+    alone, both = mass_fit_columns(fits), mass_fit_columns(fits, simulation)
+    assert list(alone) == list(both)
+    assert all(np.isnan(alone[name]).all() for name in ("n_mc", "ln_s_mc", "ln_s_mc_error"))
+
+
+def test_bins_that_the_table_leaves_out_are_marked(tmp_path: Path, fits: MassFits):
+    used = fits.good.copy()
+    used[np.flatnonzero(used)[0]] = False
+    table = pq.read_table(write_mass_fits(fits, tmp_path / "fits.parquet", in_fit=used))
+    assert table["in_fit"].to_pylist() == used.tolist() != fits.good.tolist()
+
+
+def test_the_bytes_are_those_of_the_file_each_time(tmp_path: Path, fits: MassFits, simulation: MassFits):
+    content = mass_fit_bytes(fits, simulation)
+    path = write_mass_fits(fits, tmp_path / "fits.parquet", simulation=simulation)
+    assert content == path.read_bytes() == mass_fit_bytes(fits, simulation)
+    assert pq.read_table(io.BytesIO(content)).num_rows == fits.histograms.n_bins
+
+
+def test_simulation_in_other_bins_is_refused(fits: MassFits, simulation: MassFits):
+    h = simulation.histograms
+    other = replace(simulation, histograms=replace(h, pt_edges=h.pt_edges + 0.5))
+    with pytest.raises(ValueError, match="different pt_edges"):
+        mass_fit_columns(fits, other)

@@ -9,7 +9,7 @@ import uproot
 from numpy.testing import assert_allclose, assert_array_equal
 
 from mucal.calibration import Calibration
-from mucal.errors import InputError
+from mucal.errors import InputError, NotCertified
 from mucal.io import read_root_tables, write_root_tables
 from mucal.io.root_tables import root_bytes
 
@@ -57,6 +57,12 @@ def test_histograms_are_read_by_hist_with_units_in_their_titles(calibration: Cal
     assert isinstance(found, hist.Hist)
     assert found.axes[0].label == "#eta"
     assert_array_equal(found.values(), calibration.scale.M)
+
+
+def test_what_is_not_certified_is_not_written(calibration: Calibration, tmp_path: Path):
+    with pytest.raises(NotCertified, match="no validity range in pt"):
+        write_root_tables(replace(calibration, pt_range=(0.0, np.inf)), tmp_path / "tables.root")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_date_is_the_stated_one(calibration: Calibration, tmp_path: Path):

@@ -1,9 +1,11 @@
 """Goodness of fit: merging, and probabilities that are probabilities."""
 
 import numpy as np
+import pytest
 from numpy.testing import assert_allclose
+from scipy.stats import kstest
 
-from mucal.massfit.goodness import deviance, goodness_of_fit, merged_starts
+from mucal.massfit.goodness import deviance, goodness_of_fit, merged_starts, uniformity
 
 
 def test_deviance_by_hand():
@@ -38,3 +40,14 @@ def test_pearson_p_values_of_true_expectations_are_flat():
     # mean and variance of a uniform number are 1/2 and 1/12; 2000 of them: 0.0065 and 0.0017
     assert_allclose(p.mean(), 0.5, atol=4 * 0.0065)
     assert_allclose(p.var(), 1 / 12, atol=4 * 0.0017)
+
+
+@pytest.mark.parametrize("power", [1.0, 1.3, 3.0])
+def test_uniformity_is_the_kolmogorov_smirnov_test_of_scipy(power: float):
+    values = np.random.default_rng(1).uniform(size=60) ** power
+    # the finite-N form is good to a few percent of the probability
+    assert_allclose(uniformity(values), kstest(values, "uniform").pvalue, rtol=0.05, atol=1e-4)
+
+
+def test_nothing_is_neither_uniform_nor_not():
+    assert np.isnan(uniformity(np.zeros(0)))

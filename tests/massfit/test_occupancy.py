@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from mucal.massfit import MassHistograms, merge_thin
+from mucal.massfit import MassHistograms, fewest_events, merge_thin
 
 
 def histograms(events: dict[tuple[int, int, int, int], float]) -> MassHistograms:
@@ -54,3 +54,35 @@ def test_a_bin_of_data_alone_joins_one_that_simulation_has():
     data = histograms({(0, 0, 0, 0): 800.0, (0, 1, 0, 0): 900.0})
     simulation = histograms({(0, 1, 0, 0): 5000.0})
     assert merge_thin(data, simulation).apply(data).n_events.tolist() == [1700.0]
+
+
+def test_a_failed_bin_joins_the_thinnest_of_its_neighbours_in_pt():
+    full = histograms(
+        {(0, 0, 0, 0): 900.0, (0, 1, 0, 0): 600.0, (0, 2, 0, 0): 700.0, (0, 1, 0, 1): 800.0, (0, 1, 1, 0): 500.0}
+    )
+    plain = merge_thin(full)
+    joined = plain.joined(np.array([[0, 1, 0, 0]]), full)
+    assert joined.n_merged == plain.n_merged + 1
+    assert joined.index[joined.failed].tolist() == [[0, 1, 0, 0]]
+    merged = joined.apply(full)
+    assert merged.index.tolist() == [[0, 0, 0, 0], [0, 1, 0, 1], [0, 1, 1, 0], [0, 2, 0, 0]]
+    assert merged.n_events.tolist() == [900.0, 800.0, 500.0, 1300.0]
+
+
+def test_two_failed_neighbours_join_once_and_wait_for_their_new_fit():
+    full = histograms({(0, 0, 0, 0): 600.0, (0, 1, 0, 0): 700.0, (0, 2, 0, 0): 800.0})
+    joined = merge_thin(full).joined(np.array([[0, 0, 0, 0], [0, 1, 0, 0]]), full)
+    assert joined.apply(full).n_events.tolist() == [1300.0, 800.0]
+    again = joined.joined(np.array([[0, 1, 0, 0]]), full)
+    assert again.apply(full).n_events.tolist() == [2100.0]
+    assert again.joined(np.array([[0, 2, 0, 0]]), full).n_merged == again.n_merged
+
+
+def test_a_failed_bin_without_neighbour_stays():
+    apart = histograms({(0, 0, 0, 0): 600.0, (0, 1, 1, 0): 600.0, (0, 1, 0, 1): 600.0})
+    assert merge_thin(apart).joined(np.array([[0, 0, 0, 0]]), apart).n_merged == 0
+
+
+def test_bins_of_a_resonance_need_as_many_events_as_its_fits():
+    assert fewest_events("jpsi") == fewest_events("upsilon1s") == (500.0, 1000.0)
+    assert fewest_events("z") == (750.0, 750.0)

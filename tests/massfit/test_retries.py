@@ -6,7 +6,19 @@ import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
-from mucal.massfit import BatchConfig, Binning, MassHistograms, Remedy, Status, fill, fit_bins, fit_with_retries
+from mucal.massfit import (
+    BatchConfig,
+    Binning,
+    MassFits,
+    MassHistograms,
+    Remedy,
+    Status,
+    fill,
+    fit_bins,
+    fit_with_retries,
+    marked,
+    merge_thin,
+)
 from mucal.massfit.retries import _steps
 from mucal.scale import ResolutionConfig, derive_resolution
 from mucal.simulation import DimuonSimulation, generate_dimuons
@@ -24,9 +36,9 @@ def histograms() -> MassHistograms:
 def test_without_failures_nothing_changes(histograms: MassHistograms):
     config = BatchConfig(min_events=300)
     found = fit_with_retries(histograms, config)
-    assert_array_equal(found.fits.values, fit_bins(histograms, config).values)
+    assert_array_equal(found.values, fit_bins(histograms, config).values)
     assert not np.any(found.remedies)
-    assert found.lines() == []
+    assert found.remedy_lines() == []
 
 
 def test_a_start_at_the_neighbours_saves_steps(histograms: MassHistograms):
@@ -36,16 +48,16 @@ def test_a_start_at_the_neighbours_saves_steps(histograms: MassHistograms):
     failed = plain.status == Status.NOT_CONVERGED
     assert 3 < failed.sum() < 0.8 * plain.good.sum()
     found = fit_with_retries(histograms, config)
-    helped = failed & found.fits.good
+    helped = failed & found.good
     assert helped.sum() > 0.5 * failed.sum()
-    assert_array_equal(found.fits.values[plain.good], plain.values[plain.good])
+    assert_array_equal(found.values[plain.good], plain.values[plain.good])
     # where nothing was fixed the minimum is that of a fit with all its steps
     free = found.remedies == Remedy.NEIGHBOURS
     assert free.sum() > 0
     whole = fit_bins(histograms, BatchConfig(min_events=300))
-    difference = (found.fits.value("ln_s") - whole.value("ln_s"))[free] / whole.error("ln_s")[free]
+    difference = (found.value("ln_s") - whole.value("ln_s"))[free] / whole.error("ln_s")[free]
     assert np.abs(difference).max() < 0.01
-    assert "started from the values of neighbouring bins" in found.lines()[0]
+    assert "started from the values of neighbouring bins" in found.remedy_lines()[0]
 
 
 def test_a_step_of_the_ladder_fits_once():
@@ -70,8 +82,43 @@ def test_a_fixed_width_gives_a_scale_but_no_width(histograms: MassHistograms):
     config = BatchConfig(min_events=300, min_p_value=0.0)  # nothing fits such a spectrum well
     found = fit_with_retries(replace(histograms, counts=cut), config)
     assert found.remedies[row] == Remedy.FIXED_WIDTH
-    assert found.fits.good[row]
-    assert found.fits.error("ln_sigma")[row] == 0.0
-    assert np.isfinite(found.fits.value("ln_s")[row])
-    table = derive_resolution([found.fits], ResolutionConfig(free=("a",)))
+    assert found.good[row]
+    assert found.error("ln_sigma")[row] == 0.0
+    assert np.isfinite(found.value("ln_s")[row])
+    table = derive_resolution([found], ResolutionConfig(free=("a",)))
     assert table.provenance.ledgers["resolution/0"].rejected["width fixed"] == 1
+
+
+@pytest.fixture(scope="module")
+def dropped(histograms: MassHistograms) -> MassFits:
+    """One bin is without any peak: half of the events at either end of the window."""
+    cut = histograms.counts.copy()
+    row = int(np.argmax(histograms.n_events))
+    cut[row] = 0.0
+    cut[row, [0, -1]] = 400.0
+    return fit_with_retries(replace(histograms, counts=cut), BatchConfig(min_events=300))
+
+
+def test_what_no_step_mends_is_dropped_and_counted(dropped: MassFits):
+    row = int(np.flatnonzero(dropped.remedies == Remedy.DROPPED)[0])
+    assert dropped.failed_bins.tolist() == [dropped.histograms.index[row].tolist()]
+    assert not dropped.good[row]
+    assert np.all(np.isnan(dropped.values[row]))
+    assert dropped.remedy_lines()[-1] == "1 mass fits failed at every step: dropped, and counted"
+
+
+def test_merged_with_its_neighbour_a_failed_bin_is_fitted(dropped: MassFits, histograms: MassHistograms):
+    merging = merge_thin(histograms, min_data=0).joined(dropped.failed_bins, histograms)
+    fits = marked(fit_with_retries(merging.apply(histograms), BatchConfig(min_events=300)), merging)
+    assert (fits.remedies == Remedy.MERGED).sum() == 1
+    assert fits.good[fits.remedies == Remedy.MERGED].all()
+    assert fits.histograms.n_bins == histograms.n_bins - 1
+    assert fits.histograms.counts.sum() == histograms.counts.sum()
+
+
+def test_expected_events_are_those_of_the_fit(histograms: MassHistograms):
+    fits = fit_with_retries(histograms, BatchConfig(min_events=300))
+    assert fits.expected is not None
+    # at the minimum the likelihood is stationary in ln N: as many are expected as were seen
+    np.testing.assert_allclose(fits.expected[fits.good].sum(axis=1), histograms.n_events[fits.good], rtol=1e-6)
+    assert np.all(np.isnan(fits.expected[~np.isin(fits.status, (Status.OK, Status.BAD_GOF))]))

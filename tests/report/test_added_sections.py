@@ -9,9 +9,12 @@ from mucal.efficiency import Efficiencies, ProbeHistograms, SmoothConfig, Status
 from mucal.likelihood import Impacts
 from mucal.plot.closing import WShift
 from mucal.report import UncertaintyModel, uncertainty_section
+from mucal.report.cross_check_section import cross_check_lines, cross_check_section
 from mucal.report.efficiency_section import efficiency_section
 from mucal.report.published_impacts import published_impacts_section
 from mucal.report.world_section import closure_masses
+from mucal.scale import Inflation, ScaleTable
+from mucal.scale.inflation import Asked
 from mucal.theory import resonance
 from mucal.wmass.published import BREAKDOWN, CALIBRATION, TOTALS
 from mucal.wmass.world import MEASURED
@@ -52,6 +55,44 @@ def test_uncertainties_stand_beside_the_published_numbers():
     assert table.rows[1][3] == "–"
     assert table.rows[-1][3] == "3.0"
     assert not uncertainty_section(None).items
+
+
+def test_factors_that_closures_ask_for_stand_beside_the_applied_one():
+    def asked_by(chi2: float, ndf: int, p_value: float, factor: float) -> Asked:
+        return Asked(chi2=chi2, ndf=ndf, p_value=p_value, factor=factor)
+
+    asked = Inflation(
+        together=asked_by(90.0, 48, 2e-4, 2.0), even=asked_by(20.0, 24, 0.7, 0.0), odd=asked_by(70.0, 24, 2e-6, np.inf),
+        each=(asked_by(90.0, 48, 2e-4, 2.2), asked_by(0.0, 0, 1.0, 0.0)), resonances=("z", "upsilon1s"), direction=1.5,
+    )  # fmt: skip
+    model = UncertaintyModel(
+        groups=("jpsi_stat",), counts=np.array([144]), factors=np.array([2.1]), w_impact=np.array([3.0]),
+        sources=("modes",), inflation=asked,
+    )  # fmt: skip
+    _, table, _ = uncertainty_section(model).items
+    assert [row[3] for row in table.rows] == ["2.00", "0.00", "none is enough", "2.20", "1.50", "2.10"]
+    assert list(table.rows[0]) == ["all", "90.0 / 48", "0.0002", "2.00"]
+    assert table.caption.endswith("below the largest that is asked for.")
+    covered = replace(model, inflation=replace(asked, odd=asked_by(70.0, 24, 0.06, np.inf)))
+    assert covered.inflation.largest == 2.2
+    assert "below the largest" in uncertainty_section(covered).items[1].caption
+    applied = replace(covered, factors=np.array([2.2]))
+    assert "below the largest" not in uncertainty_section(applied).items[1].caption
+
+
+def test_a_table_without_its_priors_is_shown_beside_it():
+    b = 2
+    free = ScaleTable(
+        eta_edges=np.array([-1.0, 0.0, 1.0]), A=np.array([1e-4, 0.0]), e=np.zeros(b), M=np.array([2e-5, -3e-5]),
+        cov=np.diag([4e-8, 4e-8, 0.0, 0.0, 1e-10, 9e-10]), chi2=3.0, ndf=2,
+    )  # fmt: skip
+    text, table = cross_check_section(free, None, None, free).items
+    assert "A to 20 10⁻⁵, M to 2 10⁻⁵/GeV" in text.text
+    assert list(table.head) == ["η", "A [10⁻⁵]", "M [10⁻⁵/GeV]"]
+    assert table.rows == [["-1 to 0", "+10.0 ± 20.0", "+2.0 ± 1.0"], ["0 to 1", "+0.0 ± 20.0", "-3.0 ± 3.0"]]
+    (line,) = cross_check_lines(free, None, None, free)
+    assert line == "without priors: A to 20 10⁻⁵, M to 2 10⁻⁵/GeV (median errors of a bin)"
+    assert not cross_check_section(free, None, None).items
 
 
 def test_the_closure_of_the_w_is_the_generated_mass_plus_its_shift():

@@ -34,6 +34,19 @@ def test_close_finds_a_alone_where_m_is_not_asked_for(jpsi_histograms, make_fits
     assert not closure.cov[12:].any()
 
 
+def test_the_masses_say_the_same_with_and_without_a_prior(jpsi_histograms, make_fits):
+    fits = make_fits(jpsi_histograms, shifted(jpsi_histograms, 2e-6, 1e-7), np.full(jpsi_histograms.n_bins, 1e-4))
+    free, held = close(fits), close(fits, config=ScaleConfig(prior={"M": 5e-6}))
+    assert free.prior is None
+    assert_allclose(held.prior, np.repeat([0.0, 5e-6**-2.0], 12))
+    assert np.all(np.abs(held.M) < 0.95e-7)  # drawn towards 0
+    # both are in units of their own errors; what is known of A and M is the same, but for logarithms of 1 + 2e-6
+    (score, information), (of_free, expected) = held.score(), free.score()
+    ratio = np.sqrt(np.diag(free.cov) / np.diag(held.cov))
+    assert_allclose(score * ratio, of_free, rtol=1e-4)
+    assert_allclose(information * np.outer(ratio, ratio), expected, atol=1e-5 * np.max(expected))
+
+
 def table(edges: np.ndarray, **values: np.ndarray) -> ScaleTable:
     b = edges.size - 1
     zero = dict.fromkeys(("A", "e", "M"), np.zeros(b)) | values

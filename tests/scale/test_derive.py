@@ -261,6 +261,45 @@ def test_too_many_events_in_failed_fits_are_refused(exact, jpsi_histograms):
     assert derive(broken, config=ScaleConfig(max_lost=1.1 * share)).n_bins == 12
 
 
+@pytest.mark.parametrize("side", [0, 2])
+def test_a_row_of_one_charge_without_a_good_fit_is_refused(exact, jpsi_histograms, side: int):
+    status = np.where(jpsi_histograms.index[:, side] == 3, Status.NOT_CONVERGED, exact.status)
+    broken, loose = replace(exact, status=status), ScaleConfig(max_lost=0.5)
+    with pytest.raises(NotCertified, match=r"1 rows of \(eta, charge\) have events but no good") as error:
+        derive(broken, config=loose)
+    assert error.value.kind == "scale.lost_row"
+    assert error.value.where["rows"].startswith(f"{'mu+' if side == 0 else 'mu-'} in eta [-1.2, -0.8) of ")
+    # the other charge knows the same A, e and M: who says so has them
+    assert_allclose(derive(broken, config=replace(loose, lost_rows=True)).parameters, TABLE.parameters, atol=1e-9)
+
+
+def test_a_prior_does_not_hide_a_lost_row(exact, jpsi_histograms):
+    lost = np.any(jpsi_histograms.index[:, [0, 2]] == 3, axis=1)
+    broken = replace(exact, status=np.where(lost, Status.NOT_CONVERGED, exact.status))
+    config = ScaleConfig(max_lost=0.5, prior={"A": 1e-2, "e": 1e-2, "M": 1e-4})
+    with pytest.raises(NotCertified, match="2 rows of"):
+        derive(broken, config=config)
+    allowed = derive(broken, config=replace(config, lost_rows=True))
+    assert abs(allowed.A[3]) < 1e-9  # the prior's
+
+
+def test_one_good_fit_keeps_a_row(exact, jpsi_histograms):
+    row = np.flatnonzero(jpsi_histograms.index[:, 0] == 3)
+    status = exact.status.copy()
+    status[row[:-1]] = Status.NOT_CONVERGED
+    assert derive(replace(exact, status=status), config=ScaleConfig(max_lost=0.5)).n_bins == 12
+
+
+def test_the_share_of_simulation_in_the_variance(jpsi_histograms, exact, make_fits):
+    # a simulation with twice the errors of data makes 4 / 5 of the variance of the difference
+    simulation = make_fits(jpsi_histograms, np.zeros(jpsi_histograms.n_bins), 2.0 * errors(jpsi_histograms))
+    table = derive(exact, simulation)
+    assert residuals(table, exact, simulation).simulated_share == pytest.approx(0.8, rel=1e-6)
+    alone = residuals(derive(exact), exact)
+    assert alone.simulated_share == 0.0
+    assert np.isnan(replace(alone, simulated=None).simulated_share)
+
+
 def test_shifts_that_are_no_calibration_are_refused(jpsi_histograms, make_fits):
     rng = np.random.default_rng(1)
     wild = make_fits(jpsi_histograms, 3.0 * rng.normal(size=jpsi_histograms.n_bins), errors(jpsi_histograms))

@@ -11,7 +11,7 @@ from mucal.detector import barrel
 from mucal.errors import InputError
 from mucal.globalcor import Family, GlobalCorrections, ReferenceDerivatives, build_registry
 from mucal.scale import ScaleTable
-from mucal.scale.detector_modes import compare_models, propagate
+from mucal.scale.detector_modes import compare_models, curvature_errors, propagate
 
 EDGES = np.array([-0.9, 0.0, 0.9])
 FIELD, LOSS, SAGITTA = 0, 1, 2
@@ -182,3 +182,12 @@ def test_modes_of_the_detector_take_the_place_of_the_statistics(registry, tracks
     assert_allclose(of_modes, expected[0], rtol=1e-6)
     assert_allclose(of_table, expected[1], rtol=1e-12)
     assert_allclose(ratio, expected[0] / expected[1], rtol=1e-6)
+
+
+def test_errors_of_the_curvature_by_hand():
+    # one bin, A and e fully correlated: A - e/10 GeV = 3e-5 - 1e-5; M pT = 1e-6 x 10
+    A, e, M = 3e-5, 1e-4, 1e-6
+    cov = np.array([[A * A, A * e, 0], [A * e, e * e, 0], [0, 0, M * M]])
+    even, odd = curvature_errors(cov, 10.0)
+    assert_allclose(even, 2e-5, rtol=1e-9)
+    assert_allclose(odd, 1e-5, rtol=1e-12)

@@ -54,7 +54,7 @@ def toy(rng: np.random.Generator, factor: float, resonances: tuple[str, ...] = (
 def test_a_known_inflation_of_2_1_is_recovered(resonances: tuple[str, ...]):
     rng = np.random.default_rng(21)
     table = jpsi_table()
-    factors = np.array([inflation_of(table, toy(rng, 2.1, resonances)).factor for _ in range(100)])
+    factors = np.array([inflation_of(table, toy(rng, 2.1, resonances)).together.factor for _ in range(100)])
     assert np.std(factors) < 0.45  # one experiment tells it to about 0.3
     assert abs(np.mean(factors) - 2.1) < 3 * np.std(factors) / np.sqrt(factors.size) + 0.05
     assert np.mean(np.abs(factors - 2.1) < 0.3) > 0.5
@@ -73,10 +73,76 @@ def test_a_resonance_that_knows_a_alone_counts_in_the_same_equation():
     z, upsilon = toy(np.random.default_rng(8), 2.1, ("z", "upsilon1s"))
     both, alone = inflation_of(table, [z, even_alone(upsilon)]), inflation_of(table, [z])
     assert both.resonances == ("z", "upsilon1s")
-    assert (both.ndf, alone.ndf) == (72, 48)
+    assert (both.together.ndf, alone.together.ndf) == (72, 48)
     assert both.odd == alone.odd
-    assert both.even == inflation_of(table, [z, upsilon]).even != alone.even
-    assert inflation_of(table, [even_alone(upsilon)]).odd == 0.0
+    assert both.even.factor == pytest.approx(inflation_of(table, [z, upsilon]).even.factor, rel=1e-9)
+    assert both.even.factor != alone.even.factor
+    of_nothing = inflation_of(table, [even_alone(upsilon)]).odd
+    assert (of_nothing.ndf, of_nothing.p_value, of_nothing.factor) == (0, 1.0, 0.0)
+
+
+def drawn_to_zero(found: Closure, width: float) -> Closure:
+    """The closure as it comes out with a prior of this width on M."""
+    prior = np.repeat([0.0, width**-2.0], found.n_bins)
+    information = np.linalg.inv(found.cov)
+    cov = np.linalg.inv(information + np.diag(prior))
+    residual = cov @ information @ found.residual
+    b = found.n_bins
+    return replace(found, A=residual[:b], M=residual[b:], cov=cov, prior=prior)
+
+
+@pytest.mark.parametrize("width", [5e-6, 1e-6, 2e-8])
+def test_a_prior_on_a_closure_changes_no_factor(width: float):
+    # errors of M are 2.4e-6 without it: the last one leaves 1e-4 of the information to the masses
+    table, found = jpsi_table(), toy(np.random.default_rng(14), 2.1, ("z", "upsilon1s"))
+    correlated = 0.3 * 1.1e-4 * 2.4e-6 * np.eye(24)
+    cov = found[0].cov + np.block([[0.0 * correlated, correlated], [correlated, 0.0 * correlated]])
+    found[0] = replace(found[0], cov=cov)
+    asked, held = inflation_of(table, found), inflation_of(table, [drawn_to_zero(found[0], width), found[1]])
+    for one, other in zip(
+        (held.together, held.even, held.odd, *held.each),
+        (asked.together, asked.even, asked.odd, *asked.each),
+        strict=True,
+    ):
+        assert one.ndf == other.ndf
+        assert_allclose([one.chi2, one.factor], [other.chi2, other.factor], rtol=1e-6)
+    assert held.direction == pytest.approx(asked.direction, rel=1e-6)
+    # the residuals that it leaves, taken as they are, ask for something else, or cannot be explained
+    unaware = inflation_of(table, [replace(drawn_to_zero(found[0], width), prior=None), found[1]])
+    assert abs(unaware.odd.factor - asked.odd.factor) > 0.05
+
+
+def test_a_combination_that_only_a_prior_knows_does_not_count():
+    table, (found,) = jpsi_table(), toy(np.random.default_rng(15), 2.1)
+    same = np.concatenate([np.zeros(24), np.full(24, 1 / np.sqrt(24))])  # a uniform M
+    without = np.linalg.inv(found.cov)
+    without -= np.outer(without @ same, same @ without) / (same @ without @ same)
+    prior = np.repeat([0.0, 5e-6**-2.0], 24)
+    cov = np.linalg.inv(without + np.diag(prior))
+    residual = cov @ without @ found.residual
+    held = inflation_of(table, [replace(found, A=residual[:24], M=residual[24:], cov=cov, prior=prior)])
+    assert held.together.ndf == 47
+    assert held.even.factor == pytest.approx(inflation_of(table, [found]).even.factor, rel=1e-6)
+
+
+def test_a_closure_that_knows_less_than_the_table_inflates_nothing():
+    # thirty times the errors: the factor that makes chi2 the number of residuals says nothing, and is large at times
+    table, rng = jpsi_table(), np.random.default_rng(17)
+    found = []
+    for _ in range(200):
+        blank = closure(np.zeros(24), np.zeros(24))
+        wide = replace(blank, cov=900.0 * blank.cov)
+        d = np.sqrt(np.diag(wide.cov)) * rng.normal(size=48)
+        found.append(inflation_of(table, [replace(wide, A=d[:24], M=d[24:])]))
+    assert np.quantile([one.together.factor for one in found], 0.9) > 5.0
+    inflated = np.mean([one.factor > 1.0 for one in found])
+    assert abs(inflated - 0.05) < 4 * np.sqrt(0.05 * 0.95 / 200)
+
+
+def test_each_resonance_is_asked_alone():
+    table, found = jpsi_table(), toy(np.random.default_rng(16), 2.1, ("z", "upsilon1s"))
+    alone = [inflation_of(table, [one]).together.factor for one in found]
+    assert_allclose([one.factor for one in inflation_of(table, found).each], alone, rtol=1e-12)
 
 
 def test_closures_without_errors_are_refused():
@@ -89,11 +155,13 @@ def test_errors_that_are_right_need_no_factor():
     rng = np.random.default_rng(3)
     table = jpsi_table()
     found = [inflation_of(table, toy(rng, 1.0)) for _ in range(100)]
-    p_values = np.array([one.p_value for one in found])
+    p_values = np.array([one.together.p_value for one in found])
     significant = np.mean([one.direction > 0 for one in found])  # 5 % of them by chance
     assert abs(significant - 0.05) < 4 * np.sqrt(0.05 * 0.95 / 100)
     assert abs(np.mean(p_values) - 0.5) < 4 / np.sqrt(12 * 100)
-    assert 0.8 < np.mean([one.factor for one in found]) < 1.2
+    assert 0.8 < np.mean([one.together.factor for one in found]) < 1.2
+    contradicted = np.mean([one.factor > 1.0 for one in found])  # 5 % as well
+    assert abs(contradicted - 0.05) < 4 * np.sqrt(0.05 * 0.95 / 100)
 
 
 def test_the_equation_holds_at_the_factor():
@@ -101,21 +169,23 @@ def test_the_equation_holds_at_the_factor():
     table = jpsi_table()
     one = found[0]
     jacobian = one.projection(EDGES)
-    s = inflation_of(table, found).factor
+    s = inflation_of(table, found).together.factor
     total = one.cov + np.outer(one.mass_shift, one.mass_shift) + s**2 * jacobian @ table.cov @ jacobian.T
     assert one.residual @ np.linalg.solve(total, one.residual) == pytest.approx(48, rel=1e-8)
 
 
 def test_no_residual_asks_for_no_factor():
     found = inflation_of(jpsi_table(), [closure(np.zeros(24), np.zeros(24))])
-    assert (found.factor, found.even, found.odd, found.direction) == (0.0, 0.0, 0.0, 0.0)
+    assert [one.factor for one in (found.together, found.even, found.odd, *found.each)] == [0.0] * 4
+    assert (found.direction, found.largest, found.factor) == (0.0, 0.0, 1.0)
+    assert found.line(1.0).endswith("the applied 1 is not contradicted")
 
 
 def test_a_sagitta_pattern_shows_in_the_odd_part_alone():
     M = 2e-5 * np.cos(np.linspace(0, np.pi, 24))
     found = inflation_of(jpsi_table(), [closure(np.zeros(24), M)])
-    assert found.even == 0.0
-    assert found.odd > 2.0
+    assert found.even.factor == 0.0
+    assert found.odd.factor > 2.0
     assert found.direction > 1.0
     assert "does not cover" in found.line(2.1)
 

@@ -15,6 +15,7 @@ from mucal.wmass.dilepton_mass import (
     FEW_ETA_EDGES,
     SimulatedPairs,
     bins_for,
+    charge_difference,
     fit_z,
     pair_counts,
     pair_model,
@@ -76,6 +77,35 @@ def test_a_scale_that_is_not_corrected_moves_the_mass_as_much(pairs, as_it_is):
     assert held.calibration == 0.0
     assert_allclose(held.value, 0.0912, rtol=0.05)
     assert_allclose(free.value, held.value, atol=0.5 * free.calibration)
+
+
+def test_a_sagitta_bias_moves_the_masses_of_both_charges_apart_and_not_that_of_all(pairs, as_it_is):
+    bias, m = 3e-4, pairs.muons
+    moved = m.pt / (1.0 - m.charge * bias * m.pt)
+    peak = np.all((m.pt > 26.0) & (m.pt < 60.0), axis=1) & (np.abs(pairs.boson_mass - Z.peak) < 3.0)
+    expected = bias * Z.peak * np.abs(m.pt[peak, 0] - m.pt[peak, 1]).mean()
+    positive_is_harder = (m.pt[:, 0] - m.pt[:, 1]) * m.charge[:, 0] > 0
+    halves = []
+    for half in (positive_is_harder, ~positive_is_harder, np.ones_like(peak)):
+        chosen = SimulatedPairs(
+            muons=m.select(half), n_pixel=pairs.n_pixel[half], boson_mass=pairs.boson_mass[half]
+        )  # fmt: skip
+        model, binning = pair_model(chosen, as_it_is, TRIGGER)
+        halves.append(fit_z(model, pair_counts(binning, chosen.muons, moved[half]), nuisances=False))
+    plus, minus, every = halves
+    given = plus.value - minus.value
+    nothing, error = charge_difference(pairs, as_it_is, TRIGGER, m, m.pt)
+    found, _ = charge_difference(pairs, as_it_is, TRIGGER, m, moved)
+    print(f"MeV: {1e3 * expected:.1f} expected, {1e3 * given:.1f}, {1e3 * found:.1f} of halves as they are, of all "
+          f"{1e3 * every.value:.1f}; errors {1e3 * error:.1f}, {1e3 * every.statistics:.1f}")  # fmt: skip
+    assert abs(nothing) < 1e-7
+    # the same pairs before and after: a tenth change their bin of 1 GeV, which makes a noise of 0.3 errors
+    assert_allclose(given, expected, atol=3 * 0.3 * error)
+    assert abs(every.value) < 3 * 0.3 * every.statistics
+    # 6 % change their half as well, which adds to it
+    assert expected < found < 1.4 * expected
+    # of two halves
+    assert_allclose(error, 2.0 * every.statistics, rtol=0.05)
 
 
 def test_the_error_of_the_calibration_is_that_of_the_mean_mass(pairs, as_it_is):

@@ -13,6 +13,7 @@ from mucal.plot.masses import ClosedMasses
 from mucal.scale import ScaleTable
 from mucal.simulation import DimuonSimulation, generate_dimuons
 from mucal.store import sha256
+from mucal.theory import resonance
 from mucal.workflow import load_analysis, load_run, run
 from mucal.workflow.progress import Event
 
@@ -78,11 +79,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         eta_edges=np.array([-2.4, 0.0, 2.4]), A=np.full(2, SHIFT), e=np.zeros(2), M=np.zeros(2), cov=np.zeros((6, 6)),
         resonance="jpsi",
     )  # fmt: skip
-    for seed, (name, resonance, table, n) in enumerate(
+    for seed, (name, state, table, n) in enumerate(
         (("jpsi", "jpsi", off, 60_000), ("jpsi_simulation", "jpsi", None, 60_000), ("z", "z", off, 30_000),
          ("z_simulation", "z", None, 60_000)), 41,
     ):  # fmt: skip
-        pairs = generate_dimuons(DimuonSimulation(seed=seed, resonance=resonance, scale=table), n).dimuons
+        pairs = generate_dimuons(DimuonSimulation(seed=seed, resonance=state, scale=table), n).dimuons
         write_dimuons(folder / f"{name}.parquet", iter([pairs]))
     (folder / "c.toml").write_text(CONFIG + CLOSING)
     run(load_analysis(folder / "c.toml"), folder / "out")
@@ -133,6 +134,27 @@ def test_a_run_taken_up_ends_with_the_same_bytes(folder: Path):
     run(load_analysis(folder / "c.toml"), out, resume=True)
     for name in ("closing_files.h5", "scale.h5", "calibration/calibration.h5"):
         assert sha256(out / name) == sha256(folder / "out" / name), name
+
+
+def test_its_simulation_may_have_another_mass_than_the_table(folder: Path):
+    # the same simulation, said to be generated 1e-4 too high: data beside it are then 1e-4 too high as well
+    out, mass = folder / "heavier", resonance("z").mass * (1.0 + 1e-4)
+    shutil.copytree(folder / "out", out)
+    text = CLOSING.replace('files = ["z_simulation.parquet"]', f'mass = {mass}\nfiles = ["z_simulation.parquet"]')
+    (folder / "heavier.toml").write_text(CONFIG + text)
+    run(load_analysis(folder / "heavier.toml"), out, resume=True)
+    (moved,), (before,) = (ClosedMasses.load(path / "closing_files.h5").shifts for path in (out, folder / "out"))
+    np.testing.assert_allclose(moved.shift - before.shift, np.log(1.0 + 1e-4), rtol=1e-9)
+    closures = [load(path / "calibration").closure for path in (out, folder / "out")]
+    np.testing.assert_allclose(closures[0].A - closures[1].A, 1e-4, rtol=1e-2)  # M follows, held by its prior
+
+
+def test_the_mass_of_a_simulation_in_another_unit_is_refused(tmp_path: Path):
+    (tmp_path / "c.toml").write_text(
+        CONFIG + CLOSING.replace("[closing.simulation]", "[closing.simulation]\nmass = 91188")
+    )
+    with pytest.raises(ConfigError, match=r"mass = 91188 GeV, but z has 91\.1879 GeV"):
+        load_analysis(tmp_path / "c.toml")
 
 
 @pytest.mark.parametrize(

@@ -160,6 +160,13 @@ def test_a_reference_mass_of_an_unknown_state_names_the_nearest():
         load(REFERENCE.replace("jpsi", "jpsy"))
 
 
+def test_a_reference_mass_that_nothing_is_compared_with_is_refused():
+    of_z = REFERENCE.replace("jpsi", "z").replace("3096.9", "91188")
+    with pytest.raises(ConfigError, match=r"c\.toml:1 no mass is compared with that of z: this analysis fits jpsi"):
+        load(of_z)
+    assert "z" in load(INPUT + of_z + '[[closing]]\nresonance = "z"\n').references
+
+
 def test_a_complete_reference_mass_is_in_gev():
     assert load(REFERENCE).references["jpsi"].in_gev == pytest.approx((3.0969, 6e-6), rel=1e-12)
 

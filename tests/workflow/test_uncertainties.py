@@ -7,6 +7,7 @@ from mucal.calibration import CalibrationConfig, assemble
 from mucal.massfit import BatchConfig, Binning, fill, fit_bins
 from mucal.plot.closing import ClosingMass
 from mucal.scale import (
+    Closure,
     ResolutionConfig,
     ResolutionTable,
     ScaleConfig,
@@ -20,6 +21,7 @@ from mucal.workflow.bins import Bins
 from mucal.workflow.closing import ClosedResonance
 from mucal.workflow.closing_pairs import ClosingPairs, MassSlope
 from mucal.workflow.passes import smeared
+from mucal.workflow.progress import silent
 from mucal.workflow.refitted_pairs import RefittedPairs
 from mucal.workflow.resolutions import coarser, resolution_of
 from mucal.workflow.tracks_config import ClosingSample, Tracked
@@ -90,12 +92,35 @@ def test_groups_are_counted_and_their_impact_is_that_of_their_modes():
     )  # fmt: skip
     calibration = assemble(table, None, None, CalibrationConfig(pt_definition="refit", scale_factor=2.0))
     slope = np.array([3e4, 5e4, 0.0, 0.0, 0.0, 0.0])  # MeV for A
-    found = model_of(calibration, slope)
+    found = model_of(calibration, (), slope)
     assert dict(zip(found.groups, found.counts.tolist(), strict=True)) == {"jpsi_stat": 3 * b, "reference_mass": 1}
     # the modes together have the covariance: 2 x 1e-4 x |slope|
     assert found.w_impact[0] == pytest.approx(2.0 * 1e-4 * np.hypot(3e4, 5e4), rel=1e-9)
     assert found.w_impact[1] == pytest.approx(8e4 * 6e-6 / 3.0969, rel=0.01)
-    assert np.all(np.isnan(model_of(calibration, None).w_impact))
+    assert np.all(np.isnan(model_of(calibration, (), None).w_impact))
+    assert found.inflation is None
+    assert found.uncovered == ""
+
+
+def test_a_factor_below_what_the_closures_ask_for_is_a_note():
+    b = 2
+    zero = np.zeros(b)
+    table = ScaleTable(
+        eta_edges=np.array(EDGES), A=zero, e=zero, M=zero, resonance="jpsi", pt_range=(4.0, 25.0),
+        cov=np.diag(np.repeat([1e-8, 1e-10, 1e-10], b)),
+    )  # fmt: skip
+    z = Closure(
+        eta_edges=np.array(EDGES), A=np.array([4e-4, -5e-4]), M=zero, mean_k=np.full(b, 1 / 42), resonance="z",
+        cov=np.diag(np.repeat([1e-10, 1e-12], b)), reference_mass=91.188, reference_mass_error=0.002,
+    )  # fmt: skip
+    config = CalibrationConfig(pt_definition="refit", scale_factor=2.0)
+    found = model_of(assemble(table, None, None, config, closures=[z]), [z], None)
+    assert found.inflation is not None
+    # two residuals of 4 and 5 errors: of A alone s^2 is their mean square
+    assert found.inflation.even.factor == pytest.approx(np.sqrt(20.5), rel=0.02)
+    assert found.uncovered.startswith("the errors of the scale are multiplied by 2; what z find asks for up to 4.5")
+    config = CalibrationConfig(pt_definition="refit", scale_factor=5.0)
+    assert model_of(assemble(table, None, None, config, closures=[z]), [z], None).uncovered == ""
 
 
 @pytest.fixture(scope="module")
@@ -123,7 +148,9 @@ def test_the_table_of_wider_bins_is_the_one_filled_in_them(jpsi):
     config = BatchConfig(resonance="jpsi", min_events=100)
     narrow, wide = (fit_bins(histograms(jpsi, n), config) for n in (8, 4))
     notes: list[str] = []
-    found = resolution_of([(narrow, config)], wide.histograms.eta_edges, ResolutionConfig(free=("a",)), "data", notes)
+    found = resolution_of(
+        [(narrow, config)], wide.histograms.eta_edges, ResolutionConfig(free=("a",)), "data", notes, silent
+    )
     assert found is not None
     assert not notes
     np.testing.assert_allclose(found.a, derive_resolution([wide], ResolutionConfig(free=("a",))).a, rtol=1e-9)

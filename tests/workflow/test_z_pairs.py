@@ -16,7 +16,7 @@ from mucal.workflow.closing_pairs import ClosingPairs, MassSlope
 from mucal.workflow.config import load_analysis
 from mucal.workflow.progress import silent
 from mucal.workflow.refitted_pairs import RefittedPairs
-from mucal.workflow.z_pairs import generated_masses, with_z_mass, z_mass
+from mucal.workflow.z_pairs import carried_to_z, generated_masses, with_z_mass, z_mass
 
 NUMBER = 1
 """Of the Z among the closing resonances of the built-in closure."""
@@ -63,6 +63,7 @@ def pairs(config) -> ClosingPairs:
 
 @pytest.fixture(scope="module")
 def uncorrected(calibration):
+    """Made for the momenta of J/psi."""
     scale, zero = calibration.scale, np.zeros(calibration.scale.n_bins)
     return replace(
         calibration, scale=replace(scale, A=zero, e=zero, M=zero), resolution_data=calibration.resolution_mc,
@@ -85,7 +86,7 @@ def test_the_boson_of_each_pair_is_found_again(config, pairs):
 
 
 def test_the_mass_is_low_before_and_right_after(config, pairs, closed, uncorrected):
-    found = z_mass(config, NUMBER, pairs, closed, uncorrected)
+    found = z_mass(config, NUMBER, pairs, closed, carried_to_z(uncorrected))
     # pairs that cross an edge of a bin make the difference less sharp than the same pairs would have it
     assert_allclose(found.shift[0] - found.shift[1], -1e3 * LOW * closed.mass, atol=0.5 * found.error[0])
     assert np.all(np.abs(found.shift[1:]) < 4.0 * found.total_error[1:])
@@ -106,5 +107,18 @@ def test_too_few_z_are_a_warning(config, pairs, closed, uncorrected):
     found, told = SimpleNamespace(closing=(closed, closed)), []
     both = [replace(pairs, resonance="upsilon1s"), replace(pairs, before=few, after=few, simulation=few)]
     assert with_z_mass(found, config, both, uncorrected, told.append) is found
-    assert [event.stage for event in told] == ["warning"]
-    assert "no template fit of m_Z" in told[0].text
+    assert [event.stage for event in told] == ["warning", "warning"]
+    assert "holds for muons of 4 to 25 GeV" in told[0].text
+    assert "no template fit of m_Z" in told[1].text
+
+
+def test_a_calibration_is_carried_to_z_only_where_it_does_not_reach(uncorrected):
+    assert carried_to_z(uncorrected).pt_range == (4.0, pytest.approx(66.0))
+    wide = replace(uncorrected, pt_range=(3.5, 80.0))
+    assert carried_to_z(wide).pt_range == wide.pt_range
+
+
+def test_the_built_in_closure_holds_where_its_resonances_were_fitted():
+    analysis = load_analysis(preset="closure")
+    z = analysis.tracks.closing[NUMBER]
+    assert (z.resonance, analysis.calibration.pt_range) == ("z", (analysis.bins.pt_edges[0], z.bins.pt_edges[-1]))

@@ -259,17 +259,19 @@ def fit_rows(
     tolerance: float,
     max_steps: int,
     max_attempts: int,
-) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray, FloatArray, FloatArray, IntArray, IntArray]:
+) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray, FloatArray, FloatArray, FloatArray, IntArray, IntArray]:
     """Fit every row of counts (R, M).
 
     tails : (2,)  n_l, n_r
     start : (P,)  value at which a parameter starts (fixed ones stay there); NaN: from the spectrum
 
-    Returns values (R, P), cov (R, P, P), deviance, its expectation per merged bin, ndf, edm, steps, status (R,).
+    Returns values (R, P), cov (R, P, P), expected events (R, M), and (R,) each: deviance, its expectation per merged
+    bin, ndf, edm, steps, status.
     """
     n_rows, m = counts.shape
     p = start.size
     values, cov = np.full((n_rows, p), np.nan), np.full((n_rows, p, p), np.nan)
+    expected = np.full((n_rows, m), np.nan)
     deviance, per_bin, edm = np.full(n_rows, np.nan), np.full(n_rows, np.nan), np.full(n_rows, np.nan)
     ndf, n_steps, status = np.zeros(n_rows), np.zeros(n_rows, np.int64), np.zeros(n_rows, np.int64)
     window = edges[m] - edges[0]
@@ -306,6 +308,7 @@ def fit_rows(
             status[row] = HESSIAN_NOT_PD
             continue
         values[row] = theta
+        expected[row] = point.mu
         cov[row] = cholesky_inverse(work.factor)
         deviance[row], expectation, n_merged = merged_deviance(counts[row], point.mu, point.dmu, merged)
         per_bin[row] = expectation / n_merged
@@ -313,4 +316,4 @@ def fit_rows(
         for a in range(p):
             if not work.active[a]:
                 cov[row, a, a] = 1.0 / work.information[a, a] if prior.free[a] else 0.0
-    return values, cov, deviance, per_bin, ndf, edm, n_steps, status
+    return values, cov, expected, deviance, per_bin, ndf, edm, n_steps, status
