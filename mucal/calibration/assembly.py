@@ -36,9 +36,9 @@ class CalibrationConfig:
     pdg_edition         : year of the Review of Particle Physics, 0 for another source (named in `description`)
     pt_range            : GeV, where the calibration may be applied; None takes that of the scale table
     eta_range           : None takes that of the scale table
-    scale_factor        : multiplies the standard deviations of the scale parameters, as 2.1 (arXiv:2412.13872);
-                          "closure" takes what the closures ask for, at least 1
-    resolution_factor   : likewise for the resolution, as 10
+    scale_factor        : multiplies the standard deviations of the scale parameters, for what statistics do not hold;
+                          2.1 as published (arXiv:2412.13872); "closure" takes what the closures ask for, at least 1
+    resolution_factor   : likewise for the resolution, 10 as published
     reference_mass_nuisance : whether the mass that set the scale is one; None: unless the mass of the Z is one
     z_mass_nuisance     : whether the mass of the Z in its closure is one; off where the mass of the Z is measured
     adhoc_A             : relative, the same everywhere: added in squares to the nuisance of the mass of the Z
@@ -57,8 +57,8 @@ class CalibrationConfig:
     pdg_edition: int | None = None
     pt_range: tuple[float, float] | None = None
     eta_range: tuple[float, float] | None = None
-    scale_factor: float | Literal["closure"] = 1.0
-    resolution_factor: float = 1.0
+    scale_factor: float | Literal["closure"] = 2.1
+    resolution_factor: float = 10.0
     reference_mass_nuisance: bool | None = None
     z_mass_nuisance: bool = True
     adhoc_A: float = 0.0

@@ -20,13 +20,15 @@ from mucal.cli.console import finish, listening, paths
 @click.option("--dimuons", "preset", flag_value="dimuons", help="A closure of generated dimuons, without hits.")
 @options.bad_files
 @click.option("--resume", is_flag=True, help="Go on where an interrupted run in OUT stopped.")
+@click.option("--cache", metavar="FOLDER", help="Keep stages by what they were made from, for any later run.")
 @options.seed
 @options.jobs
 @options.as_json
 @options.output("Folder for everything the run makes.")
 def command(
     files: tuple[str, ...], config: str | None, settings: tuple[str, ...], preset: str | None,
-    on_bad_file: str | None, resume: bool, seed: int | None, jobs: int | None, as_json: bool, out: str, overwrite: bool,
+    on_bad_file: str | None, resume: bool, cache: str | None, seed: int | None, jobs: int | None, as_json: bool,
+    out: str, overwrite: bool,
 ) -> None:  # fmt: skip
     """The whole chain: masses, scale table, calibration, page.
 
@@ -43,7 +45,7 @@ def command(
     )  # fmt: skip
     ahead = mucal.workflow.compiling_ahead(wanted=analysis.tracks is not None and jobs != 1)
     with listening(as_json=as_json) as tell, mucal.workflow.at_most(jobs), ahead:
-        outcome = mucal.workflow.run(analysis, out, resume=resume, overwrite=overwrite, tell=tell)
+        outcome = mucal.workflow.run(analysis, out, resume=resume, overwrite=overwrite, cache=cache, tell=tell)
     finish(outcome.to_dict(), ["", *outcome.lines, *next_steps(outcome.status, out)], as_json=as_json)
 
 

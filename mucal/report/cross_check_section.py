@@ -14,7 +14,7 @@ DIRECTIONS: Final = (
     ("M_λ [10⁻³]", 1e3), ("A_φ [10⁻³ GeV]", 1e3), ("e_φ [10⁻³ GeV²]", 1e3), ("M_φ [10⁻³]", 1e3)
 )  # fmt: skip
 """Heads and factors of the last four of `scale.angles.PARAMETERS`."""
-UNITS: Final = (("A", "10⁻⁵", 1e5), ("e", "MeV", 1e3), ("M", "10⁻⁵/GeV", 1e5))
+UNITS: Final = (("A", "·10⁻⁵", 1e5), ("e", " MeV", 1e3), ("M", "·10⁻⁵/GeV", 1e5))
 
 
 def cross_check_lines(
@@ -85,7 +85,7 @@ def _unheld_items(unheld: ScaleTable) -> list[Item]:
             "than the errors of the table, it holds what the priors say."
         ),
         Table(
-            head=["η", *(f"{name} [{unit}]" for name, unit, _ in shown)], rows=rows, fold=True,
+            head=["η", *(f"{name} [{unit.strip(' ·')}]" for name, unit, _ in shown)], rows=rows, fold=True,
             caption="The scale table without its priors",
         ),
     ]  # fmt: skip
@@ -95,7 +95,7 @@ def _typical(table: ScaleTable) -> list[str]:
     """ "A to 20·10⁻⁵" and so on: median errors of what is free."""
     errors = standard_errors(table)
     return [
-        f"{name} to {factor * float(np.median(errors[name])):.2g} {unit}"
+        f"{name} to {factor * float(np.median(errors[name])):.3g}{unit}"
         for name, unit, factor in UNITS
         if np.any(errors[name] > 0)
     ]

@@ -115,7 +115,7 @@ def _beyond(momenta: FloatArray, table: ScaleTable) -> str:
     if np.all((momenta >= low) & (momenta < high)):
         return ""
     return (
-        f" The table is valid from {low:g} to {high:g} GeV and corrects no muon beyond; rows marked extrapolated show "
+        f" The table was derived from muons of {low:g} to {high:g} GeV; rows marked extrapolated show "
         "what its parameters would say there."
     )
 

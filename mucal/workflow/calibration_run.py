@@ -47,20 +47,23 @@ from mucal.workflow.z_pairs import with_z_mass
 
 
 def run(
-    analysis: Analysis, out: str | Path, *, resume: bool = False, overwrite: bool = False, tell: Tell = silent
-) -> Outcome:
+    analysis: Analysis, out: str | Path, *, resume: bool = False, overwrite: bool = False,
+    cache: str | Path | None = None, tell: Tell = silent,
+) -> Outcome:  # fmt: skip
     """Run an analysis and leave everything in the folder `out`.
 
     out       : folder; has to be empty or new
     resume    : go on in a folder where a run was interrupted; finished stages made from the same inputs and
                 configuration are taken up
     overwrite : start anew in a folder that holds something
+    cache     : folder that keeps the stages of all runs by what they were made from: a stage that any of them made
+                is taken up from there; it only grows
 
     Returns how it ended.  Raises NotCertified, after writing results and page but no calibration, if the result is
     not fit to be exported; ConfigError, InputError and so on as the stages do.  In every case `result.json` says so.
     """
     out = Path(out)
-    folder = Folder(out, resume=resume, base=Provenance(), tell=tell)
+    folder = Folder(out, resume=resume, base=Provenance(), tell=tell, cache=None if cache is None else Path(cache))
     try:
         alternatives = read_alternatives(analysis)
         open_folder(out, resume=resume, overwrite=overwrite)

@@ -64,38 +64,52 @@ class Folder:
 
     path   :
     resume : whether finished stages may be taken up
+    cache  : folder of stages of any runs, by their keys, that may be taken up and are added to; None: none
     base   : provenance that all results share: configuration, seed, inputs
     """
 
-    def __init__(self, path: Path, *, resume: bool, base: Provenance, tell: Tell) -> None:
+    def __init__(
+        self, path: Path, *, resume: bool, base: Provenance, tell: Tell, cache: Path | None = None
+    ) -> None:  # fmt: skip
         self.path = path
         self.resume = resume
+        self.cache = cache
         self.base = base
         self.tell = tell
         self.reused: list[str] = []
 
     def once(self, name: str, kind: type[R], made_from: Mapping[str, Any], make: Callable[[], R]) -> tuple[R, str]:
-        """The result of one stage and its key: taken up from its file if that was made from the same, else made.
+        """The result of one stage and its key: taken up from a file that was made from the same, else made.
 
         name      : file name inside the folder
         made_from : plain values that determine the result: configuration, keys of earlier stages
         """
         key = digest({"stage": name, "mucal": __version__, "code": code_digest(), **made_from})
         path = self.path / name
-        if self.resume and path.exists():
-            found = self._take_up(path, kind, key)
-            if found is not None:
-                self.reused.append(name)
-                self.tell(Event(stage=name, text="taken up from the interrupted run"))
-                return found, key
-        made = make()
+        kept = None if self.cache is None else self.cache / f"{key}.h5"
+        if self.resume and (found := self._take_up(path, kind, key)) is not None:
+            self._reuse(name, "the interrupted run")
+            return found, key
+        cached = None if kept is None else self._take_up(kept, kind, key)
+        if cached is not None:
+            self._reuse(name, "the cache")
+        made = make() if cached is None else cached
         configuration = {**self.base.configuration, "stage_key": key}
         own = replace(self.base, configuration=configuration, ledgers={**self.base.ledgers, **made.provenance.ledgers})
         made = made.with_provenance(own)
         made.save(path, overwrite=True)
+        if kept is not None and cached is None:
+            made.save(kept, overwrite=True)
         return made, key
 
+    def _reuse(self, name: str, whence: str) -> None:
+        self.reused.append(name)
+        self.tell(Event(stage=name, text=f"taken up from {whence}"))
+
     def _take_up(self, path: Path, kind: type[R], key: str) -> R | None:
+        """The result in a file if that was made from the same; None if it was not, is damaged or not there."""
+        if not path.exists():
+            return None
         try:
             found = kind.load(path)
         except (InputError, VerificationError) as error:

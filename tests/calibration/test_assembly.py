@@ -18,8 +18,8 @@ def config(**changes) -> CalibrationConfig:
 
 
 def test_scale_factor_multiplies_the_standard_deviations(scale_table: ScaleTable):
-    once = assemble(scale_table, None, None, config())
-    more = assemble(scale_table, None, None, config(scale_factor=2.1))
+    once = assemble(scale_table, None, None, config(scale_factor=1.0))
+    more = assemble(scale_table, None, None, config())  # as published, unless stated
     assert_allclose(more.scale_variations[:18], 2.1 * once.scale_variations[:18], rtol=1e-15)
     assert more.scale_variations[18].tolist() == once.scale_variations[18].tolist()
     assert once.factors == {"jpsi_stat": 1.0, "reference_mass": 1.0}
@@ -130,9 +130,10 @@ def test_edges_that_differ_in_their_last_bits_are_the_same(
     scale_table: ScaleTable, resolution_data: ResolutionTable, resolution_mc: ResolutionTable
 ):
     cal = assemble(scale_table, resolution_data, resolution_mc, config())
+    assert cal.factors["resolution_stat"] == 10.0
     assert cal.resolution_mc is not None
     nearly = replace(cal.resolution_mc, eta_edges=np.nextafter(cal.resolution_mc.eta_edges, 9.0))
-    group = groups.resolution(resolution_data, nearly, 1.0, "scaled", {})
+    group = groups.resolution(resolution_data, nearly, 10.0, "scaled", {})
     assert_allclose(group.variations, cal.resolution_variations, rtol=1e-12)
     narrower = {"eta_range": (-2.3, 2.3), "resolution_mc": nearly}
     assert_allclose(replace(cal, **narrower).smear(10.0, 0.1, 0.0, 1, 1, 1, muon=0), 10.0, rtol=0.1)

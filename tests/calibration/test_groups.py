@@ -90,8 +90,19 @@ def test_the_factor_can_be_that_of_the_closure(cms_like: Calibration):
     # one experiment with 48 numbers: a relative error of 1/sqrt(2 48), some of it the closure's own
     assert cal.factors["jpsi_stat"] == pytest.approx(3.0, abs=4 * 3.0 * 0.15)
     assert cal.factors["jpsi_stat"] != 3.0
-    once = assemble(cms_like.scale, None, None, config())
+    once = assemble(cms_like.scale, None, None, config(scale_factor=1.0))
     assert_allclose(cal.scale_variations[0], cal.factors["jpsi_stat"] * once.scale_variations[0], rtol=1e-12)
+
+
+def test_a_closure_that_does_not_contradict_the_errors_asks_for_no_factor(cms_like: Calibration):
+    rng = np.random.default_rng(10)
+    blank = closure_of(cms_like)
+    wide = replace(blank, cov=400.0 * blank.cov)  # twenty times the errors: it says nothing of the table
+    d = np.sqrt(np.diag(wide.cov)) * rng.normal(size=48)
+    closure = replace(wide, A=d[:24], M=d[24:])
+    cal = assemble(cms_like.scale, None, None, config(scale_factor="closure"), closures=[closure])
+    assert cal.factors["jpsi_stat"] == 1.0
+    assert "the applied 1 is not contradicted" in cal.sources[0]
 
 
 def test_a_factor_of_the_closure_needs_one(cms_like: Calibration):

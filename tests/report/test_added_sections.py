@@ -72,12 +72,12 @@ def test_factors_that_closures_ask_for_stand_beside_the_applied_one():
     _, table, _ = uncertainty_section(model).items
     assert [row[3] for row in table.rows] == ["2.00", "0.00", "none is enough", "2.20", "1.50", "2.10"]
     assert list(table.rows[0]) == ["all", "90.0 / 48", "0.0002", "2.00"]
-    assert table.caption.endswith("below the largest that is asked for.")
+    assert model.uncovered.endswith("multiplied by 2.1; what z and upsilon1s find asks for up to inf")
     covered = replace(model, inflation=replace(asked, odd=asked_by(70.0, 24, 0.06, np.inf)))
     assert covered.inflation.largest == 2.2
-    assert "below the largest" in uncertainty_section(covered).items[1].caption
+    assert covered.uncovered.endswith("find asks for up to 2.2")
     applied = replace(covered, factors=np.array([2.2]))
-    assert "below the largest" not in uncertainty_section(applied).items[1].caption
+    assert applied.uncovered == ""
 
 
 def test_a_table_without_its_priors_is_shown_beside_it():
@@ -87,11 +87,11 @@ def test_a_table_without_its_priors_is_shown_beside_it():
         cov=np.diag([4e-8, 4e-8, 0.0, 0.0, 1e-10, 9e-10]), chi2=3.0, ndf=2,
     )  # fmt: skip
     text, table = cross_check_section(free, None, None, free).items
-    assert "A to 20 10⁻⁵, M to 2 10⁻⁵/GeV" in text.text
+    assert "A to 20·10⁻⁵, M to 2·10⁻⁵/GeV" in text.text
     assert list(table.head) == ["η", "A [10⁻⁵]", "M [10⁻⁵/GeV]"]
     assert table.rows == [["-1 to 0", "+10.0 ± 20.0", "+2.0 ± 1.0"], ["0 to 1", "+0.0 ± 20.0", "-3.0 ± 3.0"]]
     (line,) = cross_check_lines(free, None, None, free)
-    assert line == "without priors: A to 20 10⁻⁵, M to 2 10⁻⁵/GeV (median errors of a bin)"
+    assert line == "without priors: A to 20·10⁻⁵, M to 2·10⁻⁵/GeV (median errors of a bin)"
     assert not cross_check_section(free, None, None).items
 
 
