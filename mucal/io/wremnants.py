@@ -29,6 +29,7 @@ LABELS: Final = {
     "statistics": "Scale_correction_unc{i}",
     "zclosure_stat": "ScaleClos_correction_unc{i}",
     "zclosure_lep": "ScaleClosA_correction_unc{i}",
+    "zclosure_M": "ScaleClosM_correction_unc{i}",
     "resolution_stat": "Resolution_correction_smearing_variation{i}",
     "pixel_mult": "pixel_multiplicity_syst_var{i}",
 }

@@ -65,6 +65,11 @@ def test_every_nuisance_of_the_cms_model_has_a_label_of_its_own(folder: Path, cm
     assert stated["factors"]["jpsi_stat"] == 2.1
 
 
+def test_a_uniform_sagitta_of_ones_own_has_their_label(scale_table: ScaleTable):
+    cal = assemble(scale_table, None, None, CalibrationConfig(pt_definition="refit", adhoc_M=1e-6))
+    assert labels(cal)["zclosure_M"] == "ScaleClosM_correction_unc0"
+
+
 def test_modes_of_the_detector_stand_for_the_statistics_in_file_and_labels(scale_table: ScaleTable, tmp_path: Path):
     rng = np.random.default_rng(3)
     shifts = rng.normal(size=(5, 3, 6)) * np.array([1e-5, 5e-5, 1e-6])[None, :, None]

@@ -72,7 +72,7 @@ def test_closures_state_their_equations_and_their_residual(cms_like: Calibration
     # the fixture's table was not derived from its own masses: the closure finds whatever its random numbers are
     closure = replace(cms_like.closure, chi2=50.0, ndf=40)
     found = evidence_for(cms_like, chain, [closure])["closures"]
-    against = inflation_of(cms_like.scale, [closure])
+    against = inflation_of(cms_like.scale, [closure]).together
     assert set(found) == {"z"}
     assert found["z"]["equations"] == {"chi2": 50.0, "ndf": 40, "p_value": pytest.approx(chi2.sf(50.0, 40), rel=1e-10)}
     assert found["z"]["residual"]["ndf"] == 48
