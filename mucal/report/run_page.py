@@ -9,8 +9,9 @@ from mucal.report.cross_check_section import cross_check_section
 from mucal.report.detector_section import detector_section
 from mucal.report.fit_sections import fits_section, ledger_section, provenance_section, spectra_section
 from mucal.report.page import Section, Tone, render
+from mucal.report.resolution_section import resolution_section
 from mucal.report.run_results import RunResults, events_shown, p_text, variable_name
-from mucal.report.scale_sections import recovery_section, resolution_section, scale_section, shift_section
+from mucal.report.scale_sections import recovery_section, scale_section, shift_section
 from mucal.report.track_sections import bias_section, corrections_section, track_lines, weak_section
 from mucal.report.uncertainty_section import uncertainty_section
 from mucal.report.world_section import world_section

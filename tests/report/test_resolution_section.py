@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 
 from mucal.report.page import Table
-from mucal.report.scale_sections import resolution_section
+from mucal.report.resolution_section import resolution_section
 from mucal.scale import DScan, ResolutionTable
 
 
