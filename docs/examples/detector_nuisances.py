@@ -13,14 +13,15 @@ from mucal.calibration import CalibrationConfig, assemble
 from mucal.detector import cms_like
 from mucal.globalcor import GlobalCorrections, Refit
 from mucal.scale import ScaleTable
-from mucal.workflow.detector_model import modes_of
+from mucal.workflow.detector_model import modes_of, without_correction
 
 run = Path(sys.argv[1])
 corrections = GlobalCorrections.load(run / "corrections.h5")
 table = ScaleTable.load(run / "scale.h5")
 refit = Refit(detector=cms_like(), registry=corrections.registry, theta=corrections.theta)
 modes = modes_of(corrections, refit, table.eta_edges)
-calibration = assemble(table, None, None, CalibrationConfig(pt_definition="refit"), detector=modes)
+config = CalibrationConfig(pt_definition="refit")
+calibration = assemble(without_correction(table, modes), None, None, config, detector=modes)
 print("\n".join(calibration.summary()))
 for name in calibration.nuisances("detector")[:5]:
     print(f"{name}: {calibration.sources[calibration.names.index(name)]}")

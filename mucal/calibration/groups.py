@@ -16,7 +16,7 @@ With 48, 24, 24 and 48 bins, without the reference mass, these are the 144 + 48 
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Final, Literal
 
 import numpy as np
 
@@ -30,6 +30,8 @@ from mucal.scale.pixels import PixelMultiplicity
 from mucal.scale.table import ResolutionTable, ScaleTable
 
 Basis = Literal["scaled", "plain"]
+ALTERNATIVE: Final = r"\w+"
+"""What the name of an alternative calibration looks like: it becomes part of the name of its nuisance."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,7 +129,7 @@ def alternatives(found: Mapping[str, ScaleTable], scale: ScaleTable) -> Group:
     """
     sources = []
     for name, table in found.items():
-        if not re.fullmatch(r"\w+", name):
+        if not re.fullmatch(ALTERNATIVE, name):
             raise ConfigError(
                 f"an alternative calibration is named '{name}', expected letters, digits and _",
                 kind="config.alternative",

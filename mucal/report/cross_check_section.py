@@ -6,6 +6,7 @@ from typing import Final
 import numpy as np
 
 from mucal.plot.scale import scale_figure, standard_errors
+from mucal.report.closure_section import plain_text
 from mucal.report.page import Item, Picture, Section, Table, Text
 from mucal.report.run_results import p_text
 from mucal.scale import AngularBiases, ScaleTable
@@ -23,7 +24,7 @@ def cross_check_lines(
     """What was found, for people at a terminal; nothing where nothing was asked for."""
     lines = []
     if unheld is not None:
-        lines.append(f"without priors: {', '.join(_typical(unheld))} (median errors of a bin)")
+        lines.append(plain_text(f"without priors: {', '.join(_typical(unheld))} (median errors of a bin)"))
     if one_step is not None:
         apart = ", ".join(f"{name} by {value:.2f}" for name, value in apart_of(table, one_step).items())
         lines.append(f"one likelihood of all masses moves {apart} errors (rms)")

@@ -110,7 +110,11 @@ def inflation_items(model: UncertaintyModel) -> tuple[Table, ...]:
         for name, one in named.items()
         if one.ndf
     ]
-    rows += [["one direction", "", "", _factor(asked.direction)], ["applied", "", "", f"{applied:.2f}"]]
+    rows += [
+        ["one direction of A", "", "", _factor(asked.direction_even)],
+        ["one direction of M", "", "", _factor(asked.direction_odd)],
+        ["applied", "", "", f"{applied:.2f}"],
+    ]
     return (
         Table(
             head=["Residuals", "χ² / ndf", "p", "Factor"], rows=rows, words=(0,),

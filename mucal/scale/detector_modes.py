@@ -15,10 +15,9 @@ from typing import Final
 
 import numpy as np
 
-from mucal.arrays import FloatArray, IntArray, check_edges, check_shapes, same_edges
+from mucal.arrays import FloatArray, IntArray, check_edges, check_shapes
 from mucal.errors import InputError
 from mucal.globalcor import GlobalCorrections, ReferenceDerivatives, relative_curvature
-from mucal.scale.table import ScaleTable
 from mucal.store import Result
 
 KEPT: Final = 1.0 - 1e-9
@@ -112,17 +111,6 @@ def square_root(corrections: GlobalCorrections) -> FloatArray:
         kind="input.no_covariance",
         do="solve with covariance or replicas",
     )
-
-
-def compare_models(modes: DetectorModes, table: ScaleTable, pt: float) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Errors of the curvature in each bin, delta k/k at one pT (GeV): of the modes, of the table, and their ratio.
-
-    The even part alone, A - e/pT.  Raises ValueError for different bins.
-    """
-    if not same_edges(modes.eta_edges, table.eta_edges):
-        raise ValueError("the modes and the table have different bins of eta")
-    (of_modes, _), (of_table, _) = (curvature_errors(cov, pt) for cov in (modes.cov, table.cov))
-    return of_modes, of_table, np.divide(of_modes, of_table, out=np.full(table.n_bins, np.nan), where=of_table > 0)
 
 
 def curvature_errors(cov: FloatArray, pt: float) -> tuple[FloatArray, FloatArray]:

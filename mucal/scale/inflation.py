@@ -64,8 +64,8 @@ class Inflation(Result):
     even, odd  : the charge-even (A) and the charge-odd (M) ones alone
     each       : R, those of one resonance alone
     resonances : R, of the closures
-    direction  : smallest factor with which no principal direction of P against C is significant any more, after the
-                 correction for the number of directions; 0 if none is to begin with
+    direction_even, direction_odd : smallest factor with which no principal direction of P against C is significant any
+                 more, among those of A or of M, after the correction for the number of all; 0 if none is to begin with
     """
 
     together: Asked
@@ -73,12 +73,18 @@ class Inflation(Result):
     odd: Asked
     each: tuple[Asked, ...]
     resonances: tuple[str, ...]
-    direction: float
+    direction_even: float
+    direction_odd: float
 
     @property
     def factor(self) -> float:
         """To be applied: that of all residuals where they contradict the errors, and at least 1."""
         return max(1.0, self.together.factor) if self.together.significant else 1.0
+
+    @property
+    def direction(self) -> float:
+        """The larger one of single directions of A and of M."""
+        return max(self.direction_even, self.direction_odd)
 
     @property
     def largest(self) -> float:
@@ -95,7 +101,8 @@ class Inflation(Result):
         return (
             f"closure of {', '.join(self.resonances)}: chi2/ndf = {whole.chi2:.1f}/{whole.ndf} (p = "
             f"{whole.p_value:.3g}); factors {whole.factor:.2f} (all), {self.even.factor:.2f} (A), "
-            f"{self.odd.factor:.2f} (M), {self.direction:.2f} (one direction); the applied {applied:g} {verdict}"
+            f"{self.odd.factor:.2f} (M), {self.direction:.2f} (one direction); the "
+            f"applied {applied:g} {verdict}"
         )
 
 
@@ -113,10 +120,12 @@ def inflation_of(table: ScaleTable, closures: Sequence[Closure]) -> Inflation:
     z, p = _principal(closures, table)
     if not z.size:
         raise ValueError("the closures have no errors; nothing can be said about those of the table")
-    even, odd = (_asked(*_principal(closures, table, (name,))) for name in ("A", "M"))
+    even, odd = (_principal(closures, table, (name,)) for name in ("A", "M"))
     return Inflation(
-        together=_asked(z, p), even=even, odd=odd, each=tuple(_asked(*_principal([one], table)) for one in closures),
-        resonances=tuple(closure.resonance for closure in closures), direction=_direction(z, p),
+        together=_asked(z, p), even=_asked(*even), odd=_asked(*odd),
+        each=tuple(_asked(*_principal([one], table)) for one in closures),
+        resonances=tuple(closure.resonance for closure in closures),
+        direction_even=_direction(*even, z.size), direction_odd=_direction(*odd, z.size),
     )  # fmt: skip
 
 
@@ -128,11 +137,14 @@ def pattern_factor(table: ScaleTable, alternative: ScaleTable) -> float:
 
     table, alternative : in the same eta bins
 
-    Raises ValueError for different bins.
+    Infinite where a parameter differs that the table holds fixed.  Raises ValueError for different bins.
     """
     if not same_edges(table.eta_edges, alternative.eta_edges):
         raise ValueError("the alternative calibration has other eta bins; derive both in the same bins")
-    pulls = whiten(alternative.parameters - table.parameters, table.cov)
+    difference = alternative.parameters - table.parameters
+    if np.any((difference != 0.0) & (np.diag(table.cov) <= 0.0)):
+        return float("inf")
+    pulls = whiten(difference, table.cov)
     return float(np.sqrt(1.0 + np.mean(pulls**2)))
 
 
@@ -193,11 +205,11 @@ def _factor(z: FloatArray, p: FloatArray) -> float:
     return float(brentq(excess, 0.0, LARGEST, xtol=1e-10))
 
 
-def _direction(z: FloatArray, p: FloatArray) -> float:
-    """The smallest factor with which no direction is significant among all of them; 0 if none is with factor 1."""
-    limit = float(np.sqrt(2.0) * erfcinv(SIGNIFICANT / z.size))
+def _direction(z: FloatArray, p: FloatArray, among: int) -> float:
+    """The smallest factor with which no direction is significant among so many; 0 if none is with factor 1."""
+    limit = float(np.sqrt(2.0) * erfcinv(SIGNIFICANT / among))
     if np.all(np.abs(z) <= limit * np.sqrt(1.0 + p)):
         return 0.0
     excess = np.clip((z / limit) ** 2 - 1.0, 0.0, None)
     asked = np.sqrt(np.divide(excess, p, out=np.where(excess > 0, np.inf, 0.0), where=p > 1.0 / LARGEST**2))
-    return float(np.max(asked))
+    return float(np.max(asked, initial=0.0))

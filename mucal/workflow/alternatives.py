@@ -12,7 +12,6 @@ from mucal.globalcor import GlobalCorrections
 from mucal.report import RunResults
 from mucal.scale import ScaleTable
 from mucal.store import sha256
-from mucal.workflow.bins import Bins
 from mucal.workflow.config import Analysis
 from mucal.workflow.finished_run import load_run
 
@@ -80,9 +79,11 @@ def _problem(other: RunResults, analysis: Analysis) -> str:
     """Why a run is no alternative to this one; "" if it is one."""
     if other.status != "ok":
         return f"its run was not certified: {other.reason}"
-    edges = _table_edges(analysis.bins)
+    edges = analysis.bins.table_edges
     if not same_edges(other.table.eta_edges, edges):
-        return f"its table has eta_edges = {other.table.eta_edges.tolist()}, that of this run will have {edges}"
+        return f"its table has eta_edges = {other.table.eta_edges.tolist()}, that of this run will have {list(edges)}"
+    if other.table.resonance != analysis.massfit.resonance:
+        return f"its table is of {other.table.resonance}, that of this run will be of {analysis.massfit.resonance}"
     section = other.provenance.configuration.get("calibration", {})
     defined = section.get("pt_definition", "as read") if isinstance(section, Mapping) else "as read"
     if defined != analysis.calibration.pt_definition:
@@ -90,9 +91,3 @@ def _problem(other: RunResults, analysis: Analysis) -> str:
     if (other.tracks is None) != (analysis.tracks is None):
         return "one of the two runs begins with hits, the other one does not"
     return ""
-
-
-def _table_edges(bins: Bins) -> list[float]:
-    """Edges of the table that these bins give: bins of |eta| stand on both sides."""
-    edges = list(bins.eta_edges)
-    return [*(-edge for edge in edges[:0:-1]), *edges] if bins.abs_eta else edges

@@ -46,6 +46,11 @@ class Bins:
             )
         self.binning()
 
+    @property
+    def table_edges(self) -> tuple[float, ...]:
+        """Edges of the table that these bins give: bins of |eta| stand on both sides."""
+        return (*(-edge for edge in self.eta_edges[:0:-1]), *self.eta_edges) if self.abs_eta else self.eta_edges
+
     def fewest_events(self, resonance: str) -> tuple[float, float]:
         """Events of data and of simulation that a kinematic bin needs, for the mass fits of a resonance."""
         data, simulation = fewest_events(resonance)

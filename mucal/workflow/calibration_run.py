@@ -11,6 +11,7 @@ from mucal.report import TrackResults
 from mucal.report.closing_files_section import closing_files_lines, closing_files_numbers
 from mucal.report.cross_check_section import cross_check_lines
 from mucal.report.detector_section import model_lines, model_numbers
+from mucal.scale import ScaleTable
 from mucal.scale.recovery import compare
 from mucal.store import Provenance, sha256
 from mucal.workflow.alternatives import Alternatives, read_alternatives
@@ -20,7 +21,7 @@ from mucal.workflow.config import Analysis
 from mucal.workflow.cross_checks import cross_check
 from mucal.workflow.detector_model import compare as compare_models
 from mucal.workflow.detector_model import mass_slopes
-from mucal.workflow.evidence import Evidence, closed_files, evidence_of
+from mucal.workflow.findings import Findings, closed_files, findings_of
 from mucal.workflow.finished_run import write_page
 from mucal.workflow.globalcor import detector_of
 from mucal.workflow.outcome import Outcome, failed, headline, objections, summary
@@ -60,7 +61,8 @@ def run(
                 is taken up from there; it only grows
 
     Returns how it ended.  Raises NotCertified, after writing results and page but no calibration, if the result is
-    not fit to be exported; ConfigError, InputError and so on as the stages do.  In every case `result.json` says so.
+    not fit to be exported; ConfigError, InputError and so on as the stages do.  `result.json` says so, unless the
+    folder could not be used at all.
     """
     out = Path(out)
     folder = Folder(out, resume=resume, base=Provenance(), tell=tell, cache=None if cache is None else Path(cache))
@@ -101,7 +103,7 @@ def _run(analysis: Analysis, alternatives: Alternatives, out: Path, folder: Fold
     checked = cross_check(analysis, folder, chain, data, simulation, tell)
     made_from = {**reading_of(analysis, folder, data, simulation), "closing": analysis.plain.get("closing")}
     shown = tuple(closed_files(analysis, one, chain, folder, made_from, tell) for one in closing)
-    found = evidence_of(analysis, tracked, shown, chain, tell)
+    found = findings_of(analysis, tracked, shown, chain, tell)
     if tracked is not None:
         chain = replace(chain, recovery=compare(chain.table, left_over(tracked.probes, chain.table)))
     chain = replace(chain, notes=(*chain.notes, *checked.notes, *found.notes))
@@ -112,7 +114,7 @@ def _run(analysis: Analysis, alternatives: Alternatives, out: Path, folder: Fold
     if calibration is not None:
         if tracked is not None and analysis.tracks is not None:
             tracks = with_z_mass(found.tracks, analysis.tracks, tracked.closing, calibration, tell)
-            found = replace(found, tracks=with_models(tracks, tracked, calibration))
+            found = replace(found, tracks=with_models(tracks, tracked, calibration, chain.table))
         slope = None if tracked is None or tracked.w is None else scale_slope(tracked.w, chain.table)
         model = model_of(calibration, found.closures, slope)
         tell(Event(stage="calibration", text=model.line))
@@ -164,16 +166,21 @@ def tracks_of(analysis: Analysis, folder: Folder, tell: Tell) -> TrackedChain | 
     return track(analysis.tracks, folder, detector_of(name), analysis.plain["tracks"], tell)
 
 
-def with_models(tracks: TrackResults | None, tracked: TrackedChain, calibration: Calibration) -> TrackResults | None:
-    """With the models of the scale's uncertainty side by side, if there are modes of the detector."""
+def with_models(
+    tracks: TrackResults | None, tracked: TrackedChain, calibration: Calibration, table: ScaleTable
+) -> TrackResults | None:
+    """With the models of the scale's uncertainty side by side, if there are modes of the detector.
+
+    table : of the masses, whose errors are its statistics
+    """
     if tracks is None or tracks.detector is None:
         return tracks
     slopes = mass_slopes(tracked.w, tracked.closing, calibration.scale)
-    return replace(tracks, models=compare_models(calibration, tracks.detector, slopes))
+    return replace(tracks, models=compare_models(calibration, table, tracks.detector, slopes))
 
 
 def certified(
-    analysis: Analysis, chain: Chain, found: Evidence, alternatives: Alternatives, base: Provenance, tell: Tell
+    analysis: Analysis, chain: Chain, found: Findings, alternatives: Alternatives, base: Provenance, tell: Tell
 ) -> tuple[Calibration | None, list[str]]:
     """The calibration of a finished chain if it is fit to be released; else None, and why not."""
     reasons = objections(chain, analysis.general)
@@ -193,7 +200,7 @@ def certified(
 
 
 def assembled(
-    analysis: Analysis, chain: Chain, found: Evidence, alternatives: Alternatives, base: Provenance
+    analysis: Analysis, chain: Chain, found: Findings, alternatives: Alternatives, base: Provenance
 ) -> Calibration:
     """The calibration of a finished chain, with the whole uncertainty model that its results allow.
 
@@ -215,7 +222,7 @@ def assembled(
         config = replace(config, reference_mass=mass, reference_mass_error=error, pdg_edition=reference.edition)
     resolution_mc = None if found.resolution is None else found.resolution_mc
     calibration = assemble(
-        chain.table, found.resolution, resolution_mc, config, closures=found.closures, pixels=found.pixels,
+        found.table, found.resolution, resolution_mc, config, closures=found.closures, pixels=found.pixels,
         detector=detector, alternatives=alternatives.tables,
     )  # fmt: skip
     own = calibration.provenance

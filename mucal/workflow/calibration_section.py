@@ -1,11 +1,13 @@
 """Section ``[calibration]``: how tables become a calibration, and what a run puts into it besides."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
 from mucal.calibration import CalibrationConfig
+from mucal.calibration.groups import ALTERNATIVE
 from mucal.errors import ConfigError
 from mucal.workflow.toml_text import TomlText
 from mucal.workflow.validate import build
@@ -42,5 +44,14 @@ def calibration_of(document: TomlText) -> CalibrationSection:
             do="leave it out, or begin with hits ([tracks]); modes of corrections of your own go to "
             "`calibration.assemble(..., detector=...)`",
         )
+    for name in section.alternatives:
+        key = f"calibration.alternatives.{name}"
+        if not re.fullmatch(ALTERNATIVE, name):
+            raise ConfigError(
+                f"{document.place(key)} an alternative is named '{name}', expected letters, digits and _",
+                kind="config.alternative",
+                where={"key": key},
+                do="it becomes part of the name of its nuisance; rename it",
+            )
     folders = {name: str(document.folder / Path(item).expanduser()) for name, item in section.alternatives.items()}
     return replace(section, alternatives=folders)

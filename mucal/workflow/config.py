@@ -1,9 +1,9 @@
 """One TOML file an analysis: its sections, and how they become the frozen dataclasses of the stages.
 
 Sections: ``[analysis] [input] [simulation] [generate] [tracks] [bins] [reference.NAME] [massfit] [scale] [resolution]
-[cross_checks] [calibration] [[spectra]]``.  The keys of a section are the fields of its dataclass; relative file names
-are relative to the file that names them; an unknown key, a wrong type or a reference mass without uncertainty or
-edition is an error with its file and line.
+[cross_checks] [calibration] [[closing]] [[spectra]]``.  The keys of a section are the fields of its dataclass; relative
+file names are relative to the file that names them; an unknown key, a wrong type or a reference mass without
+uncertainty or edition is an error with its file and line.
 """
 
 import json

@@ -63,13 +63,22 @@ def run_modes(
         return None
 
 
-def compare(calibration: Calibration, modes: DetectorModes, slopes: FloatArray) -> ScaleModels:
+def without_correction(table: ScaleTable, modes: DetectorModes) -> ScaleTable:
+    """The table that goes with the modes: no correction beyond the global ones, uncertain as these leave it.
+
+    A table of masses has the statistics of these, which no mode holds: it cannot be applied and leave them out.
+    """
+    zero = np.zeros(table.n_bins)
+    return replace(table, A=zero, e=zero, M=zero, cov=modes.cov)
+
+
+def compare(calibration: Calibration, table: ScaleTable, modes: DetectorModes, slopes: FloatArray) -> ScaleModels:
     """The statistics of the scale as they are, with the factor of the release if it has another than 1, and the modes.
 
+    table  : of the masses
     slopes : (5, 3B) MeV  of `mass_slopes`
     """
-    table = calibration.scale
-    plain = f"{table.resonance}_stat"
+    plain = f"{calibration.resonance}_stat"
     factor = calibration.factors.get(plain, 1.0)
     n_statistics = len(covariance.modes(table.cov, dataset="ScaleTable.cov", scaled=True))
     covs = {plain: table.cov, f"{plain} x {factor:.3g}": factor**2 * table.cov, DETECTOR: modes.cov}

@@ -59,14 +59,14 @@ class Outcome:
             "reason": self.reason,
             "where": dict(self.where),
             "mucal": __version__,
-            "headline": dict(self.headline),
+            "headline": {name: _finite(value) for name, value in self.headline.items()},
             "notes": list(self.notes),
             "files": list(self.files),
         }
 
     def json(self) -> str:
         """The text of `result.json`."""
-        return json.dumps(self.to_dict(), indent=2, ensure_ascii=False) + "\n"
+        return json.dumps(self.to_dict(), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def failed(error: BaseException) -> Outcome:
@@ -139,7 +139,7 @@ def headline(
     if model is not None:
         numbers["nuisances"] = int(model.counts.sum())
         numbers |= {f"nuisances_{name}": n for name, n in zip(model.groups, model.counts.tolist(), strict=True)}
-    return {name: _finite(value) for name, value in numbers.items()}
+    return numbers
 
 
 def closure_numbers(closure: TrackResults) -> dict[str, float | int | str | None]:

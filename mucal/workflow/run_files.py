@@ -10,7 +10,7 @@ from mucal.report import TrackResults, UncertaintyModel
 from mucal.store import Result
 from mucal.workflow.chain import Chain
 from mucal.workflow.cross_checks import CrossChecked
-from mucal.workflow.evidence import Evidence
+from mucal.workflow.findings import Findings
 from mucal.workflow.stages import TRACK_TABLES, UNCERTAINTIES, Folder
 
 
@@ -26,7 +26,7 @@ def save_tracks(found: TrackResults | None, folder: Folder) -> list[str]:
 
 
 def save(
-    chain: Chain, checked: CrossChecked, found: Evidence, model: UncertaintyModel | None, folder: Folder
+    chain: Chain, checked: CrossChecked, found: Findings, model: UncertaintyModel | None, folder: Folder
 ) -> list[str]:
     """Write the results of the chain as files people look for; returns names."""
     results: dict[str, Result | None] = {

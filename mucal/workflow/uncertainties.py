@@ -33,20 +33,33 @@ def closures_of(closed: Sequence[ClosedResonance | ClosedFiles], bins: Bins, not
     for one in closed:
         if "A" not in one.sample.scale.free:
             continue
-        if not set(one.sample.bins.eta_edges) <= set(bins.eta_edges):
-            notes.append(f"no closure of {one.sample.resonance}: its eta_edges are not some of those of [bins]")
-            continue
-        if one.sample.bins.abs_eta:
-            notes.append(
-                f"no closure of {one.sample.resonance}: in bins of |eta| the residuals of one side are those of the "
-                "other; leave abs_eta out of its bins and give eta_edges of both sides"
-            )
+        problem = _unlike(one.sample.resonance, one.sample.bins, bins)
+        if problem:
+            notes.append(f"no closure of {one.sample.resonance}: {problem}")
             continue
         try:
             found.append(close(one.data, one.simulation, one.sample.scale))
         except (NotCertified, ValueError) as error:
             notes.append(f"no closure of {one.sample.resonance}: {error.args[0]}")
     return tuple(found)
+
+
+def _unlike(resonance: str, own: Bins, bins: Bins) -> str:
+    """Why a closure in its own bins of eta says nothing of a table in `bins`; "" if it does."""
+    if own.abs_eta:
+        return (
+            "in bins of |eta| the residuals of one side are those of the other; leave abs_eta out of its bins and give "
+            "eta_edges of both sides"
+        )
+    edges = bins.table_edges
+    if not set(own.eta_edges) <= set(edges):
+        return "its eta_edges are not some of those of [bins]"
+    if resonance == "z" and (own.eta_edges[0], own.eta_edges[-1]) != (edges[0], edges[-1]):
+        return (
+            f"its eta_edges do not reach from {edges[0]:g} to {edges[-1]:g} as those of [bins], and a nuisance of the "
+            "closure covers the whole table"
+        )
+    return ""
 
 
 def pixels_of(
@@ -112,5 +125,5 @@ def model_of(calibration: Calibration, closures: Sequence[Closure], w_slope: Flo
     return UncertaintyModel(
         groups=groups, counts=np.array(counts), factors=np.array(factors), w_impact=np.array(impacts),
         sources=tuple(sources),
-        inflation=inflation_of(calibration.scale, closures) if closures and "detector" not in groups else None,
+        inflation=inflation_of(calibration.scale, closures) if closures else None,
     )  # fmt: skip

@@ -63,14 +63,15 @@ def test_factors_that_closures_ask_for_stand_beside_the_applied_one():
 
     asked = Inflation(
         together=asked_by(90.0, 48, 2e-4, 2.0), even=asked_by(20.0, 24, 0.7, 0.0), odd=asked_by(70.0, 24, 2e-6, np.inf),
-        each=(asked_by(90.0, 48, 2e-4, 2.2), asked_by(0.0, 0, 1.0, 0.0)), resonances=("z", "upsilon1s"), direction=1.5,
+        each=(asked_by(90.0, 48, 2e-4, 2.2), asked_by(0.0, 0, 1.0, 0.0)), resonances=("z", "upsilon1s"),
+        direction_even=0.0, direction_odd=1.5,
     )  # fmt: skip
     model = UncertaintyModel(
         groups=("jpsi_stat",), counts=np.array([144]), factors=np.array([2.1]), w_impact=np.array([3.0]),
         sources=("modes",), inflation=asked,
     )  # fmt: skip
     _, table, _ = uncertainty_section(model).items
-    assert [row[3] for row in table.rows] == ["2.00", "0.00", "none is enough", "2.20", "1.50", "2.10"]
+    assert [row[3] for row in table.rows] == ["2.00", "0.00", "none is enough", "2.20", "0.00", "1.50", "2.10"]
     assert list(table.rows[0]) == ["all", "90.0 / 48", "0.0002", "2.00"]
     assert model.uncovered.endswith("multiplied by 2.1; what z and upsilon1s find asks for up to inf")
     covered = replace(model, inflation=replace(asked, odd=asked_by(70.0, 24, 0.06, np.inf)))
@@ -91,7 +92,7 @@ def test_a_table_without_its_priors_is_shown_beside_it():
     assert list(table.head) == ["η", "A [10⁻⁵]", "M [10⁻⁵/GeV]"]
     assert table.rows == [["-1 to 0", "+10.0 ± 20.0", "+2.0 ± 1.0"], ["0 to 1", "+0.0 ± 20.0", "-3.0 ± 3.0"]]
     (line,) = cross_check_lines(free, None, None, free)
-    assert line == "without priors: A to 20·10⁻⁵, M to 2·10⁻⁵/GeV (median errors of a bin)"
+    assert line == "without priors: A to 20 1e-5, M to 2 1e-5/GeV (median errors of a bin)"
     assert not cross_check_section(free, None, None).items
 
 

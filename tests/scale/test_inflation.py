@@ -186,7 +186,8 @@ def test_a_sagitta_pattern_shows_in_the_odd_part_alone():
     found = inflation_of(jpsi_table(), [closure(np.zeros(24), M)])
     assert found.even.factor == 0.0
     assert found.odd.factor > 2.0
-    assert found.direction > 1.0
+    assert found.direction_odd > 1.0
+    assert found.direction_even == 0.0
     assert "does not cover" in found.line(2.1)
 
 
@@ -195,6 +196,14 @@ def test_a_pattern_of_one_error_everywhere_doubles_the_variance():
     moved = jpsi_table(A=shift[:48], e=shift[48:96], M=shift[96:])
     assert_allclose(pattern_factor(jpsi_table(), moved), np.sqrt(2.0), rtol=1e-6)
     assert pattern_factor(jpsi_table(), jpsi_table()) == 1.0
+
+
+def test_a_pattern_in_what_the_table_holds_fixed_is_covered_by_no_factor():
+    cov = jpsi_table().cov.copy()
+    cov[48:96], cov[:, 48:96] = 0.0, 0.0
+    held = replace(jpsi_table(), cov=cov)
+    assert pattern_factor(held, jpsi_table(e=1e-3)) == np.inf
+    assert pattern_factor(held, jpsi_table(A=A_ERROR)) < np.inf
 
 
 def test_a_pattern_over_copied_parameters_counts_each_once():

@@ -96,6 +96,7 @@ def test_a_relative_folder_is_relative_to_the_file_that_names_it(tmp_path: Path)
         (("bins.eta_edges=[-2.4, 0.5, 2.4]",), r"eta_edges = \[-2.4, 0.0, 2.4\], that of this run will have"),
         (("bins.eta_edges=[0.0, 1.2, 2.4]", "bins.abs_eta=true"), r"will have \[-2.4, -1.2, 0.0, 1.2, 2.4\]"),
         (("calibration.pt_definition=\"mine\"",), "corrects momenta '.*', this run 'mine'"),
+        (("massfit.resonance=\"psi2s\"",), "its table is of jpsi, that of this run will be of psi2s"),
     ],
 )  # fmt: skip
 def test_a_run_that_cannot_be_compared_is_refused_before_anything_is_done(
@@ -103,6 +104,11 @@ def test_a_run_that_cannot_be_compared_is_refused_before_anything_is_done(
 ):
     with pytest.raises(ConfigError, match=f"alternative 'wider': .*{message}"):
         read_alternatives(small(named(wider), *settings))
+
+
+def test_a_name_that_cannot_be_that_of_a_nuisance_is_refused_before_anything_is_done(wider: Path):
+    with pytest.raises(ConfigError, match="an alternative is named 'a-b', expected letters, digits and _"):
+        small(named(wider, "a-b"))
 
 
 def test_bins_of_abs_eta_stand_for_both_sides(wider: Path):

@@ -30,9 +30,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Runs of a few hundred pairs through a barrel: the default one, and one with modes of the detector."""
     folder = tmp_path_factory.mktemp("models")
     (folder / "c.toml").write_text(TINY)
-    run(load_analysis(folder / "c.toml"), folder / "statistics")
+    plain = "calibration.scale_factor=1.0"
+    run(load_analysis(folder / "c.toml", settings=(plain,)), folder / "statistics")
     shutil.copytree(folder / "statistics", folder / "detector")
-    asked = load_analysis(folder / "c.toml", settings=("calibration.scale_nuisances='detector'",))
+    asked = load_analysis(folder / "c.toml", settings=(plain, "calibration.scale_nuisances='detector'"))
     run(asked, folder / "detector", resume=True)
     return folder
 
@@ -44,7 +45,21 @@ def test_the_release_has_one_model_or_the_other(folder: Path):
     assert set(detector.groups) == {"detector", "reference_mass"}
     assert detector.groups.count("detector") == len(modes.leading)
     assert np.array_equal(detector.scale_variations[: len(modes.leading)], modes.variations)
-    assert np.array_equal(detector.scale.A, statistics.scale.A)
+    # what the masses say of A, e and M has statistics that no mode holds: with the modes it is not applied
+    assert np.any(statistics.scale.A != 0.0)
+    assert not detector.scale.parameters.any()
+    assert_allclose(detector.scale.cov, modes.cov, rtol=1e-12)
+    assert np.array_equal(ScaleTable.load(folder / "detector/scale.h5").A, statistics.scale.A)
+    notes = [json.loads((folder / name / "result.json").read_text())["notes"] for name in ("statistics", "detector")]
+    assert ["applies no scale table" in " ".join(told) for told in notes] == [False, True]
+
+
+def test_the_result_is_json_that_any_parser_reads(folder: Path):
+    def refused(constant: str) -> None:
+        raise AssertionError(f"{constant} is not JSON")
+
+    found = json.loads((folder / "statistics/result.json").read_text(), parse_constant=refused)
+    assert found["headline"]["z_mev_jpsi_stat"] is None  # no Z were generated
 
 
 def test_modes_and_comparison_are_there_whichever_was_chosen(folder: Path):

@@ -1,5 +1,7 @@
 """Closures, weights by pixel hits and resolutions become the named uncertainties that they stand for."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -82,6 +84,19 @@ def test_a_closure_in_bins_of_abs_eta_has_no_covariance_to_compare_and_is_a_note
     both = closed(jpsi, abs_eta=True)
     assert closures_of([both], both.sample.bins, notes) == ()
     assert "no closure of jpsi: in bins of |eta|" in notes[0]
+
+
+def test_a_closure_of_z_that_does_not_reach_the_ends_of_the_table_is_a_note(jpsi: Dimuons):
+    one = closed(jpsi, abs_eta=False)
+    wide = Bins(eta_edges=(-3.0, *EDGES, 3.0))
+    notes: list[str] = []
+    assert len(closures_of([one], wide, notes)) == 1  # it serves the factor alone
+    of_z = replace(one, sample=replace(one.sample, resonance="z"))
+    assert closures_of([of_z], wide, notes) == ()
+    assert notes == [
+        "no closure of z: its eta_edges do not reach from -3 to 3 as those of [bins], and a nuisance of the closure "
+        "covers the whole table"
+    ]
 
 
 def test_groups_are_counted_and_their_impact_is_that_of_their_modes():

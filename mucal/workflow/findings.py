@@ -7,12 +7,12 @@ from typing import Any
 from mucal.calibration.response_map import ResponseMap
 from mucal.plot.masses import ClosingShifts
 from mucal.report import TrackResults
-from mucal.scale import Closure, PixelMultiplicity, ResolutionTable
+from mucal.scale import Closure, PixelMultiplicity, ResolutionTable, ScaleTable
 from mucal.workflow.chain import Chain
 from mucal.workflow.closing import ClosedResonance, close_masses
 from mucal.workflow.closing_files import ClosedFiles, OpenClosing, close_files
 from mucal.workflow.config import Analysis
-from mucal.workflow.detector_model import run_modes
+from mucal.workflow.detector_model import run_modes, without_correction
 from mucal.workflow.globalcor import detector_of
 from mucal.workflow.mass_fits import reference_mass
 from mucal.workflow.progress import Tell
@@ -24,9 +24,10 @@ from mucal.workflow.w_muons import w_shift
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Evidence:
+class Findings:
     """What a run found beside its scale table.
 
+    table      : that the release applies, with its errors
     tracks     : of a run from hits
     closing    : of resonances in files
     closures   : of other resonances, for the uncertainty model
@@ -36,6 +37,7 @@ class Evidence:
     notes      : what a reader should know
     """
 
+    table: ScaleTable
     tracks: TrackResults | None
     closing: tuple[ClosingShifts, ...]
     closures: tuple[Closure, ...]
@@ -56,20 +58,28 @@ def closed_files(
     )  # fmt: skip
 
 
-def evidence_of(
+def findings_of(
     analysis: Analysis, tracked: TrackedChain | None, shown: Sequence[ClosedFiles], chain: Chain, tell: Tell
-) -> Evidence:
+) -> Findings:
     """Masses of other resonances and of W with the calibration, and what they give the uncertainty model.
 
     shown : resonances in files
     """
     notes: list[str] = []
     closed: tuple[ClosedResonance | ClosedFiles, ...] = tuple(shown)
-    tracks, pixels, response = None, None, None
+    tracks, pixels, response, table = None, None, None, chain.table
     if tracked is not None and analysis.tracks is not None:
         config = analysis.tracks
+        edges = chain.table.eta_edges
+        of_detector = run_modes(config, detector_of(config.detector), tracked.corrections, edges, notes)
+        if of_detector is not None and analysis.calibration.scale_nuisances == "detector":
+            table = without_correction(chain.table, of_detector)
+            notes.append(
+                "the release applies no scale table: its nuisances are what the global corrections leave uncertain; "
+                "the table of the masses is only shown"
+            )
         of_hits = tuple(
-            close_masses(sample, pairs, chain.table, tell)
+            close_masses(sample, pairs, table, tell)
             for sample, pairs in zip(config.closing, tracked.closing, strict=True)
         )
         closed = of_hits
@@ -82,14 +92,13 @@ def evidence_of(
         tracks = TrackResults(
             corrections=tracked.corrections, probes=tracked.probes, reference=tracked.reference,
             injected=tracked.injected, closing=tuple(one.mass for one in of_hits),
-            w=None if tracked.w is None else w_shift(config, tracked.w, tracked.corrections, chain.table),
-            modes=modes, mode_bias=bias,
-            detector=run_modes(config, detector_of(config.detector), tracked.corrections, chain.table.eta_edges, notes),
+            w=None if tracked.w is None else w_shift(config, tracked.w, tracked.corrections, table),
+            modes=modes, mode_bias=bias, detector=of_detector,
         )  # fmt: skip
     closures = closures_of(closed, analysis.bins, notes)
     resolution, resolution_mc = resolutions_of(analysis, chain, closed, notes, tell)
-    return Evidence(
-        tracks=tracks, closing=tuple(one.shifts for one in shown), closures=closures, pixels=pixels,
+    return Findings(
+        table=table, tracks=tracks, closing=tuple(one.shifts for one in shown), closures=closures, pixels=pixels,
         resolution=resolution, resolution_mc=resolution_mc,
         response=response, notes=tuple(notes),
     )  # fmt: skip
