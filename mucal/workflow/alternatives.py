@@ -44,8 +44,10 @@ class Alternatives:
                 )
 
 
-def read_alternatives(analysis: Analysis) -> Alternatives:
+def read_alternatives(analysis: Analysis, out: Path) -> Alternatives:
     """The tables of the runs that `[calibration] alternatives` names, before anything else is done.
+
+    out : folder of this run, which is no alternative to itself
 
     Raises ConfigError for a run that cannot be compared: not certified, of other bins of eta or other momenta;
     InputError for a folder that holds no finished run, VerificationError for a damaged one.
@@ -59,7 +61,8 @@ def read_alternatives(analysis: Analysis) -> Alternatives:
         except InputError as error:
             error.where = {**error.where, "asked": key}
             raise
-        problem = _problem(runs[name], analysis)
+        itself = Path(folder).resolve() == out.resolve()
+        problem = "its folder is that of this run" if itself else _problem(runs[name], analysis)
         if problem:
             raise ConfigError(
                 f"alternative '{name}': {problem}",

@@ -67,7 +67,7 @@ def run(
     out = Path(out)
     folder = Folder(out, resume=resume, base=Provenance(), tell=tell, cache=None if cache is None else Path(cache))
     try:
-        alternatives = read_alternatives(analysis)
+        alternatives = read_alternatives(analysis, out)
         open_folder(out, resume=resume, overwrite=overwrite)
         outcome = _run(analysis, alternatives, out, folder, tell)
     except BaseException as error:

@@ -103,7 +103,13 @@ def test_a_run_that_cannot_be_compared_is_refused_before_anything_is_done(
     wider: Path, settings: tuple[str, ...], message: str
 ):
     with pytest.raises(ConfigError, match=f"alternative 'wider': .*{message}"):
-        read_alternatives(small(named(wider), *settings))
+        read_alternatives(small(named(wider), *settings), Path("out"))
+
+
+def test_a_run_is_no_alternative_to_itself(wider: Path):
+    with pytest.raises(ConfigError, match="alternative 'wider': its folder is that of this run"):
+        run(small(named(wider)), wider, resume=True)
+    assert (wider / "calibration").is_dir()
 
 
 def test_a_name_that_cannot_be_that_of_a_nuisance_is_refused_before_anything_is_done(wider: Path):
@@ -113,7 +119,7 @@ def test_a_name_that_cannot_be_that_of_a_nuisance_is_refused_before_anything_is_
 
 def test_bins_of_abs_eta_stand_for_both_sides(wider: Path):
     # the table of the other run has the edges -2.4, 0, 2.4
-    found = read_alternatives(small(named(wider), "bins.eta_edges=[0.0, 2.4]", "bins.abs_eta=true"))
+    found = read_alternatives(small(named(wider), "bins.eta_edges=[0.0, 2.4]", "bins.abs_eta=true"), Path("out"))
     assert set(found.tables) == {"wider"}
 
 
@@ -122,7 +128,7 @@ def test_a_run_that_was_not_certified_is_refused(wider: Path, tmp_path: Path):
     path = tmp_path / "bad/result.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "status": "not_certified", "reason": "few fits"}))
     with pytest.raises(ConfigError, match="'wider': its run was not certified: few fits"):
-        read_alternatives(small(named(tmp_path / "bad")))
+        read_alternatives(small(named(tmp_path / "bad")), Path("out"))
 
 
 def test_a_folder_that_holds_no_run_is_refused_and_leaves_the_output_as_it_is(small_run: Path, tmp_path: Path):
@@ -138,4 +144,4 @@ def test_pairs_that_are_read_are_no_alternative_to_pairs_from_hits(wider: Path):
     from_hits = load_analysis(settings=("bins.eta_edges=[-2.4, 0.0, 2.4]", named(wider)), preset="quick")
     same = replace(from_hits.calibration, pt_definition=small().calibration.pt_definition)
     with pytest.raises(ConfigError, match="one of the two runs begins with hits"):
-        read_alternatives(replace(from_hits, calibration=same))
+        read_alternatives(replace(from_hits, calibration=same), Path("out"))
