@@ -15,6 +15,11 @@ def stage() -> Any:
     return import_module("mucal.workflow.release")
 
 
+def layout() -> Any:
+    """`io.wremnants`, likewise."""
+    return import_module("mucal.io.wremnants")
+
+
 @click.command("export")
 @click.argument("calibration")
 @click.option("--roccor", metavar="FILE", help="Write a Rochester text table as well, e/pT frozen at one pT.")
@@ -48,4 +53,6 @@ def command(
     if wremnants is not None:
         mucal.io.write_wremnants(found, wremnants, overwrite=overwrite)
     plain, lines = mucal.workflow.describe(out)
+    if wremnants is not None and (unnamed := layout().left_out(found)):
+        lines = [*lines, f"{len(unnamed)} nuisances have no name in {wremnants}: {', '.join(unnamed)}"]
     finish(plain, lines, as_json=as_json)

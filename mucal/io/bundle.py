@@ -26,10 +26,10 @@ from mucal.calibration import Calibration, certify
 from mucal.calibration.manifest import MANIFEST, TABLES, is_plain_name, manifest_bytes, read_manifest, verify_bundle
 from mucal.calibration.raw import without_factors
 from mucal.errors import MucalError, VerificationError
-from mucal.io.correctionlib import corrections_document, read_corrections_json
+from mucal.io.correctionlib import corrections_document
 from mucal.io.json_file import write_json
 from mucal.io.muonscare import muonscare_document
-from mucal.io.release_check import check_corrections
+from mucal.io.release_check import check_corrections, check_muonscare
 from mucal.io.release_manifest import manifest_of, nuisances_of, stated_date
 from mucal.io.root_tables import write_root_tables
 from mucal.store import write_bytes
@@ -50,7 +50,9 @@ def write_bundle(
     evidence: Mapping[str, Any] | None = None,
     overwrite: bool = False,
 ) -> Path:
-    """Release a calibration: write its files and their manifest into a folder, everything read back first.
+    """Release a calibration: write its files and their manifest into a folder.
+
+    All tables are read back first; those for correctionlib are compared with the calibration (`io.release_check`).
 
     directory   : made if absent.  A new one appears at once and whole; in an existing one files are replaced one by
                   one, the manifest last, and in between it does not verify
@@ -70,8 +72,8 @@ def write_bundle(
     try:
         _write_files(calibration, workplace, attachments)
         check_corrections(calibration, workplace / CORRECTIONS)
-        for name in (RAW, MUONSCARE):
-            read_corrections_json(workplace / name)
+        check_corrections(without_factors(calibration), workplace / RAW)
+        check_muonscare(calibration, workplace / MUONSCARE)
         write_bytes(workplace / MANIFEST, manifest_bytes(manifest_of(calibration, workplace, evidence or {})))
         verify_bundle(workplace).require_whole()
         _move(workplace, directory)

@@ -1,4 +1,4 @@
-"""Reading a correction file back: what correctionlib computes from it is what the calibration computes."""
+"""Reading correction files back: what correctionlib computes from them is what the calibration computes."""
 
 from itertools import product
 from pathlib import Path
@@ -10,7 +10,8 @@ from mucal.arrays import FloatArray
 from mucal.calibration import Calibration
 from mucal.calibration.product import Sample
 from mucal.errors import VerificationError
-from mucal.io.correctionlib import CorrectionFile, read_corrections_json
+from mucal.io.correctionlib import ENVELOPE, CorrectionFile, read_corrections_json
+from mucal.io.muonscare import reference_pt
 from mucal.scale.resolution import curvature_variance
 
 CHECK_MUONS: Final = 1000
@@ -18,7 +19,9 @@ CHECK_TOLERANCE: Final = 1e-12
 
 
 def check_corrections(calibration: Calibration, path: Path) -> None:
-    """Compare every correction of the written file, of every nuisance, with the calibration.
+    """Compare the corrections of the written file with the calibration: nominal, of every nuisance, and their envelope.
+
+    `rng` is the exception: its numbers are correctionlib's own.
 
     Raises VerificationError if they differ by more than 1e-12 of a momentum, a variance or a weight.
     """
@@ -26,6 +29,28 @@ def check_corrections(calibration: Calibration, path: Path) -> None:
     _check_scale(calibration, corrections)
     _check_resolution(calibration, corrections)
     _check_pixels(calibration, corrections)
+
+
+def check_muonscare(calibration: Calibration, path: Path) -> None:
+    """Compare the scale in a file of CMS's Run-3 shape with the calibration, where they agree: at the pT of its e/pT.
+
+    Its smearing, a parabola of our resolution, is opened but not compared.
+
+    Raises VerificationError if momenta of data or simulation, or their total error, differ by more than 1e-12.
+    """
+    corrections = read_corrections_json(path)
+    _, eta, charge = _grid(calibration)
+    pt = np.full(eta.size, reference_pt(calibration))
+    samples: tuple[Sample, ...] = ("data", "mc")
+    for sample in samples:
+        m, a = (corrections.evaluate(f"{symbol}_{sample}", eta, 0.0 * eta, "nom") for symbol in "ma")
+        momenta = calibration.correct(pt, eta, 0.0 * pt, charge, sample)
+        _require_same(f"m_{sample}, a_{sample}", "nom", 1.0 / (m / pt + charge * a), momenta, momenta)
+    m, rho = (corrections.evaluate("m_data", eta, 0.0 * eta, key) for key in ("stat", "rho_stat"))
+    a = corrections.evaluate("a_data", eta, 0.0 * eta, "stat")
+    error = np.sqrt(np.maximum(0.0, m**2 + (pt * a) ** 2 + 2.0 * rho * charge * m * pt * a))
+    # relative to the curvature, so that 1 is the size that 1e-12 is meant of
+    _require_same("m_data, a_data", "stat", error, _total(calibration, pt, eta, charge), np.ones_like(pt))
 
 
 def _check_scale(calibration: Calibration, corrections: CorrectionFile) -> None:
@@ -36,6 +61,8 @@ def _check_scale(calibration: Calibration, corrections: CorrectionFile) -> None:
         for nuisance in calibration.nuisances("scale"):
             up, down = calibration.vary(pt, eta, 0.0 * pt, charge, nuisance, sample)
             expected |= {f"{nuisance}_up": up, f"{nuisance}_down": down}
+        curvature, shift = 1.0 / expected["nom"], _total(calibration, pt, eta, charge) / pt
+        expected |= {f"{ENVELOPE}_up": 1.0 / (curvature - shift), f"{ENVELOPE}_down": 1.0 / (curvature + shift)}
         for key, momenta in expected.items():
             _require_same(name, key, pt * corrections.evaluate(name, pt, eta, charge, key), momenta, momenta)
     index = calibration.scale.bin_index(eta)
@@ -78,6 +105,13 @@ def _check_pixels(calibration: Calibration, corrections: CorrectionFile) -> None
         for key, weights in expected.items():
             found = corrections.evaluate("pixel_weight", hits, eta, charge, triggered, key)
             _require_same("pixel_weight", key, found, weights, weights)
+
+
+def _total(calibration: Calibration, pt: FloatArray, eta: FloatArray, charge: FloatArray) -> FloatArray:
+    """(N,) change of k' over k of every muon, all scale nuisances in quadrature."""
+    A, e, M = calibration.scale_variations.transpose(1, 0, 2)[:, :, calibration.scale.bin_index(eta)]
+    result: FloatArray = np.sqrt(np.sum((A - e / pt + charge * M * pt) ** 2, axis=0))
+    return result
 
 
 def _varied(calibration: Calibration, kind: str, nominal: FloatArray) -> dict[str, FloatArray]:

@@ -3,7 +3,8 @@
     calibration.root                    A, e, M, covariance_matrix       errors of its nuisances, without factors
     closure.root                        AZ, MZ, covariance_matrix        if there is a closure with the Z
     resolution.root, resolution_mc.root a, b, c, d, covariance_matrix    of data and of simulation, if known
-    names.json                          our nuisances -> theirs; the factors by which those programs scale a group
+    names.json                          our nuisances -> theirs, and those without a counterpart; the factors by which
+                                        those programs scale a group
 
 Each file holds its histograms at its top, eta along x, M and MZ in 1/GeV; matrices are eta-major.  The programs
 diagonalise the covariances themselves, so that their numbering of a group is that of plain eigenvectors: the same
@@ -96,7 +97,7 @@ def read_variations(path: str | Path) -> ParameterVariations:
 
 
 def labels(calibration: Calibration) -> dict[str, str]:
-    """Our nuisance -> its label there; nuisances without a counterpart (the reference mass) are left out."""
+    """Our nuisance -> its label there, of those that have a counterpart; `left_out` names the others."""
     statistics = _statistics(calibration)
     count: dict[str, int] = {}
     found = {}
@@ -106,6 +107,12 @@ def labels(calibration: Calibration) -> dict[str, str]:
             found[name] = LABELS[kind].format(i=count.get(kind, 0))
             count[kind] = count.get(kind, 0) + 1
     return found
+
+
+def left_out(calibration: Calibration) -> tuple[str, ...]:
+    """Nuisances without a counterpart there: the reference mass, and what alternative tables differ by."""
+    named = labels(calibration)
+    return tuple(name for name in calibration.names if name not in named)
 
 
 def _statistics(calibration: Calibration) -> tuple[str, str]:
@@ -125,6 +132,7 @@ def _scale(calibration: Calibration) -> ScaleTable:
 def _names(calibration: Calibration) -> dict[str, object]:
     return {
         "labels": labels(calibration),
+        "left_out": list(left_out(calibration)),
         "factors": dict(calibration.factors),
         "directions": {"up": "Up", "down": "Down"},
         "units": {"A": "1", "e": "GeV", "M": "1/GeV", "AZ": "1", "MZ": "1/GeV", "c": "1/GeV^2", "d": "GeV^2"},

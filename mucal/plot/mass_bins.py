@@ -96,7 +96,7 @@ def _background(fits: MassFits, row: int) -> FloatArray:
 
 
 def _place(histograms: MassHistograms, row: int) -> str:
-    """The bin of both muons, a line each."""
+    """The bin of both muons, a line each; of merged cells the one whose index the histograms have, the fullest."""
     index, name = histograms.index[row], r"|\eta|" if histograms.abs_eta else r"\eta"
     lines = []
     for charge, eta, pt in (("+", ETA_PLUS, PT_PLUS), ("-", ETA_MINUS, PT_MINUS)):

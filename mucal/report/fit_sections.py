@@ -23,6 +23,7 @@ THRESHOLD: Final = (
     " A threshold in reconstructed pT by itself moves a peak by a few 10⁻⁴, through the resolution, in data and "
     "simulation alike: what should vanish is data minus simulation."
 )
+MERGED: Final = "a bin that was merged with neighbours in pT stands with the edges of its fullest cell"
 SIMULATED: Final = (
     " Only data: under the peaks of simulation stands the background expected from data, which does not fluctuate, so "
     "that the probabilities of its fits are not uniform."
@@ -134,7 +135,7 @@ def _pictures(run: RunResults, worst: IntArray) -> list[Picture]:
         figure=bins_figure(run.fits, rows[:DRAWN], texts[:DRAWN]),
         caption=f"The {min(DRAWN, rows.size)} bins furthest from the table: data, fit and background (dashed), below "
         "(data − fit)/√fit of mass bins merged to 5 expected events. In the corner: the pull of the mass shift against "
-        "the table, and the goodness of fit.",
+        f"the table, and the goodness of fit. Above it the bin; {MERGED}.",
     )
     if rows.size <= DRAWN:
         return [drawn]
@@ -159,7 +160,7 @@ def _table(run: RunResults, worst: IntArray) -> Table:
         head=["η of μ⁺", "pT of μ⁺ [GeV]", "η of μ⁻", "pT of μ⁻ [GeV]", "Shift [10⁻³]", "Table [10⁻³]", "Pull"],
         rows=rows,
         words=(0, 1, 2, 3),
-        caption=f"The {len(rows)} bins furthest from the table, of {left.y.size}",
+        caption=f"The {len(rows)} bins furthest from the table, of {left.y.size}; {MERGED}",
         fold=True,
     )
 

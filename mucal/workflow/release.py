@@ -1,6 +1,7 @@
 """What stands beside a calibration in its release: put there by a run, kept or added to by an export."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Final
@@ -23,8 +24,9 @@ from mucal.io.response_onnx import RESPONSE_ONNX, response_onnx_bytes
 from mucal.massfit import MassFits, Status
 from mucal.scale import Closure
 from mucal.scale.inflation import inflation_of
-from mucal.store import Provenance, read_header, sha256
+from mucal.store import read_header, sha256
 from mucal.workflow.application import bundle_of
+from mucal.workflow.config import General
 from mucal.workflow.stages import REPORT
 
 if TYPE_CHECKING:
@@ -39,8 +41,9 @@ EFFICIENCIES: Final = ("efficiencies.h5", "efficiencies.json.gz", "efficiencies.
 
 def files_beside(chain: "Chain", response: ResponseMap | None, report: Path) -> dict[str, bytes]:
     """The attachments of the release of a run: its page, the mass fits of its table, the map of the response."""
-    in_fit = derived_from(chain.fits, chain)
-    attached = {REPORT: report.read_bytes(), FITS: mass_fit_bytes(chain.fits, chain.simulation, in_fit)}
+    in_fit, background = derived_from(chain.fits, chain), added_background(chain)
+    table = mass_fit_bytes(chain.fits, chain.simulation, in_fit, chain.merging, background)
+    attached = {REPORT: report.read_bytes(), FITS: table}
     return attached if response is None else {**attached, RESPONSE: response_bytes(response)}
 
 
@@ -61,6 +64,12 @@ def derived_from(fits: MassFits, chain: "Chain") -> BoolArray:
     """(B,) bins that gave the scale table an equation."""
     used = set(map(tuple, chain.residuals.index.tolist()))
     return np.array([tuple(index) in used for index in fits.histograms.index.tolist()], dtype=bool)
+
+
+def added_background(chain: "Chain") -> MassFits | None:
+    """The fits of data whose background was added to the simulation of a run; None where none was."""
+    asked = chain.table.provenance.configuration.get("analysis", {})
+    return chain.widths if asked.get("add_background", General().add_background) else None
 
 
 def dropped_bins(fits: MassFits, simulation: MassFits | None, in_fit: BoolArray) -> dict[str, Any]:
@@ -136,7 +145,8 @@ def attachments_of(path: str | Path, efficiencies: str | Path | None = None) -> 
 def efficiency_files(path: str | Path) -> dict[str, bytes]:
     """Scale factors as attachments: everything (HDF5), correctionlib, ROOT histograms.
 
-    path : result file that holds `ScaleFactors` of one step, or an `EfficiencyModel`
+    path : result file that holds `ScaleFactors` of one step, or an `EfficiencyModel`; its provenance stays, with the
+           file among the inputs
 
     Raises InputError for another one, NotCertified if they are not fit for export.
     """
@@ -144,7 +154,8 @@ def efficiency_files(path: str | Path) -> dict[str, bytes]:
     if kind == EfficiencyModel.__name__:
         model = EfficiencyModel.load(path)
     elif kind == ScaleFactors.__name__:
-        model = EfficiencyModel(steps=(ScaleFactors.load(path),))
+        factors = ScaleFactors.load(path)
+        model = EfficiencyModel(steps=(factors,), provenance=factors.provenance)
     else:
         raise InputError(
             f"{path} holds {kind}, expected the scale factors of one step, or of all",
@@ -153,7 +164,8 @@ def efficiency_files(path: str | Path) -> dict[str, bytes]:
             do="smooth efficiencies to scale factors first (mucal efficiency smooth); join several steps by mucal "
             "efficiency export -o all.h5",
         )
-    model = model.with_provenance(Provenance(inputs={**model.provenance.inputs, str(path): sha256(path)}))
+    origin = model.provenance
+    model = model.with_provenance(replace(origin, inputs={**origin.inputs, str(path): sha256(path)}))
     result, correctionlib, root = EFFICIENCIES
     with TemporaryDirectory() as folder:
         made = Path(folder)

@@ -171,6 +171,13 @@ def test_efficiencies_that_are_not_certified_are_not_released(mucal, release: Pa
     assert not (tmp_path / "out").exists()
 
 
+def test_nuisances_that_the_layout_of_w_mass_programs_lacks_are_named(mucal, release: Path, tmp_path: Path):
+    ended = mucal("export", release, "-o", tmp_path / "again", "--wremnants", tmp_path / "root")
+    assert ended.code == 0
+    assert f"1 nuisances have no name in {tmp_path / 'root'}: reference_mass_jpsi" in ended.out
+    assert "have no name" not in mucal("export", release, "-o", tmp_path / "plain").out
+
+
 def test_show_tells_the_evidence(mucal, release: Path):
     ended = mucal("show", release)
     assert "closure with z: chi2/ndf 4.0/2" in ended.out

@@ -15,6 +15,7 @@ from mucal.errors import InputError, NotCertified, ResourceError, VerificationEr
 from mucal.io import release_manifest, verify_bundle, write_bundle
 from mucal.io.bundle import read_attachments, read_evidence
 from mucal.io.correctionlib import corrections_document
+from mucal.io.muonscare import muonscare_document
 from mucal.scale import PixelMultiplicity
 from mucal.store import files
 
@@ -193,6 +194,7 @@ def with_pixels(calibration: Calibration) -> Calibration:
     [
         ("pt_scale", ("nom", -1)), ("pt_scale", ("jpsi_stat_000_up", 1)), ("pt_scale", ("jpsi_stat_007_down", -1)),
         ("pt_scale", ("reference_mass_jpsi_up", 1)), ("pt_scale_mc", ("nom", 1)),
+        ("pt_scale", ("scale_total_up", 1)), ("pt_scale_mc", ("scale_total_down", -1)),
         ("pt_scale_mc", ("jpsi_stat_017_up", 1)), ("pt_scale_mc", ("reference_mass_jpsi_down", -1)),
         ("scale_params", ("e", "jpsi_stat_010_down")), ("scale_params", ("M", "nom")),
         ("sigma_rel", ("data", "nom")), ("sigma_rel", ("data", "resolution_stat_011_up")), ("sigma_rel", ("mc", "nom")),
@@ -220,6 +222,52 @@ def test_a_file_that_reads_back_differently_is_not_released(
     with pytest.raises(VerificationError, match=f"reads back differently: {name} for "):
         write_bundle(with_pixels, tmp_path / "release")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_raw_file_that_holds_the_factors_is_not_released(calibration: Calibration, tmp_path: Path, monkeypatch):
+    # the nominal values are right, and so is every error but for its factor
+    monkeypatch.setattr("mucal.io.bundle.corrections_document", lambda _: corrections_document(calibration))
+    with pytest.raises(VerificationError, match="reads back differently: pt_scale for jpsi_stat_000_up"):
+        write_bundle(calibration, tmp_path / "release")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("sign", ["up", "down"])
+def test_an_envelope_of_too_large_an_error_is_not_released(
+    calibration: Calibration, tmp_path: Path, monkeypatch, sign: str
+):
+    def broken(calibration: Calibration) -> dict[str, Any]:
+        document = corrections_document(calibration)
+        node = under(document["corrections"][0]["data"], f"scale_total_{sign}")
+        bins = next(n for n in nodes(node) if n.get("input") == "eta")["content"]
+        bins[3]["parameters"][3] *= 1.0 + 1e-6  # the sum of the squares of all shifts of A
+        return document
+
+    monkeypatch.setattr("mucal.io.bundle.corrections_document", broken)
+    with pytest.raises(VerificationError, match=f"reads back differently: pt_scale for scale_total_{sign}"):
+        write_bundle(calibration, tmp_path / "release")
+
+
+@pytest.mark.parametrize(
+    ("name", "key"),
+    [("m_data", "nom"), ("m_data", "stat"), ("m_data", "rho_stat"), ("a_data", "nom"), ("a_data", "stat"),
+     ("m_mc", "nom"), ("a_mc", "nom")],
+)  # fmt: skip
+def test_a_file_of_the_cms_shape_with_another_scale_is_not_released(
+    calibration: Calibration, tmp_path: Path, monkeypatch, name: str, key: str
+):
+    def broken(calibration: Calibration) -> dict[str, Any]:
+        document = muonscare_document(calibration)
+        node = under(next(c for c in document["corrections"] if c["name"] == name)["data"], key)
+        bins = next(n for n in nodes(node) if n.get("input") == "eta")["content"]
+        bins[3]["content"][0] += 1e-6 if key == "rho_stat" else 1e-9
+        return document
+
+    monkeypatch.setattr("mucal.io.bundle.muonscare_document", broken)
+    kind = "stat" if key == "rho_stat" else key
+    expected = f"m_{name[2:]}, a_{name[2:]} for {kind}"
+    with pytest.raises(VerificationError, match=f"reads back differently: {expected}"):
+        write_bundle(calibration, tmp_path / "release")
 
 
 def test_a_release_with_pixel_hits_in_the_nominal_is_written(with_pixels: Calibration, tmp_path: Path):

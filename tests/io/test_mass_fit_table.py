@@ -10,7 +10,19 @@ import pytest
 
 from mucal.io import write_mass_fits
 from mucal.io.mass_fit_table import mass_fit_bytes, mass_fit_columns
-from mucal.massfit import BatchConfig, Binning, MassFits, Status, fill, fit_bins
+from mucal.massfit import (
+    BatchConfig,
+    Binning,
+    MassFits,
+    MassHistograms,
+    Merging,
+    Remedy,
+    Status,
+    fill,
+    fit_bins,
+    merge_thin,
+)
+from mucal.scale import add_fitted_background
 from mucal.simulation import DimuonSimulation, generate_dimuons
 
 
@@ -111,3 +123,62 @@ def test_simulation_in_other_bins_is_refused(fits: MassFits, simulation: MassFit
     other = replace(simulation, histograms=replace(h, pt_edges=h.pt_edges + 0.5))
     with pytest.raises(ValueError, match="different pt_edges"):
         mass_fit_columns(fits, other)
+
+
+def test_the_background_added_to_simulation_is_not_counted_in_it(fits: MassFits, simulation: MassFits):
+    values = fits.values.copy()
+    values[:, fits.parameters.index("logit_f")] = np.log(0.1 / 0.9)
+    tenth, plain = replace(fits, values=values), simulation.histograms
+    with_background = replace(simulation, histograms=add_fitted_background(plain, tenth))
+    columns = mass_fit_columns(tenth, with_background, background=tenth)
+    row_of = {tuple(index): row for row, index in enumerate(fits.histograms.index.tolist())}
+    rows = [row_of[tuple(index)] for index in plain.index.tolist()]
+    assert 0 < fits.good[rows].sum() < len(rows)
+    np.testing.assert_allclose(columns["n_mc"][rows], plain.n_events, rtol=1e-12)
+    # what was fitted holds more: where the fit of data is good, a tenth is background
+    more = with_background.histograms.n_events / plain.n_events
+    np.testing.assert_allclose(more, np.where(fits.good[rows], 1 / 0.9, 1.0), rtol=1e-12)
+
+
+def pt_histograms(n_pt: int, events: dict[tuple[int, int], int]) -> MassHistograms:
+    """(pT of the positive muon, of the negative one) -> events, in one bin of eta; pT edges 4, 5, 6, ... GeV."""
+    index = np.array([(0, plus, 0, minus) for plus, minus in sorted(events)])
+    counts = np.array([[float(events[key])] for key in sorted(events)])
+    return MassHistograms(
+        eta_edges=np.array([-2.4, 2.4]), pt_edges=4.0 + np.arange(n_pt + 1), mass_edges=np.array([2.9, 3.3]),
+        abs_eta=False, index=index, counts=counts, sums=np.ones((len(events), 2, 5)),
+    )  # fmt: skip
+
+
+def test_a_merged_bin_has_the_edges_of_all_its_cells():
+    # three thin cells of pT+ beside each other, the middle one the fullest; one cell far away with events enough
+    cells = pt_histograms(5, {(0, 0): 100, (1, 0): 250, (2, 0): 200, (4, 4): 900})
+    merging = merge_thin(cells)
+    merged = merging.apply(cells)
+    columns = mass_fit_columns(fit_bins(merged, BatchConfig(min_events=1e9)), merging=merging)
+    assert merged.index.tolist() == [[0, 1, 0, 0], [0, 4, 0, 4]]
+    assert columns["n_cells"].tolist() == [3, 1]
+    assert columns["n_events"].tolist() == [550.0, 900.0]
+    assert columns["pt_plus_bin"].tolist() == [1, 4]
+    assert (columns["pt_plus_low"].tolist(), columns["pt_plus_high"].tolist()) == ([4.0, 8.0], [7.0, 9.0])
+    assert (columns["pt_minus_low"].tolist(), columns["pt_minus_high"].tolist()) == ([4.0, 8.0], [5.0, 9.0])
+
+
+def test_bins_that_the_merging_does_not_know_stand_alone(fits: MassFits):
+    nothing = Merging(
+        index=np.zeros((0, 4), dtype=np.int64), into=np.zeros((0, 4), dtype=np.int64), failed=np.zeros(0, dtype=bool)
+    )
+    alone, unmerged = mass_fit_columns(fits, merging=nothing), mass_fit_columns(fits)
+    assert set(alone["n_cells"]) == set(unmerged["n_cells"]) == {1}
+    assert alone["pt_plus_high"].tolist() == unmerged["pt_plus_high"].tolist()
+
+
+def test_the_remedy_stands_beside_the_status(fits: MassFits):
+    remedies = np.zeros(fits.histograms.n_bins, dtype=np.int64)
+    remedies[:2] = Remedy.FIXED_SLOPE, Remedy.MERGED
+    assert mass_fit_columns(replace(fits, remedies=remedies))["remedy"][:3].tolist() == [
+        "FIXED_SLOPE",
+        "MERGED",
+        "NONE",
+    ]
+    assert set(mass_fit_columns(replace(fits, remedies=None))["remedy"]) == {"NONE"}

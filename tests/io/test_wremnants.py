@@ -12,7 +12,7 @@ from mucal.calibration import Calibration, CalibrationConfig, assemble
 from mucal.errors import InputError
 from mucal.io import root_tables
 from mucal.io.root_tables import table_bytes
-from mucal.io.wremnants import labels, read_variations, write_wremnants
+from mucal.io.wremnants import labels, left_out, read_variations, write_wremnants
 from mucal.scale import ScaleTable
 from mucal.scale.detector_modes import DetectorModes
 
@@ -62,7 +62,15 @@ def test_every_nuisance_of_the_cms_model_has_a_label_of_its_own(folder: Path, cm
     assert found["zclosure_lep"] == "ScaleClosA_correction_unc0"
     stated = json.loads((folder / "names.json").read_text())
     assert stated["labels"] == found
+    assert stated["left_out"] == []
     assert stated["factors"]["jpsi_stat"] == 2.1
+
+
+def test_nuisances_without_a_label_are_listed(calibration: Calibration, tmp_path: Path):
+    write_wremnants(calibration, tmp_path)
+    stated = json.loads((tmp_path / "names.json").read_text())
+    assert stated["left_out"] == list(left_out(calibration)) == ["reference_mass_jpsi"]
+    assert sorted([*stated["labels"], *stated["left_out"]]) == sorted(calibration.names)
 
 
 def test_a_uniform_sagitta_of_ones_own_has_their_label(scale_table: ScaleTable):

@@ -10,7 +10,7 @@ from mucal.massfit import Remedy
 from mucal.massfit.goodness import uniformity
 from mucal.report import RunResults
 from mucal.report.fit_sections import fit_lines, fits_section
-from mucal.report.page import Picture
+from mucal.report.page import Picture, Table
 from mucal.report.run_results import p_text
 from mucal.workflow import load_run
 
@@ -50,6 +50,13 @@ def test_the_worst_bins_are_drawn_worst_first(run: RunResults):
     drawn = next(picture for picture in pictures(run) if "furthest from the table" in picture.caption)
     worst = float(np.max(np.abs(run.residuals.pull)))
     assert f"{worst:.1f}" in drawn.figure.axes[0].texts[0].get_text()
+
+
+def test_the_page_says_which_edges_a_merged_bin_stands_with(run: RunResults):
+    captions = [item.caption for item in fits_section(run).items if isinstance(item, Picture | Table)]
+    told = [caption for caption in captions if "stands with the edges of its fullest cell" in caption]
+    assert len(told) == 2
+    assert all("furthest from the table" in caption for caption in told)
 
 
 def test_a_run_of_an_older_version_has_its_page_without_spectra(run: RunResults):

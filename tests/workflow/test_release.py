@@ -12,12 +12,15 @@ import pytest
 from scipy.stats import chi2
 
 from mucal.calibration import Calibration
+from mucal.efficiency import EfficiencyModel, ScaleFactors, Surface
 from mucal.io import write_bundle
-from mucal.massfit import BatchConfig, Binning, MassFits, Status, fill, fit_bins
-from mucal.scale import inflation_of
+from mucal.ledger import Ledger
+from mucal.massfit import BatchConfig, Binning, MassFits, Status, fill, fit_bins, merge_thin
+from mucal.scale import add_fitted_background, inflation_of
 from mucal.simulation import DimuonSimulation, generate_dimuons
+from mucal.store import Provenance, sha256
 from mucal.workflow.description import describe
-from mucal.workflow.release import dropped_bins, evidence_for, files_beside
+from mucal.workflow.release import dropped_bins, efficiency_files, evidence_for, files_beside
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +42,13 @@ def used(fits: MassFits) -> np.ndarray:
 @pytest.fixture
 def chain(fits: MassFits, used: np.ndarray) -> Any:
     """As much of a finished chain as a release looks at."""
-    return SimpleNamespace(fits=fits, simulation=fits, residuals=SimpleNamespace(index=fits.histograms.index[used]))
+    # simulation: the events of data with the background of their fits on top
+    simulation = replace(fits, histograms=add_fitted_background(fits.histograms, fits))
+    return SimpleNamespace(
+        fits=fits, widths=fits, simulation=simulation, merging=merge_thin(fits.histograms, min_data=0.0),
+        table=SimpleNamespace(provenance=Provenance(configuration={"analysis": {"seed": 3}})),
+        residuals=SimpleNamespace(index=fits.histograms.index[used]),
+    )  # fmt: skip
 
 
 def test_every_fit_is_used_or_dropped_under_its_status(fits: MassFits, used: np.ndarray):
@@ -64,7 +73,43 @@ def test_the_attachments_of_a_run(chain: Any, used: np.ndarray, tmp_path: Path):
     assert set(found) == {"report.html", "fits.parquet"}
     table = pq.read_table(io.BytesIO(found["fits.parquet"]))
     assert table["in_fit"].to_pylist() == used.tolist()
-    assert table["n_mc"].to_pylist() == table["n_events"].to_pylist()
+    np.testing.assert_allclose(table["n_mc"], table["n_events"], rtol=1e-12)
+
+
+def test_the_table_counts_all_simulated_events_where_no_background_was_added(chain: Any, tmp_path: Path):
+    report = tmp_path / "report.html"
+    report.write_text("<html>")
+    chain.table.provenance = Provenance(configuration={"analysis": {"add_background": False}})
+    table = pq.read_table(io.BytesIO(files_beside(chain, None, report)["fits.parquet"]))
+    np.testing.assert_array_equal(table["n_mc"], chain.simulation.histograms.n_events)
+
+
+def test_the_table_of_a_run_knows_which_bins_were_merged(chain: Any, fits: MassFits, tmp_path: Path):
+    report = tmp_path / "report.html"
+    report.write_text("<html>")
+    chain.merging = merge_thin(fits.histograms, min_data=1e9)
+    table = pq.read_table(io.BytesIO(files_beside(chain, None, report)["fits.parquet"]))
+    assert set(table["n_cells"].to_pylist()) > {1}
+
+
+def test_attached_efficiencies_keep_where_they_come_from(tmp_path: Path):
+    surface = Surface(
+        eta_edges=np.array([-2.4, 2.4]), by_charge=False, pt_range=(26.0, 60.0), ut_range=(-np.inf, np.inf),
+        degree_pt=1, degree_ut=0, coefficients=np.array([[[0.98, 0.0]]]), cov=1e-6 * np.eye(2)[None, None],
+        chi2=np.zeros((1, 1)), ndf=np.zeros((1, 1)),
+    )  # fmt: skip
+    origin = Provenance(
+        mucal="0.1", configuration={"smooth": {"degree_pt": 1}}, seed=5, inputs={"efficiencies.h5": "0" * 64},
+        ledgers={"read": Ledger(read=3, used=2, rejected={"empty": 1})},
+    )  # fmt: skip
+    factors = ScaleFactors(step="idip", nominal=surface, eff_data=surface, eff_mc=surface).with_provenance(origin)
+    model = EfficiencyModel(steps=(factors,)).with_provenance(origin)
+    for result, name in ((factors, "idip.h5"), (model, "all.h5")):
+        path = result.save(tmp_path / name)
+        attached = tmp_path / f"attached_{name}"
+        attached.write_bytes(efficiency_files(path)["efficiencies.h5"])
+        found = EfficiencyModel.load(attached).provenance
+        assert found == replace(origin, inputs={"efficiencies.h5": "0" * 64, str(path): sha256(path)})
 
 
 def test_closures_state_their_equations_and_their_residual(cms_like: Calibration, chain: Any):
