@@ -31,4 +31,4 @@ def test_momenta_beyond_the_table_are_marked():
     )  # fmt: skip
     averages = recovery_section(compare(table, table)).items[-1]
     assert [row[0] for row in averages.rows] == ["8 GeV", "40 GeV, extrapolated"]
-    assert "valid from 4 to 25 GeV" in averages.caption
+    assert "derived from muons of 4 to 25 GeV" in averages.caption
