@@ -55,6 +55,7 @@ def test_a_known_inflation_of_2_1_is_recovered(resonances: tuple[str, ...]):
     rng = np.random.default_rng(21)
     table = jpsi_table()
     factors = np.array([inflation_of(table, toy(rng, 2.1, resonances)).together.factor for _ in range(100)])
+    print(f"\n{', '.join(resonances)}: true 2.1 -> {np.mean(factors):.2f} +- {np.std(factors):.2f}")
     assert np.std(factors) < 0.45  # one experiment tells it to about 0.3
     assert abs(np.mean(factors) - 2.1) < 3 * np.std(factors) / np.sqrt(factors.size) + 0.05
     assert np.mean(np.abs(factors - 2.1) < 0.3) > 0.5
